@@ -1,0 +1,134 @@
+"""The record of what was delivered when, and the two checks that are of all tenants together: `fresh` and `no_partition_left_failed`.
+
+They sit on an asset of their own, which no job of the layers selects: a run over some tenants must not answer for all of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from lab_insights.assets.specs import PLATFORM, spec
+from lab_insights.checks import delivery
+from lab_insights.checks.verdicts import FRESH, NO_PARTITION_LEFT_FAILED, Verdicts
+from lab_insights.config import Config
+from lab_insights.partitions import TENANTS
+from lab_insights.resources.lake import LakeResource
+from lab_insights.resources.snowflake import WarehouseResource
+
+DELIVERIES = dg.AssetKey(["operations", "deliveries"])
+# Partitions that failed longer ago are history: a backfill takes them up.
+LOOK_BACK = timedelta(days=14)
+# Tenants that the metadata names.
+NAMED = 50
+COLUMNS = {
+    "tenant": "The tenant.",
+    "day": "The day that was delivered, UTC.",
+    "due": "By when it was due: the tenant's deliver-by time, in its zone.",
+    "at": "When its last table was loaded, UTC.",
+}
+
+
+def build(
+    config: Config, last: Sequence[dg.AssetsDefinition], grid: dg.MultiPartitionsDefinition
+) -> list[dg.AssetSpec | dg.AssetChecksDefinition]:
+    """Return the asset and its checks; `last` are all steps of the layers, whose partitions must not be left failed."""
+    table = f"{config.lake.prefix}-status"
+    asset = spec(
+        DELIVERIES.path,
+        deps=[key for step in last for key in step.keys if key.path[0] == "snowflake"],
+        description="When each tenant's day was complete in its own database, beside the time by which it was due. "
+        "The job `check` writes it, four times an hour.",
+        kinds={"dynamodb"},
+        owner=PLATFORM,
+        columns=[dg.TableColumn(name, "string", description) for name, description in COLUMNS.items()],
+        table_name=table,
+        uri=f"dynamodb://{table}/",
+    )
+    keys = sorted((key for step in last for key in step.keys), key=lambda key: key.to_user_string())
+
+    @dg.multi_asset_check(
+        name="check_deliveries",
+        specs=[
+            dg.AssetCheckSpec(
+                FRESH, asset=DELIVERIES, description="Each tenant's newest due day is in its database: met, delivered late, or late."
+            ),
+            dg.AssetCheckSpec(
+                NO_PARTITION_LEFT_FAILED,
+                asset=DELIVERIES,
+                description=f"No partition of any layer of the last {LOOK_BACK.days} days failed without having been materialized since.",
+            ),
+        ],
+        can_subset=True,
+        pool="snowflake",
+    )
+    def check_deliveries(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        chosen = {key.name for key in context.selected_asset_check_keys}
+        if FRESH in chosen:
+            opened, settings = lake.open(), lake.config()
+            tenants = lake.registry().all()
+            found = delivery.deliveries(
+                opened, tenants, settings.sources, lambda: warehouse.session(context.run.run_id), settings.partitions.start
+            )
+            verdicts, name = Verdicts(opened.state.aws, opened.state.prefix), DELIVERIES.to_user_string()
+            verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, name), name))
+            yield _fresh(found, delivery.Deliveries(opened.state.aws, opened.state.prefix))
+        if NO_PARTITION_LEFT_FAILED in chosen:
+            yield _left_failed(context.instance, keys, grid, lake)
+
+    return [asset, check_deliveries]
+
+
+def _fresh(found: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
+    states = Counter(each.state for each in found)
+    late = [each for each in found if each.state == "late"]
+    months = [known.share_met(each.tenant, each.day) for each in found]
+    metadata: dict[str, Any] = {"met": states["met"], "delivered_late": states["delivered late"], "late": len(late)}
+    if total := sum(days for _, days in months):
+        metadata["share_met_this_month"] = round(sum(met for met, _ in months) / total, 4)
+    if late:
+        metadata["late_tenants"] = ", ".join(each.tenant for each in late[:NAMED])
+    if told := [f"- **{each.tenant}** {str(each).partition(': ')[2]}" for each in found if each.state != "met"]:
+        metadata["deadlines"] = dg.MetadataValue.md("\n".join(told[:NAMED]))
+    return dg.AssetCheckResult(passed=not late, asset_key=DELIVERIES, check_name=FRESH, metadata=metadata)
+
+
+def _left_failed(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey], grid: dg.MultiPartitionsDefinition, lake: LakeResource
+) -> dg.AssetCheckResult:
+    failed = left_failed(instance, keys, grid, lake)
+    by_tenant: dict[str, list[tuple[str, str]]] = {}
+    for asset, partition in failed:
+        day, _, tenant = partition.partition("|")
+        by_tenant.setdefault(tenant, []).append((asset, day))
+    metadata: dict[str, Any] = {"failed_partitions": len(failed), "tenants": len(by_tenant)}
+    if failed:
+        metadata["failing_tenants"] = ", ".join(list(by_tenant)[:NAMED])
+        told = [
+            f"- **{tenant}** {len(its)} partitions: {', '.join(sorted({asset for asset, _ in its})[:3])}…; "
+            f"days {', '.join(sorted({day for _, day in its}))}"
+            for tenant, its in by_tenant.items()
+        ]
+        metadata["failures"] = dg.MetadataValue.md("\n".join(told[:NAMED]))
+    return dg.AssetCheckResult(passed=not failed, asset_key=DELIVERIES, check_name=NO_PARTITION_LEFT_FAILED, metadata=metadata)
+
+
+def left_failed(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey], grid: dg.MultiPartitionsDefinition, lake: LakeResource
+) -> list[tuple[str, str]]:
+    """Return (asset, partition) of what failed and was not materialized since, of the newest days and the tenants that are registered."""
+    today = lake.open().clock.now().date()
+    days = [str(today - timedelta(days=back)) for back in range(LOOK_BACK.days)]
+    order = set(instance.get_dynamic_partitions(str(TENANTS.name)))
+    tenants = [tenant.id for tenant in lake.registry().all() if tenant.id in order and not tenant.suspended]
+    known = set(grid.get_partitions_def_for_dimension("date").get_partition_keys())
+    wanted = [f"{day}|{tenant}" for day in sorted(known.intersection(days)) for tenant in tenants]
+    found = []
+    for key in keys:
+        statuses = instance.get_status_by_partition(key, wanted, grid) or {}
+        found += [(key.to_user_string(), name) for name, status in statuses.items() if status is not None and status.name == "FAILED"]
+    return found

@@ -1,0 +1,161 @@
+"""The raw layer: what the sources hold, landed exactly, a batch at a time.
+
+Dagster reads the annotations of asset bodies when they are defined, so the modules that have any do without postponed annotations.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+from pydantic import Field
+
+from lab_insights.assets.checks import Checks, Events, check_specs
+from lab_insights.assets.receipts import Receipt, lake_receipt, total
+from lab_insights.assets.sources import source_key
+from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
+from lab_insights.assets.tenant_days import run_tenant_days
+from lab_insights.checks import rows
+from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
+from lab_insights.config import Config
+from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
+from lab_insights.extract.catalog import table_id
+from lab_insights.extract.land import Mode, Request
+from lab_insights.governance import glue
+from lab_insights.lab.contracts import Contract, contracts
+from lab_insights.names import TenantId
+from lab_insights.resources.lake import LakeResource
+
+LAKE_KINDS = {"s3", "parquet"}
+PATH_COLUMNS = {"tenant": "string", "table": "string", "date": "date"}
+
+
+class LoadConfig(dg.Config):
+    """How a load is done; the defaults need no typing."""
+
+    mode: Mode = Field(
+        default="auto",
+        description="`auto` follows the plan; `full` takes the whole table now; `incremental` reads only changes; "
+        "`deletes` reads changes, then compares key ranges with the source for rows that are gone.",
+    )
+    reload: bool = Field(default=False, description="Read a closed day's window again; the new batch supersedes the day's older ones.")
+
+
+def raw_key(contract: Contract) -> dg.AssetKey:
+    """Return the key of the raw asset that a contract is curated from."""
+    return dg.AssetKey(["raw", contract.source.name, contract.source.table])
+
+
+def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return one step for each source's modelled tables, and one for all other tables."""
+    by_source: dict[str, list[Contract]] = {}
+    for contract in contracts().values():
+        if contract.source.name in config.sources and contract.source.records is None:
+            by_source.setdefault(contract.source.name, []).append(contract)
+    return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
+
+
+def _modelled(config: Config, source: str, found: list[Contract], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    tables = {raw_key(contract): table_id(source, contract.source.table) for contract in found}
+    specs = [
+        spec(
+            raw_key(contract).path,
+            deps=[source_key(source, contract.source.table)],
+            description=f"{contract.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
+            kinds=LAKE_KINDS,
+            owner=OWNERS[contract.domain],
+            domain=contract.domain,
+            columns=source_columns(contract),
+            table_name=f"{glue.database(config.lake.prefix, 'raw')}.{source}_{contract.source.table}",
+            uri=f"s3://{config.lake.prefix}-raw/tenant=*/table={table_id(source, contract.source.table)}/",
+        ).with_io_manager_key("lake_io")
+        for contract in found
+    ]
+
+    @dg.multi_asset(
+        name=f"raw_{source}",
+        specs=specs,
+        check_specs=check_specs(tables, SCHEMA_UNCHANGED, NO_CROSS_TENANT_ROW),
+        can_subset=True,
+        partitions_def=grid,
+        backfill_policy=BACKFILL,
+        pool=f"source_{source}",
+    )
+    def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+        opened, registry, sources = lake.open(), lake.registry(), lake.sources()
+        checks = Checks(opened)
+
+        def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
+            known = registry.get(tenant)
+            for key in keys:
+                table = sources.table(known, tables[key])
+                request = Request(day, config.mode, config.reload, dynamic=False, run_id=context.run.run_id)
+                batches = sources.load(table, request)
+                checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
+                yield key, lake_receipt(opened.storage, batches, sources.warning(table))
+
+        yield from run_tenant_days(context, work, checks)
+        for warning in sources.warnings():
+            context.log.warning(warning)
+
+    return load
+
+
+def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    key = dg.AssetKey(["raw", USER_DEFINED])
+    only = spec(
+        key.path,
+        deps=[source_key(name, USER_DEFINED) for name in config.sources],
+        description="Every table that no contract describes, user-defined ones included: crawled, landed exactly, one batch a table.",
+        kinds=LAKE_KINDS,
+        owner=PLATFORM,
+        columns=[dg.TableColumn(name, kind, f"The {name} that the row's path names.") for name, kind in PATH_COLUMNS.items()],
+        constraint=MANY_TABLES,
+        uri=f"s3://{config.lake.prefix}-raw/tenant=*/",
+    ).with_io_manager_key("lake_io")
+
+    @dg.multi_asset(
+        name="raw_user_defined",
+        specs=[only],
+        check_specs=check_specs([key], SCHEMA_UNCHANGED, NO_CROSS_TENANT_ROW),
+        partitions_def=grid,
+        backfill_policy=BACKFILL,
+        pool="user_defined",
+    )
+    def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+        opened, registry, sources = lake.open(), lake.registry(), lake.sources()
+        checks = Checks(opened)
+
+        def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
+            known = registry.get(tenant)
+            receipts: list[Receipt] = []
+            broken: list[LabInsightsError] = [*sources.broken(known)]
+            refused: list[LabInsightsError] = []
+            for table in sources.undeclared(known):
+                try:
+                    request = Request(day, config.mode, config.reload, dynamic=True, run_id=context.run.run_id)
+                    batches = sources.load(table, request)
+                    checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
+                    receipts.append(lake_receipt(opened.storage, batches, sources.warning(table)))
+                except (SourceError, LandingMismatch) as error:
+                    # One customer's odd table must not hold up the others of that customer.
+                    broken.append(error)
+                except LabInsightsError as error:
+                    refused.append(error)
+            if refused or (broken and not receipts):
+                errors = [*refused, *broken]
+                raise SourceError(
+                    f"{len(errors)} of {len(errors) + len(receipts)} tables failed; the others are landed. First: {errors[0]}",
+                    remedy="mend or exclude them, and materialize the partition again.",
+                    tenant=tenant,
+                )
+            for each in broken:
+                context.log.warning(f"quarantined: {each}")
+            quarantine = {str(each.table): f"{each.message} Remedy: {each.remedy}" for each in broken}
+            more = {"quarantined_tables": len(broken), **({"quarantine": quarantine} if quarantine else {})}
+            yield from ((key, total(receipts, **more)) for key in keys)
+
+        yield from run_tenant_days(context, work, checks)
+        for warning in sources.warnings():
+            context.log.warning(warning)
+
+    return load

@@ -1,0 +1,68 @@
+"""Receipts: what a partition of an asset received, as the metadata that the UI shows. Counts, keys and reasons; never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.storage import Storage
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The metadata of one materialized partition; `rows` is how many rows it holds."""
+
+    rows: int
+    metadata: Mapping[str, Any]
+
+
+Receipts = dict[str, Receipt]
+"""Receipts of one asset by partition key: what asset bodies return, and what the IO managers accept as already committed."""
+
+
+def lake_receipt(storage: Storage, manifests: Sequence[Manifest], warning: str | None = None) -> Receipt:
+    """Return the receipt of the live batches of one lake partition; `warning` is what a person should know though nothing failed."""
+    last = manifests[-1]
+    rows = sum(manifest.rows for manifest in manifests)
+    counts: dict[str, int] = {}
+    for manifest in manifests:
+        for name, count in manifest.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    unlike = {name: how for name, how in last.fidelity.items() if how != "exact"}
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": rows,
+        "dagster/uri": storage.uri(last.layer, last.partition.directory),
+        "manifest": storage.uri(last.layer, last.object_key),
+        "batches": len(manifests),
+        "bytes": sum(part.bytes for manifest in manifests for part in manifest.parts),
+        "seconds": round(sum(manifest.seconds for manifest in manifests), 3),
+        "kind": last.kind,
+        "engine": last.engine,
+        **counts,
+    }
+    if last.layer == "raw":
+        metadata |= {
+            "load": last.load,
+            "reason": last.reason,
+            "source_rows": sum(manifest.proof.rows for manifest in manifests if manifest.proof),
+            "window_end": max((manifest.window.high.isoformat() for manifest in manifests if manifest.window), default=""),
+            "reconstructed": any(manifest.reconstructed for manifest in manifests),
+            "tombstones": sum(manifest.rows for manifest in manifests if manifest.gone_at),
+            "predicted_seconds": round(sum(manifest.predicted or 0 for manifest in manifests), 3),
+            "longest_statement": max(manifest.longest_statement or 0 for manifest in manifests),
+            "limits": last.limits,
+        }
+        if warning:
+            metadata["warning"] = warning
+        if unlike:
+            metadata["fidelity"] = unlike
+    return Receipt(rows, metadata)
+
+
+def total(receipts: Sequence[Receipt], **more: Any) -> Receipt:
+    """Return one receipt for a partition that holds several tables."""
+    rows = sum(receipt.rows for receipt in receipts)
+    summed = {name: sum(receipt.metadata.get(name, 0) for receipt in receipts) for name in ("bytes", "seconds", "quarantined")}
+    return Receipt(rows, {"dagster/partition_row_count": rows, "tables": len(receipts), **summed, **more})

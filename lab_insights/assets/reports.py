@@ -1,0 +1,99 @@
+"""The report layer: KPIs by event day in each tenant's REPORTS schema, computed by Snowflake over the whole client database."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from lab_insights.assets.checks import Checks, Events
+from lab_insights.assets.receipts import Receipt
+from lab_insights.assets.snowflake import KINDS, snowflake_key
+from lab_insights.assets.specs import BACKFILL, PLATFORM, USER_DEFINED, spec
+from lab_insights.assets.tenant_days import run_tenant_days
+from lab_insights.checks.verdicts import RECONCILED
+from lab_insights.config import Config
+from lab_insights.lab.contracts import contracts
+from lab_insights.lab.declared import served
+from lab_insights.lab.kpis import INPUTS, REPORTS, Report
+from lab_insights.names import TenantId
+from lab_insights.resources.lake import LakeResource
+from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.warehouse.report_page import LAYER, Pages, publish
+from lab_insights.warehouse.reports import ReportReceipt, refresh
+
+PATH = {"tenant": "string", "date": "date"}
+DAILY_PAGE = dg.AssetKey(["reports", "daily_page"])
+
+
+def report_key(name: str) -> dg.AssetKey:
+    """Return the key of a report table."""
+    return dg.AssetKey(["reports", name])
+
+
+def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a source that they read is not configured."""
+    if len(served(config.sources)) < len(contracts()):
+        return []
+    specs = [
+        spec(
+            report_key(report.name).path,
+            deps=_deps(report),
+            description=f"{report.description} Every event day that a load touches is recomputed, whichever partition asked for it. Source: {report.source}",
+            kinds=KINDS,
+            owner=PLATFORM,
+            columns=[
+                dg.TableColumn(name, column.type, column.definition, constraints=dg.TableColumnConstraints(nullable=name not in report.key))
+                for name, column in report.columns.items()
+            ],
+            table_name=f"LAB_INSIGHTS_<TENANT>.REPORTS.{report.name.upper()}",
+            uri=f"snowflake://LAB_INSIGHTS_<TENANT>/REPORTS/{report.name.upper()}",
+        ).with_io_manager_key("snowflake_io")
+        for report in REPORTS
+    ]
+    specs.append(
+        spec(
+            DAILY_PAGE.path,
+            deps=[report_key(report.name) for report in REPORTS],
+            description="The page that the laboratory's director reads: one HTML file a tenant-day with charts and tables, and a de-identified one to share.",
+            kinds={"s3", "html"},
+            owner=PLATFORM,
+            columns=[dg.TableColumn(name, kind, f"The {name} that the page's path names.") for name, kind in PATH.items()],
+            uri=f"s3://{config.lake.prefix}-{LAYER}/tenant=*/date=*/",
+        ).with_io_manager_key("snowflake_io")
+    )
+
+    @dg.multi_asset(name="reports", specs=specs, partitions_def=grid, backfill_policy=BACKFILL, pool="snowflake")
+    def compute(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Events]:
+        opened, registry = lake.open(), lake.registry()
+        # A page of figures from a table that differs from the lake would be believed.
+        checks = Checks(opened, behind={"snowflake"}, gates=(RECONCILED,))
+
+        def work(tenant: TenantId, day: date, _keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
+            checks.gate.pass_(tenant, day)
+            zone = registry.get(tenant).zone
+            with warehouse.session(context.run.run_id) as session:
+                for made in refresh(session, tenant, zone, day):
+                    yield report_key(made.table), _receipt(made, zone)
+                yield DAILY_PAGE, _page_receipt(publish(session, opened, tenant, zone, day))
+
+        yield from run_tenant_days(context, work)
+
+    return [compute]
+
+
+def _deps(report: Report) -> list[dg.AssetKey]:
+    """What a KPI table is computed from; tables that no contract describes are one asset together."""
+    modelled = {name: INPUTS[name] for name in report.inputs if "." not in INPUTS[name].table}
+    landed = [snowflake_key(USER_DEFINED)] if len(modelled) < len(report.inputs) else []
+    return [*(snowflake_key(each.table) for each in modelled.values()), *landed, *(report_key(name) for name in report.after)]
+
+
+def _receipt(made: ReportReceipt, zone: str) -> Receipt:
+    metadata = {"dagster/partition_row_count": made.day_rows, "dagster/row_count": made.rows, "zone": zone, "seconds": made.seconds}
+    return Receipt(made.day_rows, metadata)
+
+
+def _page_receipt(pages: Pages) -> Receipt:
+    """Both pages are links: a browser opens them from a local lake, and AWS' console shows the object of any other."""
+    links = {"page": dg.MetadataValue.url(pages.url), "deidentified_page": dg.MetadataValue.url(pages.deidentified_url)}
+    return Receipt(1, {"dagster/partition_row_count": 1, "dagster/uri": pages.uri, "bytes": pages.bytes, **links})

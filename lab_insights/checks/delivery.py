@@ -1,0 +1,185 @@
+"""Freshness of each tenant: whether the day that is due by its deliver-by time is in its own database, and the record of when each was.
+
+A day is delivered when it has ended for every modelled table of the tenant (its bookmark has reached the day's end), everything that follows from
+it is in the lake, and all of that is in the ledger of the tenant's database. The time is that of the last load. A day that was delivered is
+written down (`<prefix>-status`, `<tenant>#delivered`) and not asked for again, so that nothing polls a warehouse awake: the ledger is read only
+for a day that is complete in the lake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from lab_insights.checks.verdicts import FRESH, Judgement, Subject
+from lab_insights.errors import WarehouseError
+from lab_insights.extract.window import end_of
+from lab_insights.lab.declared import by_raw_table, curated_from, served_wide
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.items import Items
+from lab_insights.lake.layout import Layer, Partition
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.tables import partition_manifests
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse import ledger
+from lab_insights.warehouse.provision import use
+from lab_insights.warehouse.session import Session
+
+State = Literal["met", "delivered late", "late"]
+_LOADED_AT = """
+SELECT LAYER, TABLE_NAME, TO_VARCHAR(DAY), BATCH_ID, TO_VARCHAR(LOADED_AT, 'YYYY-MM-DD"T"HH24:MI:SS') FROM OPS.LEDGER
+WHERE DAY = CAST(? AS DATE)"""
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The newest due day of a tenant: when it was due, when it was delivered, and what is missing of it."""
+
+    tenant: str
+    day: date
+    due: datetime
+    now: datetime
+    at: datetime | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """What became of the deadline."""
+        if self.at is None:
+            return "late"
+        return "met" if self.at <= self.due else "delivered late"
+
+    def __str__(self) -> str:
+        due = f"{self.day} was due {self.due:%Y-%m-%d %H:%M} UTC"
+        if self.at is not None:
+            return f"{self.tenant}: {due}, delivered {self.at:%Y-%m-%d %H:%M}"
+        hours = (self.now - self.due).total_seconds() / 3600
+        named = ", ".join(self.missing[:NAMED])
+        more = f" and {len(self.missing) - NAMED} more" if len(self.missing) > NAMED else ""
+        return f"{self.tenant}: {due}, {hours:.1f} h ago; {len(self.missing)} tables are missing: {named}{more}"
+
+
+def due_at(tenant: Tenant, day: date) -> datetime:
+    """Return the instant by which a day (UTC) is due: the tenant's deliver-by time of the day after, in its zone."""
+    return datetime.combine(day + timedelta(days=1), tenant.deliver_by.replace(tzinfo=None), ZoneInfo(tenant.zone)).astimezone(UTC)
+
+
+def due_day(tenant: Tenant, now: datetime) -> date:
+    """Return the newest day that is due."""
+    day = now.date()
+    # A zone ahead of UTC may have its deliver-by time before the UTC day has ended: the day is due then, and can not be complete.
+    while due_at(tenant, day) > now:
+        day -= timedelta(days=1)
+    return day
+
+
+@dataclass(frozen=True)
+class Deliveries(Items):
+    """What was delivered when."""
+
+    def at(self, tenant: str, day: date) -> datetime | None:
+        """Return when a day was delivered, None when that is not known."""
+        key = {"pk": {"S": f"{tenant}#delivered"}, "sk": {"S": str(day)}}
+        item = self.db.get_item(TableName=self.status, Key=key, ConsistentRead=True).get("Item")
+        return datetime.fromisoformat(item["at"]["S"]) if item else None
+
+    def record(self, tenant: str, day: date, at: datetime, due: datetime) -> None:
+        """Write down that a day was delivered."""
+        item = {"pk": f"{tenant}#delivered", "sk": str(day), "at": at.isoformat(), "due": due.isoformat()}
+        self.db.put_item(TableName=self.status, Item={name: {"S": value} for name, value in item.items()})
+
+    def share_met(self, tenant: str, month: date) -> tuple[int, int]:
+        """Return how many of a month's delivered days were delivered in time, and how many there are."""
+        found = list(self.query(self.status, f"{tenant}#delivered", (f"{month:%Y-%m}-", f"{month:%Y-%m}-~")))
+        return sum(item["at"] <= item["due"] for item in found), len(found)
+
+
+def deliveries(
+    lake: Lake, tenants: Iterable[Tenant], sources: Iterable[str], session_factory: Callable[[], Session], first_day: date
+) -> list[Delivery]:
+    """Return the newest due day of each tenant; one that is suspended, or registered after that day, is left out."""
+    known, now, names = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now(), frozenset(sources)
+    found: list[Delivery] = []
+    sessions: list[Session] = []
+    try:
+        for tenant in tenants:
+            day = due_day(tenant, now)
+            # By the wall clock it may have been registered long after a simulated now: then that says nothing.
+            new = tenant.registered_at is not None and due_at(tenant, day) <= tenant.registered_at <= now
+            if tenant.suspended or day < first_day or new:
+                continue
+            at = known.at(tenant.id, day)
+            missing: tuple[str, ...] = ()
+            if at is None:
+                missing, batches = _in_the_lake(lake, tenant, names, day)
+                if not missing:
+                    if not sessions:
+                        sessions.append(session_factory())
+                    missing, at = _in_the_warehouse(sessions[0], tenant, batches, now)
+                if at:
+                    known.record(tenant.id, day, at, due_at(tenant, day))
+            found.append(Delivery(tenant.id, day, due_at(tenant, day), now, at, missing))
+    finally:
+        for session in sessions:
+            session.close()
+    return found
+
+
+def judged(found: Iterable[Delivery], standing: Iterable[Judgement], asset: str) -> list[Judgement]:
+    """Return a judgement of each tenant: that it is late; a tenant that is no longer looked at (suspended, gone) is not late any more."""
+    made = {each.tenant: each for each in found}
+    gone = [Judgement(each.of) for each in standing if each.of.tenant not in made]
+    return [
+        *(
+            Judgement(
+                Subject(FRESH, asset, TenantId(each.tenant), "delivery"),
+                str(each).partition(": ")[2] if each.state == "late" else "",
+                {"day": str(each.day), "missing_tables": len(each.missing)},
+            )
+            for each in made.values()
+        ),
+        *gone,
+    ]
+
+
+def _in_the_lake(lake: Lake, tenant: Tenant, sources: frozenset[str], day: date) -> tuple[tuple[str, ...], list[Manifest]]:
+    """Return what is missing of a day in the lake, and the batches that must be in the warehouse."""
+    expected = [raw for raw in by_raw_table() if raw.partition(".")[0] in sources]
+    missing = [f"raw/{raw}" for raw in expected if not _ended(lake, Partition("raw", tenant.id, raw, day))]
+    batches: list[Manifest] = []
+    becoming = {name for raw in {*expected, *lake.state.tables("raw", tenant.id, day, day)} for name in curated_from(raw)}
+    wanted: dict[Layer, set[str]] = {"curated": becoming, "transformed": {wide.table for wide in served_wide(sources)}}
+    for layer, names in wanted.items():
+        for name in sorted(names.union(lake.state.tables(layer, tenant.id, day, day))):
+            its = partition_manifests(lake, Partition(layer, tenant.id, name, day))
+            batches += its
+            missing += [] if its else [f"{layer}/{name}"]
+    return tuple(missing), batches
+
+
+def _ended(lake: Lake, partition: Partition) -> bool:
+    position = lake.state.head(partition).position
+    if position is not None:
+        return position >= end_of(partition.day)
+    # Without a bookmark a day is a snapshot, and one that was taken when it had ended is of all of it.
+    return any(batch.created_at >= end_of(partition.day) for batch in partition_manifests(lake, partition))
+
+
+def _in_the_warehouse(session: Session, tenant: Tenant, batches: list[Manifest], now: datetime) -> tuple[tuple[str, ...], datetime | None]:
+    try:
+        use(session, tenant.id)
+        day = str(batches[0].day) if batches else str(date.min)
+        held = {tuple(map(str, row[:4])): str(row[4]) for row in session.execute(_LOADED_AT, day)}
+    except WarehouseError as error:
+        return (f"its database ({error.message})",), None
+    absent = tuple(dict.fromkeys(f"snowflake/{each.layer}/{each.table}" for each in batches if ledger.entry(each) not in held))
+    if absent:
+        return absent, None
+    loaded = [datetime.fromisoformat(held[ledger.entry(each)]).replace(tzinfo=UTC) for each in batches]
+    # A load can not be later than now; where the clock is simulated, the warehouse's is not.
+    return (), min(now, max(loaded, default=now))

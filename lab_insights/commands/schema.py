@@ -1,0 +1,79 @@
+"""`lab-insights schema`: what schema sync would do, and how the sources' schemas came to be what they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lab_insights.commands.console import load_config, out, print_json, told
+
+app = typer.Typer(
+    no_args_is_help=True, help="Schemas: what differs between the lake and the client databases, and every version that sources had."
+)
+Tenants = Annotated[list[str] | None, typer.Option("--tenant", help="A tenant; may be given several times.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def diff(*, tenant: Tenants = None, json: Json = False) -> None:
+    """Print the DDL that the job `schema_sync` would run, and run none of it."""
+    from lab_insights.resources.lake import open_aws, open_lake
+    from lab_insights.tenants.registry import Registry
+    from lab_insights.warehouse.session import connect
+    from lab_insights.warehouse.sync import pending
+
+    with told():
+        config = load_config()
+        aws, lake = open_aws(config), open_lake(config)
+        registry = Registry(aws, config.lake.prefix)
+        chosen = [registry.get(name) for name in tenant] if tenant else registry.all()
+        found: list[dict[str, Any]] = []
+        with connect(config.snowflake, aws, run_id="schema diff") as session:
+            for each in chosen:
+                for change in pending(session, lake, each.id):
+                    told_ = {"what": change.what, "column": change.column, "detail": change.detail, "statements": list(change.statements)}
+                    found.append({"tenant": each.id, "table": ".".join(change.table), **told_})
+        if json:
+            print_json(found)
+            return
+        for one in found:
+            out.print(f"-- {' '.join(filter(None, (one['tenant'], one['table'], one['what'], one['column'], one['detail'])))}", **_PLAIN)
+            for statement in one["statements"]:
+                out.print(f"{statement};", **_PLAIN)
+        count = f"{len(found)} changes" if found else "nothing to do"
+        out.print(f"-- {len(chosen)} tenant{'s' if len(chosen) != 1 else ''}: {count}", **_PLAIN)
+
+
+@app.command()
+def history(
+    *,
+    tenant: Tenants = None,
+    table: Annotated[str | None, typer.Option(help="The lake id of a raw table, such as lis.result.")] = None,
+    json: Json = False,
+) -> None:
+    """Print every version of the source tables' schemas, as crawls have seen them: when, by which run, and what had changed."""
+    from lab_insights.governance.history import versions
+    from lab_insights.resources.lake import open_aws
+    from lab_insights.tenants.registry import Registry
+
+    with told():
+        config = load_config()
+        aws = open_aws(config)
+        registry = Registry(aws, config.lake.prefix)
+        chosen = [registry.get(name).id for name in tenant] if tenant else [known.id for known in registry.all()]
+        found = list(versions(aws, config.lake.prefix, chosen, table))
+        if json:
+            print_json([version.to_dict() for version in found])
+            return
+        shown = Table()
+        for name in ("tenant", "table", "version", "seen", "run", "change"):
+            shown.add_column(name)
+        for version in found:
+            seen = f"{version.at:%Y-%m-%d %H:%M}"
+            shown.add_row(version.tenant, version.table, str(version.version), seen, version.run_id[:8], version.told)
+        out.print(shown)
+
+
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

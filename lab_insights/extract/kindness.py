@@ -1,0 +1,136 @@
+"""Kindness to the source: its limits, enforced where tables are read, and written into every receipt.
+
+- `connections`: readers at once, over all tenants and tables of this process; a load waits for as many as it needs before it opens any.
+- `statement_timeout`, `lock_timeout`: told to the server, which cuts off what passes them.
+- `transaction_timeout`: a read that holds its snapshot longer is given up here; where this process died meanwhile, the server ends the idle rest.
+- `hours`: outside them no table is read, and the error says from when on.
+
+What is not bounded: several processes at once. Dagster's pool `source_<name>` bounds those; the product is the most that a source ever sees.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from lab_insights.config import Limits
+from lab_insights.errors import LabInsightsError, SourceError
+from lab_insights.extract.catalog import SourceTable
+
+
+class OutsideHours(LabInsightsError):
+    """A source that may not be read now; the remedy names the instant from which it may."""
+
+
+def next_opening(limits: Limits, now: datetime) -> datetime | None:
+    """Return the next instant at which the source may be read, in the zone of its hours, or None when that is now."""
+    if limits.hours is None:
+        return None
+    start, end = (time_of_day.fromisoformat(each) for each in limits.hours.split("-"))
+    here = now.astimezone(ZoneInfo(limits.zone))
+    its = here.time()
+    inside = start <= its < end if start < end else its >= start or its < end
+    if inside:
+        return None
+    day = here.date() if its < start else here.date() + timedelta(days=1)
+    return datetime.combine(day, start, ZoneInfo(limits.zone))
+
+
+def admit(table: SourceTable, limits: Limits, now: datetime) -> None:
+    """Raise `OutsideHours` when the table may not be read at `now`."""
+    opening = next_opening(limits, now)
+    if opening is not None:
+        raise OutsideHours(
+            f"Source {table.source} may be read from {limits.hours} ({limits.zone}), and it is {now:%Y-%m-%d %H:%M} UTC.",
+            remedy=f"run it again from {opening:%Y-%m-%d %H:%M} ({limits.zone}) on, or change `sources.{table.source}.limits.hours`.",
+            tenant=table.tenant,
+            table=table.table_id,
+        )
+
+
+def session_settings(server: Literal["mariadb", "mysql", "postgresql"], limits: Limits) -> list[str]:
+    """Return the statements that hold a reader's session to the limits."""
+    if server == "postgresql":
+        return [
+            f"SET statement_timeout = {limits.statement_timeout * 1000}",
+            f"SET lock_timeout = {limits.lock_timeout * 1000}",
+            f"SET idle_in_transaction_session_timeout = {limits.transaction_timeout * 1000}",
+        ]
+    # The server gives up on a client that takes nothing for a minute, which an upload of a large part can last.
+    patience = [f"SET lock_wait_timeout={limits.lock_timeout}", f"SET net_write_timeout={limits.statement_timeout}"]
+    if server == "mariadb":
+        return [
+            f"SET max_statement_time={limits.statement_timeout}",
+            f"SET idle_transaction_timeout={limits.transaction_timeout}",
+            *patience,
+        ]
+    return [f"SET max_execution_time={limits.statement_timeout * 1000}", *patience]
+
+
+def receipt(limits: Limits) -> dict[str, str | int]:
+    """Return the limits as a manifest holds them."""
+    told = limits.model_dump(
+        include={"connections", "statement_timeout", "lock_timeout", "transaction_timeout", "hours"}, exclude_none=True
+    )
+    return told | ({"zone": limits.zone} if limits.hours else {})
+
+
+@dataclass
+class Stopwatch:
+    """How long a read has held its snapshot open; `check` after every batch."""
+
+    table: SourceTable
+    limits: Limits
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the read began."""
+        return round(time.monotonic() - self._started, 3)
+
+    def check(self) -> None:
+        """Raise `SourceError` when the snapshot has been open for longer than the source allows."""
+        if self.seconds > self.limits.transaction_timeout:
+            raise SourceError(
+                f"The read held its snapshot open for more than {self.limits.transaction_timeout} s, and was given up.",
+                remedy="raise `limits.transaction_timeout` of the source, or read the table with more `ranges`.",
+                tenant=self.table.tenant,
+                table=self.table.table_id,
+            )
+
+
+class _Gate:
+    """So many connections of one source: all that a load needs are taken at once, or two loads could each hold half and wait for ever."""
+
+    def __init__(self) -> None:
+        self._changed, self._taken = threading.Condition(), 0
+
+    @contextmanager
+    def through(self, wanted: int, most: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + wanted <= most)
+            self._taken += wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= wanted
+                self._changed.notify_all()
+
+
+_gates: defaultdict[str, _Gate] = defaultdict(_Gate)
+
+
+@contextmanager
+def connections(source: str, limits: Limits, wanted: int) -> Iterator[None]:
+    """Wait until `wanted` more readers of the source are allowed, and count them while the context lasts."""
+    with _gates[source].through(min(wanted, limits.connections), limits.connections):
+        yield

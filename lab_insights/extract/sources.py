@@ -1,0 +1,198 @@
+"""All sources of a deployment for the length of one step: each tenant's catalog and each source's ceiling are found once."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+from lab_insights.aws import Aws
+from lab_insights.config import Config, Override
+from lab_insights.errors import LabInsightsError, SourceError
+from lab_insights.extract import databases, land
+from lab_insights.extract.catalog import Catalog, SourceTable, crawl
+from lab_insights.extract.nulls import null_share
+from lab_insights.extract.plan import Declared, Known, Machine, Plan, plan
+from lab_insights.extract.window import Ceiling
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.layout import Partition
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.processing import Attempt, Disqualified, Measured, Processing
+from lab_insights.lake.tables import partition_manifests
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+
+
+class Sources:
+    """The configured sources; `declared` is what contracts know of source tables, by lake id.
+
+    `spark` starts what plans may ask for; where `remote` is given it loads what is planned for Spark elsewhere.
+    What becomes of sources and tables is kept as processing status, but not for somebody who only looks (`kept` is false).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        aws: Aws,
+        lake: Lake,
+        declared: Mapping[str, Declared],
+        spark: land.Spark | None = None,
+        *,
+        kept: bool = True,
+        remote: Callable[[SourceTable, land.Request], None] | None = None,
+    ) -> None:
+        self._kept, self._remote = kept, remote
+        self._config, self._aws, self._lake, self._declared, self._spark = config, aws, lake, declared, spark
+        self._catalogs: dict[tuple[str, str], Catalog] = {}
+        self._ceilings: dict[str, Ceiling] = {}
+        self._processing = Processing(lake.state.aws, lake.state.prefix)
+        self._before: dict[str, dict[str, Attempt]] = {}
+        self._disqualified: dict[str, list[Disqualified]] = {}
+        self._warnings: dict[tuple[str, str], str] = {}
+
+    def catalog(self, name: str, tenant: Tenant) -> Catalog:
+        """Return what a tenant has in a source, crawled once by this object: a later step crawls anew."""
+        if (name, tenant.id) not in self._catalogs:
+            with self._attempted(tenant.id, name) as attempt:
+                found = self._catalogs[name, tenant.id] = crawl(name, self._config.sources[name], tenant, self._aws)
+                attempt.update(tables=len(found.tables))
+            for identifier, error in found.broken.items():
+                with suppress(SourceError), self._attempted(tenant.id, identifier):
+                    raise error
+        return self._catalogs[name, tenant.id]
+
+    def ceiling(self, name: str) -> Ceiling:
+        """Return the instant up to which a source is safe to read, found once by this object."""
+        if name not in self._ceilings:
+            source = self._config.sources[name]
+            with databases.reaching(name, databases.url(source, self._aws)) if source.url else nullcontext():
+                self._ceilings[name] = land.safe_ceiling(self._lake, source, self._aws)
+        return self._ceilings[name]
+
+    def names(self) -> list[str]:
+        """Return the names of the sources, in configured order."""
+        return list(self._config.sources)
+
+    def table(self, tenant: Tenant, identifier: str) -> SourceTable:
+        """Return a table of a tenant by its lake id; raise `SourceError` when the source does not have it."""
+        name = identifier.partition(".")[0]
+        catalog = self.catalog(name, tenant)
+        found = catalog.table(identifier)
+        if found is not None:
+            return found
+        if identifier in catalog.broken:
+            raise catalog.broken[identifier]
+        with self._attempted(tenant.id, identifier):
+            raise SourceError(
+                f"Source {name} has no such table for this tenant.",
+                remedy="create it, correct the contract's source mapping, or leave the table out of this tenant's runs.",
+                tenant=tenant.id,
+                table=identifier,
+            )
+
+    def undeclared(self, tenant: Tenant) -> list[SourceTable]:
+        """Return the tenant's tables that no contract describes, over all sources."""
+        return [table for name in self.names() for table in self.catalog(name, tenant).tables if table.table_id not in self._declared]
+
+    def broken(self, tenant: Tenant) -> list[SourceError]:
+        """Return why tables that no contract describes can not even be inspected, over all sources."""
+        found = (self.catalog(name, tenant).broken for name in self.names())
+        return [error for each in found for identifier, error in each.items() if identifier not in self._declared]
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of the ceilings that were found, and of the tables that were loaded."""
+        return [f"Source {name}: {ceiling.warning}" for name, ceiling in self._ceilings.items() if ceiling.warning] + [
+            *self._warnings.values()
+        ]
+
+    def warning(self, table: SourceTable) -> str | None:
+        """Return what a person should know of a table that was loaded, or None."""
+        return self._warnings.get((table.tenant, table.table_id))
+
+    def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None) -> Plan:
+        """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it."""
+        source = self._config.sources[table.source]
+        override: Override | None = source.overrides.get(table.name)
+        last = self._last(table.tenant).get(table.table_id)
+        if table.tenant not in self._disqualified:
+            self._disqualified[table.tenant] = self._processing.disqualified(table.tenant)
+        known = Known(
+            last.whole if last else None,
+            last.changes if last else None,
+            {proof.cursor: proof for proof in self._disqualified[table.tenant] if proof.table == table.table_id},
+            nulls or {},
+        )
+        cluster = not self._config.spark.master.startswith("local")
+        return plan(table, self._declared.get(table.table_id), override, known, Machine(_cores(), source.limits.connections, cluster))
+
+    def null_share(self, table: SourceTable) -> dict[str, float]:
+        """Return the share of nulls of the table's candidate cursors, which costs a count at the source."""
+        return null_share(table, self._config.sources[table.source], self._aws)
+
+    def landed(self, table: SourceTable) -> bool:
+        """Whether a table was ever landed, so that its next load reads its changes."""
+        return self._lake.state.newest_day("raw", table.tenant, table.table_id) is not None
+
+    def load(self, table: SourceTable, request: land.Request) -> list[Manifest]:
+        """Bring a table's day up to date and return the day's live manifests; what becomes of it is kept as processing status."""
+        if self._remote and self.plan(table).engine == "spark":
+            # Whoever does it keeps the status too; what it committed is told by the lake.
+            self._remote(table, request)
+            return partition_manifests(self._lake, Partition("raw", table.tenant, table.table_id, request.day))
+        source, at = self._config.sources[table.source], self._lake.clock.now()
+        with self._attempted(table.tenant, table.table_id, request.run_id, str(request.day)) as attempt:
+            top = self.ceiling(table.source)
+            attempt.update(ceiling=top.how, lagging=top.lagged)
+            warn = functools.partial(self._warn, table)
+            there = land.load(self._lake, source, self._aws, self.plan(table), request, top, self._spark, warn)
+            # What a search for deletes found has no window, and tells nothing of the next load.
+            made = [manifest for manifest in there if manifest.created_at >= at and manifest.window]
+            attempt.update(load=there[-1].load if there else "", rows=sum(manifest.rows for manifest in there), **measured(made))
+        return there
+
+    def _warn(self, table: SourceTable, text: str) -> None:
+        self._warnings[table.tenant, table.table_id] = text
+
+    def _last(self, tenant: TenantId) -> dict[str, Attempt]:
+        if tenant not in self._before:
+            self._before[tenant] = self._processing.latest(tenant)
+        return self._before[tenant]
+
+    @contextmanager
+    def _attempted(self, tenant: TenantId, what: str, run_id: str = "", day: str = "") -> Iterator[dict[str, Any]]:
+        """Keep what becomes of the context's body, with what the body adds to the dictionary that it is given."""
+        told: dict[str, Any] = {"what": what, "at": self._lake.clock.now(), "outcome": "ok", "run_id": run_id, "day": day}
+        if not self._kept:
+            yield told
+            return
+        last = self._last(tenant)
+        try:
+            yield told
+        except Exception as error:
+            # Of an error that is not ours only the kind: its text may quote a row.
+            reason = str(error) if isinstance(error, LabInsightsError) else type(error).__name__
+            # The error itself is what counts when the status can not be written either.
+            with suppress(Exception):
+                last[what] = self._processing.record(tenant, Attempt(**told | {"outcome": "failed", "reason": reason}), last.get(what))
+            raise
+        last[what] = self._processing.record(tenant, Attempt(**told), last.get(what))
+
+
+def measured(made: Sequence[Manifest]) -> dict[str, Measured]:
+    """Return the receipts of the newest snapshot (`whole`) and delta (`changes`) among the batches that a load made."""
+    found = {}
+    for manifest in made:
+        found["whole" if manifest.kind == "snapshot" else "changes"] = Measured(
+            rows=manifest.rows,
+            bytes=sum(part.bytes for part in manifest.parts),
+            seconds=manifest.seconds,
+            engine=manifest.engine,
+            ranges=manifest.ranges,
+        )
+    return found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

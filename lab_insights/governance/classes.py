@@ -1,0 +1,71 @@
+"""The PHI class of every column, from the contracts. What no contract classifies is unclassified, and that is PHI until somebody classifies it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal
+
+from lab_insights.lab.contracts import Phi, contracts
+from lab_insights.lab.curate import META
+from lab_insights.lab.declared import by_raw_table
+from lab_insights.lab.transform import META_COLUMNS
+from lab_insights.lab.wide import WIDE_TABLES
+from lab_insights.lake.layout import Layer
+
+PhiClass = Phi | Literal["unclassified"]
+# From the one that identifies most.
+STRICTEST: tuple[PhiClass, ...] = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
+PHI: frozenset[PhiClass] = frozenset({"unclassified", "direct", "quasi", "clinical"})
+# The key of a row may be anything, a patient's number included, and so may be a digest of a row that somebody can guess.
+_OURS = frozenset({*META, *META_COLUMNS}) - {"source_pk", "record_hash"}
+
+
+def phi_class(layer: Layer, table: str, column: str) -> PhiClass:
+    """Return the class of a column of a lake table: of what is read into several, the strictest."""
+    return (
+        _classes()
+        .get((layer, table.lower()), {})
+        .get(column.lower(), "none" if layer != "raw" and column.lower() in _OURS else "unclassified")
+    )
+
+
+def description(layer: Layer, table: str, column: str) -> str:
+    """Return what the contract says of a column, empty where there is none."""
+    return _descriptions().get((layer, table.lower()), {}).get(column.lower(), "")
+
+
+def strictest(classes: list[PhiClass]) -> PhiClass:
+    """Return the class that identifies most, `none` of nothing."""
+    return min(classes, key=STRICTEST.index, default="none")
+
+
+@functools.cache
+def _classes() -> dict[tuple[Layer, str], dict[str, PhiClass]]:
+    found: dict[tuple[Layer, str], dict[str, PhiClass]] = {}
+    for raw, contract in by_raw_table().items():
+        landed = found.setdefault(("raw", raw.lower()), {})
+        for column in contract.columns:
+            source = column.source.lower()
+            landed[source] = strictest([column.phi, landed[source]]) if source in landed else column.phi
+    for contract in contracts().values():
+        # Of messages the raw row is what `message_log` says; its records are columns of the curated tables alone.
+        found["curated", contract.table] = {column.name: column.phi for column in contract.columns}
+    for wide in WIDE_TABLES:
+        # A wide column is as strict as the columns of its name in the tables that it is made from.
+        its = found.setdefault(("transformed", wide.table), {})
+        for field in wide.fields:
+            inputs = [found["curated", name][field.name] for name in wide.inputs if field.name in found["curated", name]]
+            its[field.name] = strictest(inputs) if inputs else "unclassified"
+    return found
+
+
+@functools.cache
+def _descriptions() -> dict[tuple[Layer, str], dict[str, str]]:
+    found: dict[tuple[Layer, str], dict[str, str]] = {}
+    for raw, contract in by_raw_table().items():
+        found["raw", raw.lower()] = {column.source.lower(): column.description for column in reversed(contract.columns)}
+    for contract in contracts().values():
+        found["curated", contract.table] = {column.name: column.description for column in contract.columns}
+    for wide in WIDE_TABLES:
+        found["transformed", wide.table] = {field.name: field.description for field in wide.fields}
+    return found

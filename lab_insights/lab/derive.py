@@ -1,0 +1,111 @@
+"""Deriving a batch: run an expression over committed batches and commit what comes out, once.
+
+A derived partition is a pure function of its input manifests and of the code version; when both are those of the partition that lies there, nothing
+is computed and nothing is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT
+from lab_insights.lab.engine import Duck, Query
+from lab_insights.lake.commit import Draft, Facts, Lake, commit
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.state import Head
+from lab_insights.lake.storage import Storage
+from lab_insights.lake.tables import partition_manifests, relation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table]
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """How many raw rows went into a curated batch, and how many of them have no whole key; `more` counts what the rows were made of."""
+
+    rows: int
+    excluded: int
+    more: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class DerivedRows:
+    """The result of an expression, as the lake's commit wants it."""
+
+    engine: Duck
+    raw: RawRows | None = None
+
+    def __post_init__(self) -> None:
+        self.schema = self.engine.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.engine.batches()
+
+    def facts(self) -> Facts:
+        """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
+        kept = self.engine.rows()
+        counts = {"kept": kept}
+        if self.raw:
+            counts |= {"superseded": self.raw.rows - self.raw.excluded - kept, "excluded": self.raw.excluded, **self.raw.more}
+        return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
+
+
+def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
+    """Return the live batch of the draft's partition when it was made from the same inputs by the same code."""
+    if head.version == 0:
+        return None
+    there = partition_manifests(lake, draft.partition)
+    last = there[-1] if there else None
+    return last if last and last.inputs == draft.inputs and last.code_version == draft.code_version else None
+
+
+def derive(lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: RawRows | None = None) -> Manifest:
+    """Run `query` over `inputs` and commit the result as the partition's batch."""
+    with Duck(inputs) as engine:
+        engine.run(query)
+        return commit(lake, head, draft, DerivedRows(engine, raw))[0]
+
+
+def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:
+    """Return the rows of raw batches as one stream of `schema`, each with the batch that it came with; columns that a batch lacks are null."""
+    import pyarrow as pa
+
+    whole = pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
+
+    def stream() -> Iterator[pa.RecordBatch]:
+        for manifest in batches:
+            ingested, gone = (
+                pa.scalar(at.replace(tzinfo=None) if at else None, pa.timestamp("us")) for at in (manifest.created_at, manifest.gone_at)
+            )
+            for batch in relation(storage, [manifest], schema).to_batches():
+                constants = [
+                    pa.repeat(each, batch.num_rows)
+                    for each in (pa.scalar(manifest.batch_id), ingested, pa.scalar(str(manifest.tenant)), gone)
+                ]
+                yield pa.RecordBatch.from_arrays([*batch.columns, *constants], schema=whole)
+
+    return pa.RecordBatchReader.from_batches(whole, stream())
+
+
+def without_key(storage: Storage, batches: Sequence[Manifest], key: Sequence[str]) -> int:
+    """Return how many rows of raw batches lack a part of their key."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lacking = 0
+    for manifest in batches:
+        schema = pa.schema([field for field in manifest.schema_() if field.name in key])
+        if len(schema) < len(key):
+            lacking += manifest.rows
+        elif key and manifest.rows:
+            rows = relation(storage, [manifest], schema)
+            null = functools.reduce(operator.or_, (pc.field(name).is_null() for name in key))
+            lacking += rows.filter(null).num_rows if isinstance(rows, pa.Table) else rows.count_rows(filter=null)
+    return lacking

@@ -1,0 +1,97 @@
+"""The Arrow engine: runs an Ibis expression on DuckDB, in process, over the lake's batches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lab_insights.lake.checksum import checksum_sql
+from lab_insights.names import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis.expr.types as ir
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+# How many rows a batch of a result has.
+BATCH_ROWS = 131_072
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """An expression with its SQL, which is compiled once (30–60 ms) and run for every tenant and day."""
+
+    expression: ir.Table
+
+    @functools.cached_property
+    def sql(self) -> str:
+        """The expression in DuckDB's SQL."""
+        import ibis
+
+        return str(ibis.to_sql(self.expression, dialect="duckdb"))
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows."""
+        return self.expression.schema().to_pyarrow()
+
+
+class Duck:
+    """One DuckDB connection with inputs registered under their names; results are held in it, on disk when they are large."""
+
+    name = "duckdb"
+
+    def __init__(self, inputs: Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table]) -> None:
+        self._connection = _database().cursor()
+        for name, data in inputs.items():
+            self._connection.register(name, data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._connection.close()
+
+    def run(self, query: Query) -> None:
+        """Compute `query` and keep it as the relation `result`."""
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE result AS {query.sql}")
+        self._schema = query.schema
+
+    def checksum(self, without: tuple[str, ...] = ()) -> int:
+        """Return the order-free checksum of `result` over all columns but `without`."""
+        columns = [(field.name, field.type) for field in self._schema if field.name not in without]
+        row = self._connection.execute(checksum_sql(columns, quoted("result", "duckdb"), "duckdb")).fetchone()
+        return int(row[1] or 0) if row else 0
+
+    def rows(self) -> int:
+        """Return the number of rows of `result`."""
+        row = self._connection.execute("SELECT count(*) FROM result").fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of `result`, as the expression declares it."""
+        return self._schema
+
+    def table(self) -> pa.Table:
+        """Return `result` as a whole."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self.batches(), self._schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield `result` in the declared types."""
+        for batch in self._connection.execute("SELECT * FROM result").to_arrow_reader(BATCH_ROWS):
+            yield batch.cast(self._schema) if not batch.schema.equals(self._schema) else batch
+
+
+@functools.cache
+def _database() -> duckdb.DuckDBPyConnection:
+    # One database a process, a cursor with temporary tables of its own a query: opening a database costs 14 ms, a cursor 0.4 ms.
+    import duckdb
+
+    return duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})

@@ -1,0 +1,266 @@
+"""The records of a FHIR R4 document: what its resources say, linked by the references between them.
+
+Observations of another category than the laboratory's (vital signs, surveys …) are no results, and are left to the raw layer, as are resources of
+other types. A reference that leads out of the document is kept as it is, beside the columns that it would have filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from lab_insights.lab.fhir import values
+from lab_insights.lab.fhir.document import Document, Resource
+from lab_insights.lab.fhir.values import concept, first, instant, text
+from lab_insights.lab.records import Header, Kind, Row
+from lab_insights.lab.stamps import iso_date
+
+Add = Callable[[Kind, Row], None]
+_NOBODY: tuple[Any, ...] = (None, None, None)
+_LABORATORY = frozenset({"laboratory", "LAB"})
+
+
+def header(document: Document) -> Header:
+    """Return the header of a document; a Bundle's identifier is its control id."""
+    root = document.bundle or document.entries[0][1]
+    source = (root.get("meta") or {}).get("source")
+    control = (root.get("identifier") or {}).get("value") if document.bundle else None
+    return "fhir", text(source), text(control), instant(document.sent)
+
+
+def extract(document: Document, add: Add) -> None:
+    """Give `add` every record of a document, its values in the order of `records.FIELDS`."""
+    walk = _Walk(document, add)
+    for url, resource in document.entries:
+        if step := _Walk.STEPS.get(resource["resourceType"]):
+            step(walk, resource, url)
+
+
+class _Walk:
+    """A walk through the resources of one document."""
+
+    def __init__(self, document: Document, add: Add) -> None:
+        self._document, self._add = document, add
+        self._people: dict[int, tuple[Any, ...]] = {}
+        # Observations that name no order are those of the report that lists them.
+        self._reports: dict[str, Resource] = {}
+        for _, resource in document.entries:
+            if resource["resourceType"] == "DiagnosticReport":
+                for each in resource.get("result") or ():
+                    if reference := each.get("reference"):
+                        self._reports[reference] = resource
+
+    def _patient(self, resource: Resource, _: str | None) -> None:
+        mrn, authority, _ = self._person(resource)
+        survivor = next((link.get("other") for link in resource.get("link") or () if link.get("type") == "replaced-by"), None)
+        into = self._linked(survivor, resource) if survivor else _NOBODY
+        birth = resource.get("birthDate")
+        self._add(
+            "patient",
+            (
+                text(resource.get("id")), mrn, authority, _told(resource.get("identifier")), *values.name(resource.get("name")),
+                iso_date(birth) if isinstance(birth, str) else None, text(resource.get("gender")),
+                text(first(resource.get("address")).get("postalCode")), values.phone(resource.get("telecom")), into[0] or into[2], into[1], None,
+            ),
+        )  # fmt: skip
+
+    def _practitioner(self, resource: Resource, _: str | None) -> None:
+        code, authority = _professional(resource)
+        self._add("provider", (text(resource.get("id")), code, authority, *values.name(resource.get("name")), None))
+
+    def _organization(self, resource: Resource, _: str | None) -> None:
+        its, place = first(resource.get("identifier")), first(resource.get("address"))
+        parent = text((resource.get("partOf") or {}).get("reference"))
+        row = (
+            text(resource.get("id")), text(its.get("value")), text(its.get("system")), text(resource.get("name")), parent,
+            text(place.get("city")), text(place.get("state")), text(place.get("postalCode")), values.phone(resource.get("telecom")), None,
+        )  # fmt: skip
+        self._add("organization", row)
+
+    def _request(self, resource: Resource, _: str | None) -> None:
+        sample = self._document.found(first(resource.get("specimen")), resource) or {}
+        collected = (sample.get("collection") or {}).get("collectedDateTime")
+        row = (
+            text(resource.get("id")), *values.order_numbers(resource.get("identifier")), text((resource.get("requisition") or {}).get("value")),
+            *self._subject(resource), *values.test(resource.get("code")), text(resource.get("intent")), text(resource.get("status")),
+            text(resource.get("priority")), self._professional(resource.get("requester"), resource), self._visit(resource),
+            concept(first(resource.get("category")))[0], None, instant(resource.get("authoredOn")), instant(collected),
+            instant(sample.get("receivedTime")),
+        )  # fmt: skip
+        self._add("order", row)
+
+    def _specimen(self, resource: Resource, _: str | None) -> None:
+        request = self._document.found(first(resource.get("request")), resource) or {}
+        collection = resource.get("collection") or {}
+        collected = collection.get("collectedDateTime") or (collection.get("collectedPeriod") or {}).get("end")
+        code, name, _system = concept(resource.get("type"))
+        condition = concept(first(resource.get("condition")))
+        row = (
+            text(resource.get("id")), _tube(resource), *values.order_numbers(request.get("identifier")), *self._subject(resource), code, name,
+            text(resource.get("status")), instant(collected), instant(resource.get("receivedTime")), None, condition[1] or condition[0],
+        )  # fmt: skip
+        self._add("specimen", row)
+
+    def _observation(self, resource: Resource, url: str | None) -> None:
+        if not _of_laboratory(resource):
+            return
+        report = self._reports.get(url or "") or self._reports.get(f"Observation/{resource.get('id')}")
+        test, order = values.test(resource.get("code")), self._order(resource, report)
+        sample = self._document.found(resource.get("specimen"), resource)
+        performer = first(resource.get("performer"))
+        maker = self._document.found(performer, resource) or {}
+        lab = text(maker.get("name")) or text(performer.get("display"))
+        comment = "\n".join(each["text"] for each in resource.get("note") or () if text(each.get("text"))) or None
+        when = resource.get("effectiveDateTime") or resource.get("effectiveInstant") or (resource.get("effectivePeriod") or {}).get("end")
+        status, stamps = text(resource.get("status")), (instant(when), None, instant(resource.get("issued")))
+        links = (text(resource.get("id")), *order, *self._subject(resource), _tube(sample) if sample else None)
+        panel = values.test(report.get("code"))[0] if report else None
+        components = resource.get("component") or ()
+        # A panel has no value of its own: its members and components are the results.
+        if not (components or resource.get("hasMember")) or any(name.startswith("value") for name in resource):
+            self._result(resource, (*links, *test, None, panel), status, lab, comment, stamps)
+        for place, each in enumerate(components, start=1):
+            inner = (*links, *values.test(each.get("code")), str(place), test[0])
+            self._result(each, inner, status, lab, comment, stamps)
+
+    def _result(self, holder: Resource, links: Row, status: str | None, lab: str | None, comment: str | None, stamps: Row) -> None:
+        kind, value, (unit, ucum) = values.observed(self._document, holder)
+        absent = concept(holder.get("dataAbsentReason"))
+        flags = "~".join(code for each in holder.get("interpretation") or () if (code := concept(each)[0])) or None
+        span = first(holder.get("referenceRange"))
+        (low, _), (high, _) = values.number(self._document, span.get("low")), values.number(self._document, span.get("high"))
+        written = text(span.get("text")) or (f"{low or ''}-{high or ''}" if low or high else None)
+        note = comment or absent[1] or absent[0]
+        self._add("result", (*links, kind, *value, unit, ucum, written, low, high, flags, status, lab, note, *stamps))
+
+    def _report(self, resource: Resource, _: str | None) -> None:
+        when = resource.get("effectiveDateTime") or (resource.get("effectivePeriod") or {}).get("end")
+        row = (
+            text(resource.get("id")), *self._order(resource, resource), *self._subject(resource), *values.test(resource.get("code")),
+            concept(first(resource.get("category")))[0], text(resource.get("status")), text(resource.get("conclusion")), instant(when),
+            instant(resource.get("issued")),
+        )  # fmt: skip
+        self._add("report", row)
+
+    def _prescription(self, resource: Resource, _: str | None) -> None:
+        dosage, dispense = first(resource.get("dosageInstruction")), resource.get("dispenseRequest") or {}
+        valid = dispense.get("validityPeriod") or {}
+        dose = values.number(self._document, first(dosage.get("doseAndRate")).get("doseQuantity"))
+        route = concept(dosage.get("route"))
+        row = (
+            text(resource.get("id")), *values.order_numbers(resource.get("identifier")), *self._subject(resource), *self._drug(resource),
+            text(resource.get("status")), *dose, route[1] or route[0], _often(self._document, dosage.get("timing") or {}),
+            text(dosage.get("text")) or text(dosage.get("patientInstruction")), *values.number(self._document, dispense.get("quantity")),
+            self._document.number(dispense.get("numberOfRepeatsAllowed")), self._professional(resource.get("requester"), resource),
+            instant(resource.get("authoredOn")), instant(valid.get("start")), instant(valid.get("end")),
+        )  # fmt: skip
+        self._add("medication_order", row)
+
+    def _dispense(self, resource: Resource, _: str | None) -> None:
+        asked = first(resource.get("authorizingPrescription"))
+        request = self._document.found(asked, resource)
+        order = (*values.order_numbers(request.get("identifier")), None) if request else (None, None, text(asked.get("reference")))
+        row = (
+            text(resource.get("id")), *order, *self._subject(resource), *self._drug(resource),
+            text(first(resource.get("identifier")).get("value")), text(resource.get("status")),
+            *values.number(self._document, resource.get("quantity")), values.number(self._document, resource.get("daysSupply"))[0], None,
+            text(first(resource.get("dosageInstruction")).get("text")), instant(resource.get("whenHandedOver") or resource.get("whenPrepared")),
+        )  # fmt: skip
+        self._add("medication_dispense", row)
+
+    def _subject(self, resource: Resource) -> tuple[Any, ...]:
+        return self._linked(resource.get("subject") or resource.get("patient"), resource)
+
+    def _linked(self, reference: Resource | None, within: Resource) -> tuple[Any, ...]:
+        """Return mrn, authority and reference of a patient; the reference only when it leads out of the document."""
+        if not reference:
+            return _NOBODY
+        if patient := self._document.found(reference, within):
+            return self._person(patient)
+        its = reference.get("identifier") or {}
+        return text(its.get("value")), text(its.get("system")), text(reference.get("reference"))
+
+    def _person(self, patient: Resource) -> tuple[Any, ...]:
+        if (known := self._people.get(id(patient))) is None:
+            its = values.identifier(patient.get("identifier"), "MR")
+            self._people[id(patient)] = known = (text(its.get("value")), text(its.get("system")), None)
+        return known
+
+    def _order(self, resource: Resource, report: Resource | None) -> tuple[Any, ...]:
+        """Return placer and filler number of the order, and the reference to one that is not in the document."""
+        for holder in (resource, report):
+            if holder and (based := first(holder.get("basedOn"))):
+                if request := self._document.found(based, holder):
+                    return (*values.order_numbers(request.get("identifier")), None)
+                return None, text((based.get("identifier") or {}).get("value")), text(based.get("reference"))
+        return None, text(first(report.get("identifier")).get("value")) if report else None, None
+
+    def _professional(self, reference: Resource | None, within: Resource) -> str | None:
+        if not reference:
+            return None
+        found = self._document.found(reference, within)
+        return (
+            _professional(found)[0] if found else text((reference.get("identifier") or {}).get("value")) or text(reference.get("reference"))
+        )
+
+    def _visit(self, resource: Resource) -> str | None:
+        encounter = resource.get("encounter")
+        found = self._document.found(encounter, resource) if encounter else None
+        return (
+            text(first(found.get("identifier")).get("value")) or text(found.get("id"))
+            if found
+            else text((encounter or {}).get("reference"))
+        )
+
+    def _drug(self, resource: Resource) -> tuple[str | None, str | None, str | None]:
+        found = self._document.found(resource.get("medicationReference"), resource) or {}
+        return concept(resource.get("medicationCodeableConcept") or found.get("code"))
+
+    STEPS: ClassVar[dict[str, Callable[[_Walk, Resource, str | None], None]]] = {
+        "Patient": _patient,
+        "Practitioner": _practitioner,
+        "Organization": _organization,
+        "ServiceRequest": _request,
+        "Specimen": _specimen,
+        "Observation": _observation,
+        "DiagnosticReport": _report,
+        "MedicationRequest": _prescription,
+        "MedicationDispense": _dispense,
+    }
+
+
+def _professional(resource: Resource) -> tuple[str | None, str | None]:
+    """Return the number of a practitioner: the national one, else the first."""
+    every = resource.get("identifier")
+    its = next((each for each in every or () if each.get("system") == values.NPI), None) or first(every)
+    return text(its.get("value")), text(its.get("system"))
+
+
+def _of_laboratory(resource: Resource) -> bool:
+    codes = {coding.get("code") for each in resource.get("category") or () for coding in each.get("coding") or ()}
+    return not codes or not codes.isdisjoint(_LABORATORY)
+
+
+def _tube(specimen: Resource) -> str | None:
+    own = text(first(specimen.get("identifier")).get("value"))
+    return own or text((specimen.get("accessionIdentifier") or {}).get("value"))
+
+
+def _often(document: Document, timing: Resource) -> str | None:
+    repeat = timing.get("repeat") or {}
+    if told := concept(timing.get("code"))[1]:
+        return told
+    if "frequency" not in repeat:
+        return None
+    return (
+        f"{document.number(repeat['frequency'])} per {document.number(repeat.get('period')) or ''} {repeat.get('periodUnit') or ''}".strip()
+    )
+
+
+def _told(identifiers: Any) -> str | None:
+    import orjson
+
+    every = [
+        {"value": each.get("value"), "authority": each.get("system"), "type": concept(each.get("type"))[0]} for each in identifiers or ()
+    ]
+    return orjson.dumps(every).decode() if every else None

@@ -1,0 +1,257 @@
+"""The records of an HL7 v2 message: its segments in order, gathered into groups of an order, its results and its specimens.
+
+Segments that say nothing to the laboratory, and Z segments, are left to the raw layer. Results are taken from ORU and OUL only: in the other types OBX
+is an answer that came with the order, or another department's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from lab_insights.lab.hl7 import medications, people, results
+from lab_insights.lab.hl7.message import Message
+from lab_insights.lab.records import Header, Kind, Row
+
+RESULTS = frozenset({"ORU", "OUL"})
+ORDERS = frozenset({"ORM", "OML", "OMG", *RESULTS})
+PRESCRIPTIONS = frozenset({"RDE", "RDS", "OMP"})
+# In these the specimen comes first, and the orders on it follow; in all others it follows its order.
+SPECIMEN_FIRST = frozenset({"R22", "R23"})
+Segment = list[str]
+Add = Callable[[Kind, Row], None]
+_ABSENT: Segment = [""] * 52
+
+
+@dataclass
+class _Group:
+    """One order: what its segments are. `results` are OBX segments, each with the NTE segments that follow it."""
+
+    orc: Segment | None = None
+    obr: Segment | None = None
+    specimens: list[Segment] = field(default_factory=list)
+    results: list[tuple[Segment, list[str]]] = field(default_factory=list)
+    timing: Segment | None = None
+    rxo: Segment | None = None
+    rxe: Segment | None = None
+    rxd: list[Segment] = field(default_factory=list)
+    route: Segment | None = None
+    ordered_by: str = ""
+
+
+def header(message: Message) -> Header:
+    """Return the header of a message: its sender is application and facility (MSH-3, MSH-4)."""
+    msh = message.header
+    sender = "^".join(str(part) for part in (message.part(msh[3], 1), message.part(msh[4], 1)) if type(part) is str)
+    control = message.text(msh[10])
+    return "hl7v2", sender or None, control if type(control) is str else None, message.instant(msh[7])
+
+
+def extract(message: Message, add: Add) -> None:
+    """Give `add` every record of a message, its values in the order of `records.FIELDS`."""
+    _Walk(message, add).run()
+
+
+class _Walk:
+    """A walk through the segments of one message."""
+
+    def __init__(self, message: Message, add: Add) -> None:
+        self._message, self._add = message, add
+        self._patient: tuple[Any, ...] = people.NOBODY
+        self._visit: Any = None
+        self._group: _Group | None = None
+        self._specimen: Segment | None = None
+        self._seen: set[tuple[str, ...]] = set()
+
+    def run(self) -> None:
+        steps, fields = self.STEPS, self._message.fields
+        for line in self._message.lines:
+            # Only segments that say something here are split.
+            if step := steps.get(line[:3]):
+                step(self, fields(line))
+        self._finish()
+
+    def _pid(self, segment: Segment) -> None:
+        self._finish()
+        self._specimen, self._visit = None, None
+        row, self._patient = people.patient(self._message, segment)
+        self._add("patient", row)
+
+    def _mrg(self, segment: Segment) -> None:
+        if self._message.event in people.MERGES:
+            for row in people.merged(self._message, segment, self._patient):
+                self._add("patient", row)
+
+    def _pv1(self, segment: Segment) -> None:
+        self._visit = self._message.part(segment[19], 1)
+        self._provider(segment[7], "attending")
+
+    def _orc(self, segment: Segment) -> None:
+        # In OUL the common order follows its OBR; everywhere else it begins the order.
+        group = self._group
+        if self._message.type == "OUL" and group and group.obr and group.orc is None:
+            group.orc = segment
+            return
+        self._begin(_Group(orc=segment))
+
+    def _obr(self, segment: Segment) -> None:
+        if self._group and self._group.obr is None and self._group.orc:
+            self._group.obr = segment
+        else:
+            self._begin(_Group(obr=segment))
+
+    def _obx(self, segment: Segment) -> None:
+        self._current().results.append((segment, []))
+
+    def _nte(self, segment: Segment) -> None:
+        if self._group and self._group.results:
+            self._group.results[-1][1].append(segment[3])
+
+    def _spm(self, segment: Segment) -> None:
+        if self._message.type == "OUL" and self._message.event in SPECIMEN_FIRST:
+            self._finish()
+            self._specimen = segment
+            self._sample(segment, _Group())
+        else:
+            self._current().specimens.append(segment)
+
+    def _tq1(self, segment: Segment) -> None:
+        self._current().timing = segment
+
+    def _prt(self, segment: Segment) -> None:
+        # From 2.7 on a participation takes the place of the provider fields.
+        if self._group and self._message.part(segment[4], 1) == "OP":
+            self._group.ordered_by = segment[5]
+
+    def _rx(self, segment: Segment) -> None:
+        group = self._current()
+        match segment[0]:
+            case "RXO":
+                group.rxo = segment
+            case "RXE":
+                group.rxe = segment
+            case "RXR":
+                group.route = segment
+            case _:
+                group.rxd.append(segment)
+
+    def _current(self) -> _Group:
+        if self._group is None:
+            self._group = _Group()
+        return self._group
+
+    def _begin(self, group: _Group) -> None:
+        self._finish()
+        self._group = group
+
+    def _finish(self) -> None:
+        """Add the records of the order that ends here."""
+        group, self._group = self._group, None
+        if group is None:
+            return
+        if self._message.type in PRESCRIPTIONS:
+            self._medications(group)
+        elif self._message.type in ORDERS:
+            self._order(group)
+
+    def _numbers(self, group: _Group) -> tuple[Any, Any]:
+        orc, obr = group.orc or _ABSENT, group.obr or _ABSENT
+        part = self._message.part
+        return part(orc[2] or obr[2], 1), part(orc[3] or obr[3], 1)
+
+    def _order(self, group: _Group) -> None:
+        message, part, instant = self._message, self._message.part, self._message.instant
+        orc, obr, numbers = group.orc or _ABSENT, group.obr or _ABSENT, self._numbers(group)
+        ordered_by = orc[12] or obr[16] or group.ordered_by
+        test = results.test(message, obr[4])
+        reported, observed = instant(obr[22]), instant(obr[7])
+        for specimen in group.specimens:
+            self._sample(specimen, group)
+        first = group.specimens[0] if group.specimens else self._specimen
+        if first is None and obr[15]:
+            self._source(group, obr)
+        received = part(first[18], 1) if first else None
+        if group.orc or group.obr:
+            self._provider(ordered_by, "ordering")
+            self._organization(orc[21], orc[22], "ordering")
+            timing = group.timing
+            priority = (part(timing[9], 1) if timing else None) or part(obr[27], 6) or part(obr[5], 1)
+            parent = obr[29].rsplit(message.delimiters.component, 1)[-1]
+            self._add(
+                "order",
+                (
+                    None, *numbers, part(orc[4], 1), *self._patient, *test, part(orc[1], 1), part(orc[5], 1), priority,
+                    part(ordered_by, 1), self._visit, part(obr[24], 1), part(parent, 1), instant(orc[9] or obr[6]),
+                    instant(first[17]) if first and first[17] else observed, instant(first[18] if first and received else obr[14]),
+                ),
+            )  # fmt: skip
+        if message.type not in RESULTS:
+            return
+        if group.obr:
+            report = (None, *numbers, None, *self._patient, *test, part(obr[24], 1), part(obr[25], 1), None, observed, reported)
+            self._add("report", report)
+        tube = _number(message, first) if first else None
+        linked = (*numbers, None, *self._patient)
+        for obx, notes in group.results:
+            comment = "\n".join(str(message.text(note) or "") for note in notes) if notes else ""
+            self._add("result", results.observation(message, obx, linked, tube, test[0], reported, comment))
+            if obx[23]:
+                self._organization(obx[23], obx[24], "performing")
+
+    def _sample(self, spm: Segment, group: _Group) -> None:
+        message, part = self._message, self._message.part
+        code, name, _ = results.coded(message, spm[4])
+        row = (
+            None, _number(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1), message.instant(spm[17]),
+            message.instant(spm[18]), part(spm[21], 2) or part(spm[21], 1), part(spm[24], 2) or part(spm[24], 1),
+        )  # fmt: skip
+        self._add("specimen", row)
+
+    def _source(self, group: _Group, obr: Segment) -> None:
+        """Add the specimen of a release without SPM: a field of the order, with no number of its own."""
+        message = self._message
+        kind = message.parts(obr[15])[0].split(message.delimiters.subcomponent)
+        code, name = message.text(kind[0]), message.text(kind[1]) if len(kind) > 1 else None
+        stamps = message.instant(obr[7]), message.instant(obr[14])
+        self._add("specimen", (None, None, *self._numbers(group), *self._patient, code, name, None, *stamps, None, None))
+
+    def _medications(self, group: _Group) -> None:
+        message, numbers, orc = self._message, self._numbers(group), group.orc or _ABSENT
+        if rx := group.rxe or group.rxo:
+            self._provider(orc[12] or rx[13 if rx[0] == "RXE" else 14], "ordering")
+            row = medications.prescribed(message, (*numbers, *self._patient), orc, rx, group.route, group.timing)
+            self._add("medication_order", row)
+        for rxd in group.rxd:
+            self._add("medication_dispense", medications.dispensed(message, (*numbers, None, *self._patient), orc, rxd))
+
+    def _provider(self, raw: str, role: str) -> None:
+        if raw and (raw, role) not in self._seen:
+            self._seen.add((raw, role))
+            for row in people.providers(self._message, raw, role):
+                self._add("provider", row)
+
+    def _organization(self, raw: str, address: str, role: str) -> None:
+        if raw and (raw, address, role) not in self._seen:
+            self._seen.add((raw, address, role))
+            if row := people.organization(self._message, raw, address, role):
+                self._add("organization", row)
+
+    STEPS: ClassVar[dict[str, Callable[[_Walk, Segment], None]]] = {
+        "PID": _pid,
+        "MRG": _mrg,
+        "PV1": _pv1,
+        "ORC": _orc,
+        "OBR": _obr,
+        "OBX": _obx,
+        "NTE": _nte,
+        "SPM": _spm,
+        "TQ1": _tq1,
+        "PRT": _prt,
+        **dict.fromkeys(("RXO", "RXE", "RXR", "RXD"), _rx),
+    }
+
+
+def _number(message: Message, spm: Segment) -> object:
+    """Return the number of a specimen: the filler's, else the placer's."""
+    return message.part(spm[2], 2) or message.part(spm[2], 1)

@@ -1,0 +1,98 @@
+"""The curated and transformed tables that KPIs read, with the columns that they need of each.
+
+Order items, specimens, orderables and tasks have no contract yet: they are read as they were landed, under the names that the curated model will have.
+A test fails when one of them gets a contract, so that nothing goes on reading the table that is no longer written.
+"""
+
+from __future__ import annotations
+
+from lab_insights.lab.kpis.model import Input
+
+_ID, _TEXT, _AT, _FLAG = "VARCHAR", "VARCHAR", "TIMESTAMP_NTZ", "BOOLEAN"
+
+INPUTS: dict[str, Input] = {
+    "account": Input("account", {"account_id": _ID, "name": _TEXT, "status": _TEXT}),
+    "patient": Input("patient", {"patient_id": _ID, "merged_into_patient_id": _ID}),
+    "lab_order": Input(
+        "lab_order",
+        {
+            "lab_order_id": _ID,
+            "patient_id": _ID,
+            "provider_id": _ID,
+            "placer_number": _TEXT,
+            "priority": _TEXT,
+            "status": _TEXT,
+            "ordered_at": _AT,
+        },
+    ),
+    "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID}, layer="transformed"),
+    "result": Input(
+        "result",
+        {
+            "result_id": _ID,
+            "order_item_id": _ID,
+            "lab_order_id": _ID,
+            "component_code": _TEXT,
+            "loinc": _TEXT,
+            "value_raw": _TEXT,
+            "value_type": _TEXT,
+            "value_num": "NUMBER(38,9)",
+            "unit_raw": _TEXT,
+            "flag_raw": _TEXT,
+            "flag_norm": _TEXT,
+            "status_raw": _TEXT,
+            "status_norm": _TEXT,
+            "performing_lab": _TEXT,
+            "resulted_at": _AT,
+            "verified_at": _AT,
+        },
+    ),
+    "critical_notification": Input(
+        "critical_notification", {"notification_id": _ID, "result_id": _ID, "notified_at": _AT, "acknowledged_at": _AT}
+    ),
+    "crm_case": Input(
+        "crm_case",
+        {
+            "case_id": _ID,
+            "account_id": _ID,
+            "status": _TEXT,
+            "root_cause": _TEXT,
+            "opened_at": _AT,
+            "closed_at": _AT,
+            "is_removed": _FLAG,
+        },
+    ),
+    "message_log": Input("message_log", {"message_id": _ID, "received_at": _AT}),
+    "message_reject": Input("message_reject", {"message_id": _ID, "reason": _TEXT}),
+    "audit_event": Input("audit_event", {"occurred_at": _AT, "user_name": _TEXT, "action": _TEXT, "outcome": _TEXT}),
+    "order_item": Input(
+        "lis.order_item",
+        {"order_item_id": _ID, "lab_order_id": _ID, "test_code": _TEXT, "status": _TEXT, "is_add_on": _FLAG, "added_at": _AT},
+        names={"order_item_id": "id"},
+    ),
+    "specimen": Input(
+        "lis.specimen",
+        {"specimen_id": _ID, "lab_order_id": _ID, "status": _TEXT, "reject_reason": _TEXT, "collected_at": _AT, "received_at": _AT},
+        names={"specimen_id": "id"},
+    ),
+    "reject_reason": Input("lis.reject_reason", {"code": _TEXT, "label": _TEXT}),
+    "orderable": Input(
+        "crm.panel",
+        {
+            "test_code": _TEXT,
+            "name": _TEXT,
+            "department": _TEXT,
+            "tat_target_minutes": "NUMBER(10,0)",
+            "stat_target_minutes": "NUMBER(10,0)",
+            "min_retest_hours": "NUMBER(10,0)",
+            "is_billable": _FLAG,
+        },
+        names={"test_code": "code"},
+    ),
+    "crm_task": Input(
+        "crm.task",
+        {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT},
+        names={"task_id": "id"},
+    ),
+}
+"""Relation → the table that it is read from."""

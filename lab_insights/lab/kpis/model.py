@@ -1,0 +1,123 @@
+"""What a KPI table is, and the pieces of SQL that its definition is made of. Snowflake's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lab_insights.names import quoted
+
+# Percentiles of fewer observations are not given.
+OBSERVATIONS = 10
+YEAR_MINUTES = 365 * 24 * 60
+# What sources write for a time that they do not know; no laboratory reports on the year that it stands for.
+_EPOCH_ENDS = "1971-01-01"
+
+Types = Mapping[str, str]
+Relations = Mapping[str, str]
+Build = Callable[[Relations, str], str]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A table that KPIs read, its columns with types in the names of the curated model.
+
+    `table` is its name in the lake's curated layer. One that no contract describes is `source.table`, and `names` says what it calls a column.
+    """
+
+    table: str
+    columns: Types
+    layer: Literal["curated", "transformed"] = "curated"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def select(self, view: str, held: Sequence[str]) -> str:
+        """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null."""
+        there = {name.upper() for name in held}
+        listed = []
+        for name, kind in self.columns.items():
+            found = self.names.get(name, name).upper()
+            value = quoted(found, "snowflake") if found in there else "NULL"
+            listed.append(f"CAST({value} AS {kind}) AS {name.upper()}")
+        return f"SELECT {', '.join(listed)} FROM {view}"
+
+    def nothing(self) -> str:
+        """Return the SELECT that stands for the table where a tenant does not have it."""
+        return f"SELECT {', '.join(f'CAST(NULL AS {kind}) AS {name.upper()}' for name, kind in self.columns.items())} WHERE FALSE"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a KPI table: its type, and its definition in a sentence."""
+
+    type: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One KPI table. `build` returns its SELECT over relations, in an IANA zone; `inputs` and `after` (older KPI tables) name the relations that it takes.
+
+    `key` is its grain, and begins with the day unless the table holds facts; `day` is the column that says which day a row belongs to.
+    """
+
+    name: str
+    description: str
+    source: str
+    key: tuple[str, ...]
+    columns: Mapping[str, Column]
+    inputs: tuple[str, ...]
+    build: Build
+    after: tuple[str, ...] = ()
+    day: str = "event_day"
+
+    def select(self, relations: Relations, zone: str) -> str:
+        """Return the statement that computes the table, with the declared columns in their order and types."""
+        listed = ", ".join(f"CAST({name.upper()} AS {column.type}) AS {name.upper()}" for name, column in self.columns.items())
+        return f"SELECT {listed} FROM ({self.build(relations, zone)})"
+
+
+COUNT = "NUMBER(19,0)"
+MINUTES = "NUMBER(12,2)"
+
+
+def in_zone(instant: str, zone: str) -> str:
+    """Return an instant (naive, UTC) as the clock of `zone` shows it."""
+    return f"CONVERT_TIMEZONE('UTC', '{zone.replace(chr(39), '')}', {instant})"
+
+
+def day(instant: str, zone: str) -> str:
+    """Return the day of an instant in `zone`."""
+    return f"TO_DATE({in_zone(instant, zone)})"
+
+
+def day_ends(of: str, zone: str) -> str:
+    """Return the instant (naive, UTC) at which a day of `zone` ends: 23 or 25 hours after it began where clocks change."""
+    return f"CONVERT_TIMEZONE('{zone.replace(chr(39), '')}', 'UTC', CAST(DATEADD('day', 1, {of}) AS TIMESTAMP_NTZ))"
+
+
+def known(instant: str) -> str:
+    """Return an instant, or null where the source wrote the epoch for "not known"."""
+    return f"CASE WHEN {instant} >= '{_EPOCH_ENDS}' THEN {instant} END"
+
+
+def date_only(instant: str, zone: str) -> str:
+    """Return whether an instant is a midnight, of UTC or of `zone`: a date that was written into a column of times."""
+    local = in_zone(instant, zone)
+    return f"({instant} = DATE_TRUNC('day', {instant}) OR {local} = DATE_TRUNC('day', {local}))"
+
+
+def minutes(start: str, end: str) -> str:
+    """Return the minutes between two instants, to the hundredth."""
+    return f"CAST(DATEDIFF('second', {start}, {end}) / 60 AS {MINUTES})"
+
+
+def percentile(share: str, of: str, where: str = "TRUE") -> str:
+    """Return the nearest-rank percentile of the values `of` that are not null, null below `OBSERVATIONS` of them."""
+    value = of if where == "TRUE" else f"CASE WHEN {where} THEN {of} END"
+    return f"CASE WHEN COUNT({value}) >= {OBSERVATIONS} THEN PERCENTILE_DISC({share}) WITHIN GROUP (ORDER BY {value}) END"
+
+
+def count_if(condition: str) -> str:
+    """Return how many rows of a group fulfil a condition."""
+    return f"COUNT(CASE WHEN {condition} THEN 1 END)"

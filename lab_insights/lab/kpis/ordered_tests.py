@@ -1,0 +1,133 @@
+"""Ordered tests as facts: what was asked for, how far it is, and how long each stage took. The other KPIs of orders are counted from them."""
+
+from __future__ import annotations
+
+from lab_insights.lab.kpis.model import COUNT, MINUTES, YEAR_MINUTES, Column, Relations, Report, date_only, day, in_zone, known, minutes
+
+# Stage → where it begins and ends. The stages of one test add up to its total.
+STAGES = {
+    "order_to_collect": ("STARTED_AT", "COLLECTED_AT"),
+    "collect_to_receive": ("COLLECTED_AT", "RECEIVED_AT"),
+    "receive_to_verify": ("RECEIVED_AT", "VERIFIED_AT"),
+    "total": ("STARTED_AT", "VERIFIED_AT"),
+}
+_STAGE_TEXT = {
+    "order_to_collect": "from the order to the collection; not given for add-ons, whose specimen was there before",
+    "collect_to_receive": "from the collection to the receipt in the laboratory",
+    "receive_to_verify": "from the receipt to the verification",
+    "total": "from the order (or the add-on) to the verification",
+}
+
+
+def _build(relations: Relations, zone: str) -> str:
+    times = {name: known(of) for name, of in {"COLLECTED_AT": "S.COLLECTED_AT", "RECEIVED_AT": "S.RECEIVED_AT"}.items()}
+    measured = ", ".join(
+        f"{_issue(stage, zone)} AS {stage.upper()}_ISSUE, {minutes(*ends)} AS {stage.upper()}_RAW" for stage, ends in STAGES.items()
+    )
+    given = ", ".join(
+        f"CASE WHEN {stage.upper()}_ISSUE IS NULL AND STATE = 'complete' THEN {stage.upper()}_RAW END AS {stage.upper()}_MINUTES"
+        for stage in STAGES
+    )
+    return f"""
+WITH REPORTED AS (
+    SELECT ORDER_ITEM_ID, COUNT(*) AS REPORTABLE, COUNT(CASE WHEN STATUS_NORM <> 'preliminary' THEN 1 END) AS FINAL,
+        MAX(CASE WHEN STATUS_NORM <> 'preliminary' THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB
+    FROM {relations["result"]} AS R WHERE STATUS_NORM IN ('preliminary', 'final', 'corrected') GROUP BY 1
+), SPECIMENS AS (
+    SELECT LAB_ORDER_ID, COUNT(*) AS N, COUNT(CASE WHEN STATUS = 'rejected' THEN 1 END) AS REJECTED,
+        MIN(CASE WHEN STATUS <> 'rejected' THEN COLLECTED_AT END) AS COLLECTED_AT,
+        MIN(CASE WHEN STATUS <> 'rejected' THEN RECEIVED_AT END) AS RECEIVED_AT
+    FROM {relations["specimen"]} AS S GROUP BY 1
+), JOINED AS (
+    SELECT I.ORDER_ITEM_ID, I.LAB_ORDER_ID, COALESCE(I.TEST_CODE, 'unknown') AS TEST_CODE,
+        COALESCE(P.DEPARTMENT, 'unknown') AS DEPARTMENT, COALESCE(O.PRIORITY, 'unknown') AS PRIORITY,
+        COALESCE(D.ACCOUNT_ID, 'unknown') AS ACCOUNT_ID, COALESCE(O.PROVIDER_ID, 'unknown') AS PROVIDER_ID,
+        COALESCE(R.PERFORMING_LAB, 'unknown') AS PERFORMING_LAB, COALESCE(M.MERGED_INTO_PATIENT_ID, O.PATIENT_ID) AS PATIENT_ID,
+        COALESCE(I.IS_ADD_ON, FALSE) AS IS_ADD_ON, COALESCE(P.IS_BILLABLE, TRUE) AS IS_BILLABLE, P.MIN_RETEST_HOURS,
+        CASE WHEN O.PRIORITY = 'stat' THEN P.STAT_TARGET_MINUTES ELSE P.TAT_TARGET_MINUTES END AS TARGET_MINUTES,
+        CASE WHEN I.IS_ADD_ON THEN {known("I.ADDED_AT")} ELSE {known("O.ORDERED_AT")} END AS STARTED_AT,
+        {times["COLLECTED_AT"]} AS COLLECTED_AT, {times["RECEIVED_AT"]} AS RECEIVED_AT,
+        CASE WHEN S.N > 0 AND S.REJECTED = S.N THEN 'rejected' WHEN I.STATUS = 'cancelled' OR O.STATUS = 'cancelled' THEN 'cancelled'
+            WHEN R.REPORTABLE > 0 AND R.FINAL = R.REPORTABLE AND COALESCE(I.STATUS, 'completed') = 'completed' THEN 'complete'
+            WHEN R.REPORTABLE IS NULL AND I.STATUS = 'completed' THEN 'without_result' ELSE 'pending' END AS STATE,
+        {known("R.VERIFIED_AT")} AS LAST_VERIFIED_AT
+    FROM {relations["order_item"]} AS I
+    LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = I.LAB_ORDER_ID
+    LEFT JOIN {relations["order_detail"]} AS D ON D.LAB_ORDER_ID = I.LAB_ORDER_ID
+    LEFT JOIN {relations["patient"]} AS M ON M.PATIENT_ID = O.PATIENT_ID
+    LEFT JOIN {relations["orderable"]} AS P ON P.TEST_CODE = I.TEST_CODE
+    LEFT JOIN REPORTED AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID
+    LEFT JOIN SPECIMENS AS S ON S.LAB_ORDER_ID = I.LAB_ORDER_ID
+), FACTS AS (
+    SELECT *, CASE WHEN STATE = 'complete' THEN LAST_VERIFIED_AT END AS VERIFIED_AT,
+        LAG(STARTED_AT) OVER (PARTITION BY PATIENT_ID, TEST_CODE, STATE IN ('cancelled', 'rejected') ORDER BY STARTED_AT, ORDER_ITEM_ID)
+            AS STARTED_BEFORE
+    FROM JOINED
+), MEASURED AS (
+    SELECT *, {day("STARTED_AT", zone)} AS START_DAY, {day("VERIFIED_AT", zone)} AS VERIFIED_DAY,
+        EXTRACT(HOUR FROM {in_zone("RECEIVED_AT", zone)}) AS RECEIVED_HOUR, {measured}
+    FROM FACTS
+), JUDGED AS (SELECT *, {given} FROM MEASURED)
+SELECT *, CASE WHEN RECEIVED_HOUR IS NULL THEN 'unknown' WHEN RECEIVED_HOUR BETWEEN 7 AND 14 THEN 'day'
+        WHEN RECEIVED_HOUR BETWEEN 15 AND 22 THEN 'evening' ELSE 'night' END AS SHIFT,
+    RECEIVE_TO_VERIFY_MINUTES <= TARGET_MINUTES AS IS_WITHIN_TARGET,
+    COALESCE(STATE NOT IN ('cancelled', 'rejected') AND PATIENT_ID IS NOT NULL
+        AND DATEDIFF('second', STARTED_BEFORE, STARTED_AT) < MIN_RETEST_HOURS * 3600, FALSE) AS IS_DUPLICATE
+FROM JUDGED"""
+
+
+def _issue(stage: str, zone: str) -> str:
+    start, end = STAGES[stage]
+    given = "WHEN IS_ADD_ON THEN 'add_on' " if stage == "order_to_collect" else ""
+    return (
+        f"CASE {given}WHEN {start} IS NULL OR {end} IS NULL THEN 'missing' "
+        f"WHEN {date_only(start, zone)} OR {date_only(end, zone)} THEN 'date_only' "
+        f"WHEN {end} < {start} THEN 'negative' WHEN {minutes(start, end)} > {YEAR_MINUTES} THEN 'over_a_year' END"
+    )
+
+
+_WHY = "Why it is not given: missing, date_only, negative, over_a_year"
+ORDERED_TEST = Report(
+    "ordered_test",
+    "Ordered tests as facts: one row per order item, with its state and the minutes of each stage.",
+    "Hawkins 2007 (stages of turnaround); hc1 panel specification (targets); ACB/RCPath minimum retest intervals.",
+    ("order_item_id",),
+    {
+        "order_item_id": Column("VARCHAR", "Order item in the LIS."),
+        "lab_order_id": Column("VARCHAR", "Order that it belongs to."),
+        "test_code": Column("VARCHAR", "Code of the orderable; `unknown` where there is none."),
+        "department": Column("VARCHAR", "Department of the orderable."),
+        "priority": Column("VARCHAR", "Priority of the order: stat, asap, routine, preoperative, timed or unknown."),
+        "account_id": Column("VARCHAR", "Ordering account, found by (connection, host code)."),
+        "provider_id": Column("VARCHAR", "Ordering provider."),
+        "performing_lab": Column("VARCHAR", "Laboratory that performed the test."),
+        "shift": Column(
+            "VARCHAR", "Shift in which the specimen was received: day (7–15 h), evening (15–23 h) or night, in the tenant's zone."
+        ),
+        "state": Column(
+            "VARCHAR",
+            "rejected when all its specimens were; cancelled; complete when the LIS completed it and every result that it has is final or "
+            "corrected (a panel with a preliminary part is not); without_result when the LIS completed it and it has none; else pending.",
+        ),
+        "is_add_on": Column("BOOLEAN", "Added to an order that was there; it starts when it was added."),
+        "is_billable": Column("BOOLEAN", "Whether the orderable is billed; yes where nothing is said."),
+        "is_duplicate": Column(
+            "BOOLEAN", "The same test of the same patient (merges followed) was started less than its minimum retest interval before."
+        ),
+        "started_at": Column("TIMESTAMP_NTZ", "When it was ordered or added, UTC."),
+        "collected_at": Column("TIMESTAMP_NTZ", "When the first specimen that was not rejected was collected, UTC."),
+        "received_at": Column("TIMESTAMP_NTZ", "When the first such specimen was received, UTC."),
+        "verified_at": Column("TIMESTAMP_NTZ", "When its last result was verified, UTC; null unless it is complete."),
+        "start_day": Column("DATE", "Day of the start in the tenant's zone: volume belongs to it."),
+        "verified_day": Column("DATE", "Day of the verification in the tenant's zone: turnaround belongs to it."),
+        **{f"{stage}_minutes": Column(MINUTES, f"Minutes {text}.") for stage, text in _STAGE_TEXT.items()},
+        **{f"{stage}_issue": Column("VARCHAR", f"{_WHY}{' or add_on' if stage == 'order_to_collect' else ''}.") for stage in STAGES},
+        "target_minutes": Column(
+            COUNT, "Target of the orderable at this priority, from receipt to verification; null where there is none."
+        ),
+        "is_within_target": Column("BOOLEAN", "receive_to_verify_minutes ≤ target_minutes; null without a target or a valid interval."),
+    },
+    ("order_item", "lab_order", "order_detail", "patient", "orderable", "result", "specimen"),
+    _build,
+    day="start_day",
+)

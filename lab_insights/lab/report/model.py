@@ -1,0 +1,89 @@
+"""What a page is made of: tiles and figures whose values still know what they were counted from, so that small cells can be hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
+
+Kind = Literal["text", "day", "count", "share", "minutes", "hours"]
+ChartKind = Literal["days", "lines", "bars", "columns", "ranges", "stacked"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A rate: it stays its numerator and denominator, since rates of rates would be wrong."""
+
+    of: int
+    total: int
+
+    @property
+    def value(self) -> float | None:
+        """The rate, None of nothing."""
+        return self.of / self.total if self.total else None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A percentile (None below ten observations) of `n` observations."""
+
+    value: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A cell that was suppressed."""
+
+
+HIDDEN = Hidden()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number with that of the prior period; `better` says which way is good, where one is."""
+
+    label: str
+    kind: Kind
+    now: Any
+    before: Any
+    note: str = ""
+    better: Literal["up", "down"] | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A table, and the chart that is drawn from it: `columns` are names with kinds, the first is the axis. `totals` counts rows that are left out."""
+
+    title: str
+    summary: str
+    columns: dict[str, Kind]
+    rows: list[list[Any]]
+    chart: ChartKind | None = None
+    drawn: tuple[str, ...] = ()
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with its own heading."""
+
+    id: str
+    title: str
+    figures: list[Figure]
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole page of a tenant's day."""
+
+    title: str
+    day: date
+    zone: str
+    made_at: datetime
+    tiles: list[Tile]
+    sections: list[Section] = field(default_factory=list)
+    deidentified: bool = False

@@ -1,0 +1,269 @@
+"""From rows of the KPI tables to the page: its sections and their figures."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from lab_insights.lab.kpis.quality import MEASURES
+from lab_insights.lab.report.model import ChartKind, Figure, Measured, Report, Row, Section
+from lab_insights.lab.report.queries import BINS
+from lab_insights.lab.report.tiles import tiles
+from lab_insights.lab.report.values import Days, Rows, count, measured, share
+
+_PERIODS = {"now": "last 7 days", "before": "7 days before"}
+
+
+def report(rows: Rows, title: str, day: date, zone: str, made_at: datetime, delivered: Sequence[Row]) -> Report:
+    """Return the page of a day; `delivered` says how many rows of each table came from the source to the warehouse on that day."""
+    names = {str(row["TEST_CODE"]): str(row["NAME"]) for row in rows["names"] if row["NAME"]}
+    of = {name: Days(rows[name], day) for name in ("volume", "specimens", "corrected", "pending", "cases", "tasks")}
+    return Report(
+        title,
+        day,
+        zone,
+        made_at,
+        tiles(rows, of),
+        [
+            Section("turnaround", "Turnaround", _turnaround(rows, names)),
+            Section("volume", "Volume", _volume(rows, of, names)),
+            Section("pending", "Pending and overdue", _pending(rows, of, names), "At the end of the day."),
+            Section("quality-of-service", "Rejections, corrections and critical values", _service(rows, of)),
+            Section("activities", "Cases and tasks", _activities(rows, of)),
+            Section("data", "Data quality", _quality(rows, delivered), "What is wrong is counted and shown, never repaired in silence."),
+        ],
+    )
+
+
+def _turnaround(rows: Rows, names: Mapping[str, str]) -> list[Figure]:
+    by_day: dict[date, dict[str, Row]] = {}
+    for row in rows["tat_days"]:
+        by_day.setdefault(row["DAY"], {})[row["MEMBER"]] = row
+    measures = (("all", "MEDIAN_MINUTES"), ("all", "P90_MINUTES"), ("stat", "MEDIAN_MINUTES"))
+    trend = [[day, *(measured(found.get(member), name) for member, name in measures)] for day, found in sorted(by_day.items())]
+    bins = {int(row["BIN"]): row for row in rows["tat_bins"]}
+    labels = [f"< {BINS[0]} h", *(f"{low}–{high} h" for low, high in itertools.pairwise(BINS)), f"≥ {BINS[-1]} h"]
+    spread = [[label, count(bins.get(n), "STAT"), count(bins.get(n), "OTHER")] for n, label in enumerate(labels)]
+    return [
+        Figure(
+            "Turnaround by day",
+            "Median and 90th percentile from order to verification, of the tests verified on each day.",
+            {"Day": "day", "Median": "minutes", "90th percentile": "minutes", "STAT median": "minutes"},
+            trend,
+            "lines",
+            unit="hours",
+            note="Given from ten observations on.",
+        ),
+        Figure(
+            "Distribution of turnaround",
+            "Tests verified in the last 7 days by hours from order to verification.",
+            {"Hours": "text", "STAT": "count", "Other": "count"},
+            spread if bins else [],
+            "columns",
+            unit="tests",
+        ),
+        _by_dimension(rows, "test", "Turnaround by test", names, chart=True),
+        _by_dimension(rows, "priority", "Turnaround by priority", {}),
+        _by_dimension(rows, "department", "Turnaround by department", {}),
+    ]
+
+
+def _by_dimension(rows: Rows, dimension: str, title: str, names: Mapping[str, str], *, chart: bool = False) -> Figure:
+    found: dict[str, dict[tuple[str, str], Row]] = {}
+    for row in rows["tat"]:
+        if row["DIMENSION"] == dimension:
+            found.setdefault(str(row["MEMBER"]), {})[row["PERIOD"], row["STAGE"]] = row
+    table: list[list[Any]] = []
+    for member, of in found.items():
+        now, lab, before = of.get(("now", "total")), of.get(("now", "receive_to_verify")), of.get(("before", "total"))
+        if now:
+            values = [measured(now, "MEDIAN_MINUTES"), measured(now, "P90_MINUTES"), measured(before, "MEDIAN_MINUTES")]
+            within = share(lab, "WITHIN_TARGET", "WITH_TARGET")
+            table.append([names.get(member, member), int(now["OBSERVATIONS"]), *values, within])
+    table.sort(key=lambda row: (-row[1], row[0]))
+    return Figure(
+        title,
+        "Order to verification, tests verified in the last 7 days; target: receipt to verification.",
+        {
+            dimension.capitalize(): "text",
+            "Tests": "count",
+            "Median": "minutes",
+            "90th percentile": "minutes",
+            "Median 7 days before": "minutes",
+            "Within target": "share",
+        },
+        table[:15],
+        "ranges" if chart else None,
+        ("Median", "90th percentile"),
+        unit="hours",
+    )
+
+
+def _volume(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> list[Figure]:
+    return [
+        _by_day(
+            "Tests ordered by day",
+            "Tests by the day they were ordered; cancelled ones are not in the bars.",
+            of["volume"],
+            {"Tests": "TESTS", "Cancelled": "CANCELLED", "Repeated too early": "DUPLICATES"},
+            "days",
+            "tests",
+            ("Tests",),
+        ),
+        _compared(rows["by_account"], "Volume by account", "Account", "Tests ordered, the twelve largest accounts of the last 7 days."),
+        _compared(
+            rows["by_test"], "Volume by orderable", "Orderable", "Tests ordered, the twelve most frequent of the last 7 days.", names
+        ),
+    ]
+
+
+def _by_day(
+    title: str, summary: str, days: Days, counts: Mapping[str, str], chart: ChartKind, unit: str, drawn: tuple[str, ...] = ()
+) -> Figure:
+    """Return the trend of counts, by what the page calls them."""
+    return Figure(title, summary, {"Day": "day", **dict.fromkeys(counts, "count")}, days.trend(*counts.values()), chart, drawn, unit)
+
+
+def _compared(found: Sequence[Row], title: str, what: str, summary: str, names: Mapping[str, str] | None = None) -> Figure:
+    table = [[(names or {}).get(str(row["MEMBER"]), str(row["MEMBER"])), int(row["NOW"]), int(row["BEFORE"])] for row in found]
+    return Figure(title, summary, {what: "text", "Last 7 days": "count", "7 days before": "count"}, table, "bars", ("Last 7 days",))
+
+
+def _pending(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> list[Figure]:
+    table = []
+    for row in rows["pending_by_test"]:
+        pending, overdue = int(row["PENDING"]), int(row["OVERDUE"])
+        name = names.get(str(row["MEMBER"]), str(row["MEMBER"]))
+        table.append([name, pending, overdue, pending - overdue, int(row["NOT_RECEIVED"]), Measured(float(row["OLDEST"] or 0), pending)])
+    return [
+        Figure(
+            "Pending by test",
+            "Tests not verified at the end of the day; overdue: received longer ago than the target.",
+            {"Test": "text", "Pending": "count", "Overdue": "count", "In time": "count", "Not received": "count", "Oldest": "hours"},
+            table,
+            "stacked",
+            ("In time", "Overdue"),
+            unit="tests",
+        ),
+        _by_day(
+            "Pending by day",
+            "Tests pending and overdue at the end of each day.",
+            of["pending"],
+            {"Pending": "PENDING", "Overdue": "OVERDUE"},
+            "lines",
+            "tests",
+        ),
+    ]
+
+
+def _service(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
+    criticals = {row["PERIOD"]: row for row in rows["criticals"]}
+    told = []
+    for period, label in _PERIODS.items():
+        row = criticals.get(period)
+        documented = share(row, "DOCUMENTED", "CRITICALS")
+        shares = [share(row, f"WITHIN_{limit}", "OBSERVATIONS") for limit in (15, 30, 60)]
+        told.append([label, documented.total, documented, measured(row, "MEDIAN_MINUTES"), *shares, count(row, "IMPLAUSIBLE")])
+    return [
+        _compared(rows["by_reason"], "Rejected specimens by reason", "Reason", "Specimens, by the primary reason."),
+        _by_day(
+            "Corrected results by day",
+            "By the day of their verification. A lower bound: versions between two loads are not seen.",
+            of["corrected"],
+            {"Corrected": "CORRECTED", "Results": "RESULTS", "Billable tests": "BILLABLE"},
+            "days",
+            "results",
+            ("Corrected",),
+        ),
+        Figure(
+            "Critical values",
+            "From the verification to the first documented notification.",
+            {
+                "Period": "text",
+                "Criticals": "count",
+                "Told": "share",
+                "Median": "minutes",
+                "Within 15 min": "share",
+                "Within 30 min": "share",
+                "Within 60 min": "share",
+                "Told before verified": "count",
+            },
+            told,
+        ),
+    ]
+
+
+def _activities(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
+    return [
+        _by_day(
+            "Cases by day",
+            "Cases opened and closed, and those open at the end of the day.",
+            of["cases"],
+            {"Opened": "OPENED", "Closed": "CLOSED", "Open at its end": "BACKLOG"},
+            "lines",
+            "cases",
+        ),
+        _compared(rows["by_cause"], "Closed cases by root cause", "Root cause", "Cases closed."),
+        _by_day(
+            "Tasks by day",
+            "Tasks by the day they were due; overdue: open past their deadline at the end of the day.",
+            of["tasks"],
+            {"Due": "DUE", "Done on time": "ON_TIME", "Open": "OPEN_TASKS", "Overdue": "OVERDUE"},
+            "lines",
+            "tasks",
+            ("Due", "Done on time", "Overdue"),
+        ),
+    ]
+
+
+def _quality(rows: Rows, delivered: Sequence[Row]) -> list[Figure]:
+    found = {row["MEASURE"]: row for row in rows["quality"]}
+    measures = []
+    for name, text in MEASURES.items():
+        week = share(found.get(name), "FAILED", "CHECKED")
+        on_day = share(found.get(name), "DAY_FAILED", "DAY_CHECKED")
+        measures.append([text, on_day.of, on_day.total, on_day, week.of, week])
+    loads = {str(row["TABLE_NAME"]): row for row in rows["loads"]}
+    table = []
+    for row in delivered:
+        load = loads.get(row["table"], {})
+        usual = Measured(float(load.get("BEFORE") or 0) / int(load["DAYS"]), 11) if load.get("DAYS") else None
+        staged = count(load, "STAGED")
+        agrees = row["accounted"] and staged == row["curated"]
+        table.append(
+            [row["table"], *(row[name] for name in ("source", "raw", "quarantined", "curated")), staged, usual and round(usual.value or 0)]
+        )
+        table[-1] += [row["newest"], "yes" if agrees else "no"]
+    return [
+        Figure(
+            "Measures",
+            "Rows that fail, of the rows that were looked at; what failed in the last 7 days first.",
+            {
+                "What fails": "text",
+                "On the day": "count",
+                "Looked at": "count",
+                "Rate": "share",
+                "Last 7 days": "count",
+                "7-day rate": "share",
+            },
+            sorted(measures, key=lambda row: not row[4]),
+        ),
+        Figure(
+            "From the source to the warehouse",
+            "Rows of the day: as the source counted them, landed, curated (newest version of each key), loaded; and the mean of the 7 days before.",
+            {
+                "Table": "text",
+                "Source": "count",
+                "Landed": "count",
+                "Quarantined": "count",
+                "Curated": "count",
+                "Loaded": "count",
+                "Usual": "count",
+                "Read up to": "text",
+                "Agree": "text",
+            },
+            table,
+        ),
+    ]

@@ -1,0 +1,73 @@
+"""Erasing a tenant: every version of its objects in every layer, its bookmarks, statuses and histories. It can not be undone, and can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.layout import Layer
+from lab_insights.names import TenantId
+
+# What S3 deletes, and DynamoDB writes, in one request.
+_OBJECTS, _ITEMS = 1000, 25
+
+
+@dataclass(frozen=True)
+class Erased:
+    """How many objects and versions of them, of how many bytes; never a key or value."""
+
+    objects: int
+    bytes: int
+
+
+def erase_objects(lake: Lake, layer: Layer, tenant: TenantId) -> Erased:
+    """Delete every version of every object of a tenant in a layer."""
+    s3, bucket = lake.storage.aws.client("s3"), lake.storage.bucket(layer)
+    objects = size = 0
+    batch: list[dict[str, str]] = []
+    for version in _versions(s3, bucket, f"tenant={tenant}/"):
+        objects, size = objects + 1, size + version.get("Size", 0)
+        batch.append({"Key": version["Key"], "VersionId": version["VersionId"]})
+        if len(batch) == _OBJECTS:
+            _delete(s3, bucket, batch)
+            batch = []
+    _delete(s3, bucket, batch)
+    return Erased(objects, size)
+
+
+def erase_items(lake: Lake, tenant: TenantId) -> int:
+    """Delete every item of a tenant in the bookmark and status tables; return how many."""
+    db, count = lake.state.db, 0
+    for table in (lake.state.bookmarks, lake.state.status):
+        pages = db.get_paginator("scan").paginate(
+            TableName=table,
+            ProjectionExpression="pk, sk",
+            FilterExpression="begins_with(pk, :own) OR begins_with(pk, :schema) OR (begins_with(pk, :checks) AND tenant = :tenant)",
+            ExpressionAttributeValues={
+                ":own": {"S": f"{tenant}#"},
+                ":schema": {"S": f"schema#{tenant}#"},
+                ":checks": {"S": "checks#"},
+                ":tenant": {"S": tenant},
+            },
+            ConsistentRead=True,
+        )
+        keys = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
+        for start in range(0, len(keys), _ITEMS):
+            todo = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + _ITEMS]]
+            while todo:
+                todo = db.batch_write_item(RequestItems={table: todo})["UnprocessedItems"].get(table, [])
+        count += len(keys)
+    return count
+
+
+def _versions(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Versions", ())
+        yield from page.get("DeleteMarkers", ())
+
+
+def _delete(s3: Any, bucket: str, versions: list[dict[str, str]]) -> None:
+    if versions:
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})

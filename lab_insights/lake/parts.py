@@ -1,0 +1,196 @@
+"""Writing a batch's rows as parquet parts, each read back and compared with what was in flight; or none, where they lie there already.
+
+A snapshot whose rows are those of the snapshot before it is given that one's parts. To know it, parts wait in local files until the rows are more than
+the older snapshot's, or all there are; only then they are uploaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
+
+from lab_insights.errors import LandingMismatch
+from lab_insights.lake.fingerprint import digest, fingerprint
+from lab_insights.lake.layout import Partition, batch_id, part_key
+from lab_insights.lake.manifest import Manifest, Part
+from lab_insights.lake.state import Intent
+from lab_insights.lake.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# About 128 MB of zstd parquet at 16 columns: large enough for Snowflake's and Spark's scans, small enough to re-read in memory.
+PART_ROWS = 2_000_000
+# What a part may hold of memory before it goes on in a file.
+_SPOOLED = 32 << 20
+
+
+class Batches(Protocol):
+    """A stream of record batches. A batch whose schema differs starts a new part."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema that the stream begins with."""
+        ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The parts of a batch, the schema that covers all of them, and the sum of their rows' fingerprints, whatever their order and cut."""
+
+    parts: tuple[Part, ...]
+    schema: pa.Schema
+    total: int
+
+    @property
+    def digest(self) -> str:
+        """The rows' digest."""
+        return digest(sum(part.rows for part in self.parts), self.total)
+
+
+@runtime_checkable
+class Landing(Protocol):
+    """Rows that write their parts themselves: several readers side by side, or tasks on other machines."""
+
+    def land(self, storage: Storage, intent: Intent) -> Landed:
+        """Write the parts of the attempt `intent`, under names that begin with its batch and attempt."""
+        ...
+
+
+def land(storage: Storage, intent: Intent, rows: Batches, older: Manifest | None = None, reader: str = "") -> Landed:
+    """Write the stream as parts of one schema each, unless its rows are those of `older`, whose parts are then given.
+
+    Where an attempt has several readers, `reader` is in the names of the parts of one of them.
+    Raises `LandingMismatch` when the lake gives back other bytes or rows than it was given.
+    """
+    writing = _Writing(storage, intent, rows.schema, older, reader)
+    try:
+        for batch in rows:
+            if batch.num_rows:
+                writing.write(batch)
+        return writing.finish()
+    finally:
+        writing.close()
+
+
+class _Writing:
+    """The parts of one batch: landed, waiting to be, and the one that is open."""
+
+    def __init__(self, storage: Storage, intent: Intent, schema: pa.Schema, older: Manifest | None, reader: str) -> None:
+        self._storage, self._intent, self._older = storage, intent, older
+        self._name = f"{batch_id(intent.batch, intent.attempt)}{f'-{reader}' if reader else ''}"
+        self._base, self._schema = schema.names, schema
+        self._parts: list[Part] = []
+        self._waiting: list[_PartWriter] = []
+        self._rows = self._total = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        import pyarrow as pa
+
+        writer = self._waiting[-1] if self._waiting else None
+        if writer is None or writer.rows >= PART_ROWS or not batch.schema.equals(writer.schema):
+            self._finish_open()
+            number = len(self._parts) + len(self._waiting)
+            writer = _PartWriter(part_key(self._intent.partition, self._name, number), batch.schema, self._base)
+            self._waiting.append(writer)
+            self._schema = pa.unify_schemas([self._schema, batch.schema])
+        self._total += writer.write(batch)
+        self._rows += batch.num_rows
+        if self._older and self._rows > self._older.rows:
+            self._older = None
+
+    def _finish_open(self) -> None:
+        """Finish the open part, and land all that need not wait."""
+        if self._waiting:
+            self._waiting[-1].finish(waits=self._older is not None)
+        if self._older is None:
+            self._parts += [writer.land(self._storage, self._intent.partition) for writer in self._waiting]
+            self._waiting.clear()
+
+    def finish(self) -> Landed:
+        if self._older and self._equals(self._older, digest(self._rows, self._total)):
+            return Landed(self._older.parts, self._older.schema_(), self._total)
+        self._older = None
+        self._finish_open()
+        return Landed(tuple(self._parts), self._schema, self._total)
+
+    def _equals(self, older: Manifest, told: str) -> bool:
+        """Whether the older parts hold these rows, under these names and types, and lie there."""
+        alike = older.digest == told and {(each.name, each.type) for each in older.schema_()} == {
+            (each.name, each.type) for each in self._schema
+        }
+        return alike and all(self._storage.size(older.layer, part.key) == part.bytes for part in older.parts)
+
+    def close(self) -> None:
+        for writer in self._waiting:
+            writer.close()
+
+
+class _PartWriter:
+    """One parquet part: spooled to a local file, uploaded, read back and compared."""
+
+    def __init__(self, key: str, schema: pa.Schema, base: list[str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.key, self.schema, self.rows = key, schema, 0
+        self._base, self._total = base, 0
+        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 (closed by `land` or `close`)
+        # Numbers and instants hardly repeat: dictionaries of them made parts twice as large and took twice as long.
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        self._parquet = pq.ParquetWriter(self._file, schema, compression="zstd", use_dictionary=texts, store_schema=True)
+
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Write a batch and return its fingerprint."""
+        self._parquet.write_batch(batch)
+        found = fingerprint(batch, self._base)
+        self._total += found
+        self.rows += batch.num_rows
+        return found
+
+    def finish(self, *, waits: bool) -> None:
+        """Write the footer; a part that `waits` lets go of its memory."""
+        self._parquet.close()
+        if waits:
+            self._file.rollover()
+
+    def land(self, storage: Storage, partition: Partition) -> Part:
+        """Upload the finished part and return it as the lake holds it."""
+        size = self._file.seek(0, 2)
+        told = _sha256(self._file)
+        self._file.seek(0)
+        storage.upload(partition.layer, self.key, self._file)
+        self._file.close()
+        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 (closed by `close`)
+        storage.download(partition.layer, self.key, self._file)
+        # The bytes first: what is not even parquet any more must not fail as a reader's error.
+        if _sha256(self._file) != told or not self._holds():
+            raise LandingMismatch(
+                f"The part {self.key} read back from the lake is not what was written.",
+                remedy="materialize the partition again; if it recurs, look at the object store.",
+                **partition.where,
+            )
+        self.close()
+        return Part(key=self.key, rows=self.rows, bytes=size, sha256=told)
+
+    def _holds(self) -> bool:
+        import pyarrow.parquet as pq
+
+        landed = pq.ParquetFile(self._file)
+        total = sum(fingerprint(batch, self._base) for batch in landed.iter_batches(use_threads=False))
+        return bool(landed.metadata.num_rows == self.rows and total == self._total)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._parquet.close()  # else it would want to, when nobody holds it any more
+        self._file.close()
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

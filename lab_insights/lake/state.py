@@ -1,0 +1,255 @@
+"""Bookmarks, intents and processing status in DynamoDB: what is committed, by whom, and how far.
+
+Two tables. `<prefix>-bookmarks` has one *head* a series (raw: a table of a tenant; derived layers: a table's day) with its version, position, fencing
+token and the intent of whoever wrote last, and a log item for each version. `<prefix>-status` has one item a committed batch; the batches of a
+day count from the newest one that `supersedes`. One transaction moves both, conditioned on the head that was read and on the token.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from lab_insights.errors import CommitConflict
+from lab_insights.lake.items import Item, Items, plain
+from lab_insights.lake.layout import Layer, Partition
+from lab_insights.lake.manifest import Manifest, Window
+from lab_insights.names import TenantId
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a series stands: `position` is the bookmark (raw only), `batch` the number of the next batch."""
+
+    series: str
+    sort: str
+    version: int = 0
+    batch: int = 0
+    position: datetime | None = None
+    intent: Intent | None = None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a run is about to write; a later run that finds it adopts its manifest, or takes over as the next attempt."""
+
+    partition: Partition
+    batch: int
+    attempt: int
+    token: str
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class Committed:
+    """One committed batch of a partition, as the status table holds it."""
+
+    partition: Partition
+    batch_id: str
+    manifest: str
+    rows: int
+    supersedes: bool
+    kind: str
+    committed_at: datetime
+    run_id: str
+    tombstones: bool = False
+
+
+def _sort(partition: Partition) -> str:
+    return "head" if partition.layer == "raw" else f"head#{partition.day}"
+
+
+@dataclass(frozen=True)
+class State(Items):
+    """What is committed of one deployment."""
+
+    def head(self, partition: Partition) -> Head:
+        """Return the head that `partition` belongs to; a series never written has version 0 and no position."""
+        key = {"pk": {"S": partition.series}, "sk": {"S": _sort(partition)}}
+        item = self.db.get_item(TableName=self.bookmarks, Key=key, ConsistentRead=True).get("Item")
+        return _head(partition, plain(item)) if item else Head(partition.series, _sort(partition))
+
+    def begin(self, head: Head, partition: Partition, window: Window | None = None) -> Intent:
+        """Persist the intent to write the next batch of `partition`; whoever begins later takes over, with a new token and attempt."""
+        attempt = head.intent.attempt + 1 if head.intent else 1
+        intent = Intent(partition, head.batch, attempt, uuid.uuid4().hex, window)
+        values: Item = {
+            ":version": {"N": str(head.version)},
+            ":token": {"S": intent.token},
+            ":attempt": {"N": str(attempt)},
+            ":day": {"S": str(partition.day)},
+            ":window": {"S": window.model_dump_json()} if window else {"NULL": True},
+        }
+        condition = "(attribute_not_exists(#version) OR #version = :version) AND attribute_not_exists(#token)"
+        if head.intent:
+            values[":old"] = {"S": head.intent.token}
+            condition = "#version = :version AND #token = :old"
+        # The client sends again when an answer is lost: then the token that lies there is this one.
+        condition = f"({condition}) OR #token = :token"
+        try:
+            self.db.update_item(
+                TableName=self.bookmarks,
+                Key={"pk": {"S": head.series}, "sk": {"S": head.sort}},
+                UpdateExpression="SET #version = :version, #token = :token, attempt = :attempt, intent_day = :day, intent_window = :window",
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#version": "version", "#token": "token"},
+                ExpressionAttributeValues=values,
+            )
+        except self.db.exceptions.ConditionalCheckFailedException:
+            raise _conflict(partition) from None
+        return intent
+
+    def commit(self, head: Head, intent: Intent, manifest: Manifest) -> Head:
+        """Move the head and record the batch in one transaction, and return the new head; raise `CommitConflict` when another run owns it by now.
+
+        The bookmark of a raw series moves to the end of the manifest's window, and never back.
+        """
+        partition, version = intent.partition, head.version + 1
+        high = manifest.window.high if manifest.window else None
+        position = max(filter(None, (head.position, high)), default=None)
+        moved: Item = {
+            ":new": {"N": str(version)},
+            ":old": {"N": str(head.version)},
+            ":token": {"S": intent.token},
+            ":batch": {"N": str(intent.batch + 1)},
+        }
+        assign = "SET #version = :new, #batch = :batch"
+        if position is not None:
+            moved[":position"] = {"S": position.isoformat()}
+            assign += ", #position = :position"
+        row: Item = {
+            "pk": {"S": partition.series},
+            "sk": {"S": f"{partition.day}#{manifest.batch_id}"},
+            "manifest": {"S": manifest.object_key},
+            "rows": {"N": str(manifest.rows)},
+            "kind": {"S": manifest.kind},
+            "supersedes": {"BOOL": manifest.supersedes},
+            "committed_at": {"S": manifest.created_at.isoformat()},
+            "run_id": {"S": manifest.run_id},
+        }
+        if manifest.gone_at:
+            row["tombstones"] = {"BOOL": True}
+        names = {"#version": "version", "#token": "token", "#batch": "batch"} | ({"#position": "position"} if position else {})
+        log = {
+            "pk": {"S": head.series},
+            "sk": {"S": f"log#{head.sort}#{version:010d}"},
+            "manifest": row["manifest"],
+            "run_id": row["run_id"],
+        }
+        if position is not None:
+            log["position"] = {"S": position.isoformat()}
+        try:
+            self.transact(
+                [
+                    {
+                        "Update": {
+                            "TableName": self.bookmarks,
+                            "Key": {"pk": {"S": head.series}, "sk": {"S": head.sort}},
+                            "UpdateExpression": f"{assign} REMOVE #token, attempt, intent_day, intent_window",
+                            "ConditionExpression": "#version = :old AND #token = :token",
+                            "ExpressionAttributeNames": names,
+                            "ExpressionAttributeValues": moved,
+                        }
+                    },
+                    {"Put": {"TableName": self.bookmarks, "Item": log, "ConditionExpression": "attribute_not_exists(pk)"}},
+                    {"Put": {"TableName": self.status, "Item": row, "ConditionExpression": "attribute_not_exists(pk)"}},
+                    {"Put": {"TableName": self.status, "Item": _index(partition)}},
+                ]
+            )
+        except self.db.exceptions.TransactionCanceledException:
+            # Our own transaction whose answer was lost, or a run that adopted this very manifest: either way it is committed once.
+            there = self.db.get_item(TableName=self.bookmarks, Key={"pk": log["pk"], "sk": log["sk"]}, ConsistentRead=True)
+            if there.get("Item", {}).get("manifest") != log["manifest"]:
+                raise _conflict(partition) from None
+        return Head(head.series, head.sort, version, intent.batch + 1, position)
+
+    def batches(self, layer: Layer, tenant: TenantId, table: str, first: date | None = None, last: date | None = None) -> list[Committed]:
+        """Return the live batches of a table from day `first` to day `last`, by day and batch; superseded ones are left out.
+
+        A delta that supersedes leaves the day's tombstones: a window that is read again does not hold the rows that were gone.
+        """
+        live: list[Committed] = []
+        for found in self.history(layer, tenant, table, first, last):
+            if found.supersedes:
+                spared = found.kind == "delta"
+                live = [batch for batch in live if batch.partition.day != found.partition.day or (batch.tombstones and spared)]
+            live.append(found)
+        return live
+
+    def history(
+        self, layer: Layer, tenant: TenantId, table: str, first: date | None = None, last: date | None = None
+    ) -> Iterator[Committed]:
+        """Yield every committed batch of a table from day `first` to day `last`, by day and batch, superseded ones included."""
+        for item in self._pages(f"{tenant}#{layer}#{table}", first, last):
+            yield _committed(layer, tenant, table, item)
+
+    def retire(self, batch: Committed) -> None:
+        """Forget a superseded batch: from then on its objects are nobody's, and the sweep takes them away."""
+        partition = batch.partition
+        key = {"pk": {"S": partition.series}, "sk": {"S": f"{partition.day}#{batch.batch_id}"}}
+        self.db.delete_item(TableName=self.status, Key=key)
+
+    def tables(self, layer: Layer, tenant: TenantId, first: date | None = None, last: date | None = None) -> list[str]:
+        """Return the tables of a tenant that have batches from day `first` to day `last`, in order."""
+        pages = self._pages(f"{tenant}#{layer}", first, last)
+        return sorted({item["sk"].partition("#")[2] for item in pages})
+
+    def newest_day(self, layer: Layer, tenant: TenantId, table: str) -> date | None:
+        """Return the newest day of a table that has a batch, or None."""
+        found = self.newest(self.status, f"{tenant}#{layer}#{table}")
+        return date.fromisoformat(found["sk"].partition("#")[0]) if found else None
+
+    def _pages(self, pk: str, first: date | None, last: date | None) -> Iterator[Item]:
+        return self.query(self.status, pk, (f"{first or date.min}#", f"{last or date.max}#~"))
+
+
+def _index(partition: Partition) -> Item:
+    """The item through which a tenant's tables of a day are found; writing it again changes nothing."""
+    return {"pk": {"S": f"{partition.tenant}#{partition.layer}"}, "sk": {"S": f"{partition.day}#{partition.table}"}}
+
+
+def _conflict(partition: Partition) -> CommitConflict:
+    return CommitConflict(
+        f"Another run took over this batch of {partition.layer}; this run wrote nothing that readers see.",
+        remedy="let the other run finish; materialize again only if it failed.",
+        **partition.where,
+    )
+
+
+def _head(partition: Partition, item: Item) -> Head:
+    intent = None
+    if "token" in item:
+        window = item["intent_window"]
+        intent = Intent(
+            Partition(partition.layer, partition.tenant, partition.table, date.fromisoformat(item["intent_day"])),
+            int(item.get("batch", 0)),
+            int(item["attempt"]),
+            item["token"],
+            Window.model_validate_json(window) if window else None,
+        )
+    position = item.get("position")
+    return Head(
+        partition.series,
+        _sort(partition),
+        int(item["version"]),
+        int(item.get("batch", 0)),
+        datetime.fromisoformat(position) if position else None,
+        intent,
+    )
+
+
+def _committed(layer: Layer, tenant: TenantId, table: str, item: Item) -> Committed:
+    day, _, batch = item["sk"].partition("#")
+    return Committed(
+        Partition(layer, tenant, table, date.fromisoformat(day)),
+        batch,
+        item["manifest"],
+        int(item["rows"]),
+        item["supersedes"],
+        item["kind"],
+        datetime.fromisoformat(item["committed_at"]),
+        item["run_id"],
+        item.get("tombstones", False),
+    )

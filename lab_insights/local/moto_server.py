@@ -1,0 +1,137 @@
+"""The AWS stand-in's process: moto's own server with some of its habits mended. Run as `python -m lab_insights.local.moto_server PORT`.
+
+moto 5.2.5 copies a whole DynamoDB table for every item of a transaction, so that a commit's cost grows with all commits before it (20 ms at first,
+270 ms after 300), and a transaction that fails puts the whole copy back, undoing what others wrote meanwhile. Here only the items that a
+transaction names are kept and put back, one DynamoDB call at a time. A query reads and sorts the whole table (60% of the server's time in the demo),
+sending to a queue counts all its messages (9%), receiving asks for each message what the queue is like, and every request lists moto's own directory
+(13%): here a query reads its partition, sending and receiving count nothing, and the directory is listed once.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from moto import backends
+from moto.dynamodb import models
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from moto.server import main
+from moto.sqs.models import Queue, SQSBackend
+
+_ONE_AT_A_TIME = threading.RLock()
+_INDEX_NAME = 6  # the place of `index_name` among the arguments of Table.query after the hash key
+_WRITES = ("put_item", "update_item", "delete_item")
+
+
+def mend() -> None:
+    """Replace moto's transactions and make its writes take turns."""
+    backend = models.DynamoDBBackend
+    original = backend.transact_write_items
+    models.copy = SimpleNamespace(copy=copy.copy, deepcopy=lambda value: value if isinstance(value, Table) else copy.deepcopy(value))  # type: ignore[attr-defined,assignment]
+
+    def transact_write_items(self: models.DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+        with _ONE_AT_A_TIME:
+            before = [_kept(self, next(iter(item.values()))) for item in transact_items]
+            try:
+                original(self, transact_items)
+            except Exception:
+                for put_back in before:
+                    put_back()
+                raise
+
+    backend.transact_write_items = transact_write_items  # type: ignore[method-assign]
+    for name in _WRITES:
+        setattr(backend, name, _in_turn(getattr(backend, name)))
+    _mend_queries()
+    _mend_sending()
+    modules = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+
+
+def _mend_queries() -> None:
+    within = threading.local()
+    query, all_items = Table.query, Table.all_items
+
+    def partition_query(self: Table, hash_key: DynamoType, *args: Any, **kwargs: Any) -> Any:
+        if args[_INDEX_NAME]:
+            return query(self, hash_key, *args, **kwargs)
+        within.partition = hash_key
+        try:
+            return query(self, hash_key, *args, **kwargs)
+        finally:
+            del within.partition
+
+    def items(self: Table) -> Any:
+        hash_key = getattr(within, "partition", None)
+        if hash_key is None or not self.range_key_attr:
+            return all_items(self)
+        return sorted(self.items.get(hash_key, {}).values(), key=lambda item: item.range_key)
+
+    Table.query, Table.all_items = partition_query, items  # type: ignore[method-assign,assignment]
+
+
+def _mend_sending() -> None:
+    within = threading.local()
+    send = SQSBackend.send_message
+
+    def send_message(self: SQSBackend, *args: Any, **kwargs: Any) -> Any:
+        within.sending = True
+        try:
+            return send(self, *args, **kwargs)
+        finally:
+            within.sending = False
+
+    SQSBackend.send_message = send_message  # type: ignore[method-assign]
+    # No server of ours runs for the days that a message is kept.
+    SQSBackend.is_message_valid_based_on_retention_period = lambda *_: True  # type: ignore[method-assign]
+    for name in ("approximate_number_of_messages", "approximate_number_of_messages_delayed", "approximate_number_of_messages_not_visible"):
+        setattr(Queue, name, property(_unless(within, getattr(Queue, name).fget)))
+
+
+def _unless(within: threading.local, count: Callable[[Queue], int]) -> Callable[[Queue], int]:
+    return lambda queue: 0 if getattr(within, "sending", False) else count(queue)
+
+
+def _kept(backend: models.DynamoDBBackend, operation: dict[str, Any]) -> Callable[[], None]:
+    """Return what puts the operation's item back as it is now."""
+    table = backend.get_table(operation["TableName"])
+    attributes = operation.get("Key") or operation["Item"]
+    hashed = DynamoType(attributes[table.hash_key_attr])
+    ranged = DynamoType(attributes[table.range_key_attr]) if table.range_key_attr else None
+    item = copy.deepcopy(table.get_item(hashed, ranged))
+
+    def put_back() -> None:
+        if item is None:
+            table.delete_item(hashed, ranged)
+        elif ranged is None:
+            table.items[hashed] = item  # type: ignore[assignment]
+        else:
+            table.items[hashed][ranged] = item
+
+    return put_back
+
+
+def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def taking_turns(*args: Any, **kwargs: Any) -> Any:
+        with _ONE_AT_A_TIME:
+            return method(*args, **kwargs)
+
+    return taking_turns
+
+
+if __name__ == "__main__":
+    mend()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    # werkzeug closes each connection by default; kept open, its answers go out in two packets that Nagle's algorithm would hold back 40 ms
+    MotoRequestHandler.protocol_version = "HTTP/1.1"
+    MotoRequestHandler.disable_nagle_algorithm = True
+    main(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -1,0 +1,207 @@
+"""The operations that are not assets: crawling the sources, bringing the client databases' schemas into line, and keeping the lake."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from lab_insights.assets.checks import Checks, log_evaluations
+from lab_insights.assets.snowflake import asset_of
+from lab_insights.assets.sources import source_key
+from lab_insights.assets.specs import USER_DEFINED
+from lab_insights.assets.tenant_days import FAILED
+from lab_insights.checks import loads
+from lab_insights.checks.verdicts import RECONCILED
+from lab_insights.errors import told
+from lab_insights.extract.catalog import SourceTable
+from lab_insights.governance import glue, history
+from lab_insights.lab.declared import by_raw_table
+from lab_insights.lake.compact import Compacted, compact_all
+from lab_insights.lake.sweep import Swept, sweep_all
+from lab_insights.names import tenant_id
+from lab_insights.resources.audit import note
+from lab_insights.resources.contained import contained
+from lab_insights.resources.lake import LakeResource
+from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse import provision, sync
+
+
+class TenantsConfig(dg.Config):
+    """Which tenants; none named means all of the registry."""
+
+    tenants: list[str] = Field(default=[], description="Tenant ids; empty means every registered tenant.")
+
+
+def _tenants(lake: LakeResource, config: TenantsConfig) -> list[Tenant]:
+    registry = lake.registry()
+    return [registry.get(name) for name in config.tenants] if config.tenants else registry.all()
+
+
+@dg.op(description="Inspects every source of every tenant; writes the Glue Data Catalog and the schema history.")
+@contained
+def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource) -> None:
+    """Crawl; a tenant whose source can not be read does not stop the others, and fails the run at its end."""
+    sources, opened, aws = lake.sources(), lake.open(), lake.aws()
+    found: list[SourceTable] = []
+    failed: dict[str, Exception] = {}
+    changes: list[history.Change] = []
+    for tenant in _tenants(lake, config):
+        for name in sources.names():
+            try:
+                catalog = sources.catalog(name, tenant)
+            except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+                failed[f"{name} of {tenant.id}"] = error
+                continue
+            for table, reason in catalog.left_out.items():
+                context.log.warning(f"{tenant.id} {name}.{table} is left out: it {reason}")
+            found += catalog.tables
+            changes += [
+                change
+                for table in catalog.tables
+                if (change := history.record(aws, opened.storage.prefix, table, opened.clock.now(), context.run_id))
+            ]
+    registered = glue.register(aws, opened.storage, found)
+    partitions = glue.register_lake(opened, [tenant.id for tenant in _tenants(lake, config)])
+    later = [change for change in changes if change.version > 1]
+    for change in later:
+        context.log.warning(f"Schema change: {change}")
+        if unread := history.unread(change):
+            context.log.error(
+                f"{change.tenant} {change.table}: the contract reads {', '.join(unread)}, so what is curated from it is null."
+            )
+        context.log_event(_observed(change, unread))
+        lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed}
+        differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
+        note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
+    counts = {"tables": len(found), "glue_tables": registered, "first_seen": len(changes) - len(later), "schema_changes": len(later)}
+    context.add_output_metadata({**counts, "glue_partitions": partitions})
+    note(context, lake, "crawl", counts, failed=bool(failed))
+    _raise("sources could not be crawled; the others are in the catalog", failed)
+
+
+@dg.op(
+    description="Brings each client database, its roles and its tables into line with the registry and the lake; drops nothing that holds a value."
+)
+@contained
+def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource, warehouse: WarehouseResource) -> None:
+    """Plan and apply; a second run finds nothing to do, and a tenant that fails does not stop the others and fails the run at its end."""
+    opened, done = lake.open(), 0
+    failed: dict[str, Exception] = {}
+    with warehouse.session(context.run_id) as session:
+        for tenant in _tenants(lake, config):
+            try:
+                provision.provision(session, opened.storage, tenant.id, tenant.tier)
+                changes = sync.sync(session, opened, tenant.id, context.run_id)
+            except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+                failed[tenant.id] = error
+                continue
+            for change in changes:
+                context.log.info(f"{tenant.id} {change}")
+            done += len(changes)
+            note(context, lake, "schema.sync", {"changes": len(changes)}, tenant=tenant.id)
+    context.add_output_metadata({"changes": done})
+    _raise("client databases could not be brought into line; the others are", failed)
+
+
+@dg.op(
+    description="Compares every table of every tenant's database with the lake, row by row, and evaluates the check `reconciled` by what it finds."
+)
+@contained
+def reconcile_warehouse(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource, warehouse: WarehouseResource) -> None:
+    """Compare; a tenant whose database does not answer is one that fails the check, and stops no other."""
+    opened = lake.open()
+    checks, assets = Checks(opened), set[str]()
+    for tenant in _tenants(lake, config):
+        found = loads.by_every_row(opened, tenant.id, lambda: warehouse.session(context.run_id), asset_of)
+        checks.note(found)
+        assets |= {each.of.asset for each in found}
+        context.log.info(f"{tenant.id}: {len(found)} tables compared, {sum(not each.passed for each in found)} differ")
+    evaluations = list(checks.evaluations([dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), RECONCILED) for asset in assets]))
+    log_evaluations(context, evaluations)
+    context.add_output_metadata({"tables": len(evaluations), "failing": sum(not each["passed"] for each in evaluations)})
+
+
+class KeepConfig(TenantsConfig):
+    """What stays in the lake, and for how long."""
+
+    grace_hours: int = Field(default=24, ge=1, description="How old an object must be that no manifest names before it is taken away.")
+    keep_days: int = Field(default=30, ge=1, description="How long a batch stays that another one replaced.")
+    dry_run: bool = Field(default=False, description="Take nothing away, and say what would be.")
+
+
+@dg.op(
+    description="Writes curated states anew that are made up of many small batches, so that deriving a day stays bounded work.",
+    out=dg.Out(dg.Nothing),
+)
+@contained
+def compact_states(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource) -> None:
+    """Compact; a tenant that fails does not stop the others and fails the run at its end."""
+    opened, receipts = lake.open(), list[Compacted]()
+    failed: dict[str, Exception] = {}
+    for tenant in _tenants(lake, config):
+        try:
+            receipts += compact_all(opened, tenant.id)
+        except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+            failed[tenant.id] = error
+    context.add_output_metadata({"tables": len(receipts), "receipts": _json(receipts)})
+    note(context, lake, "lake.compact", {"tables": len(receipts)}, failed=bool(failed))
+    _raise("tenants have states that could not be compacted; the others' are", failed)
+
+
+@dg.op(
+    description="Takes objects of abandoned attempts out of the lake, and batches that others replaced long ago.",
+    ins={"after": dg.In(dg.Nothing)},
+)
+@contained
+def sweep_lake(context: dg.OpExecutionContext, config: KeepConfig, lake: LakeResource) -> None:
+    """Sweep; a tenant that fails does not stop the others and fails the run at its end."""
+    opened, receipts = lake.open(), list[Swept]()
+    grace, keep = timedelta(hours=config.grace_hours), timedelta(days=config.keep_days)
+    failed: dict[str, Exception] = {}
+    for tenant in _tenants(lake, config):
+        try:
+            receipts += sweep_all(opened, [tenant.id], grace=grace, keep=keep, dry_run=config.dry_run)
+        except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+            failed[tenant.id] = error
+    totals = {
+        name: sum(getattr(each, name) for each in receipts) for name in ("objects", "orphans", "bytes", "young", "unknown", "retired")
+    }
+    context.add_output_metadata({**totals, "receipts": _json(receipts)})
+    if not config.dry_run:
+        note(context, lake, "lake.sweep", totals, failed=bool(failed))
+    _raise("tenants could not be swept; the others are", failed)
+
+
+def _json(receipts: Sequence[Compacted | Swept]) -> dg.MetadataValue:
+    return dg.MetadataValue.json([dataclasses.asdict(each, dict_factory=_plain) for each in receipts])
+
+
+def _plain(fields: list[tuple[str, object]]) -> dict[str, object]:
+    return {name: value if isinstance(value, int) else str(value) for name, value in fields}
+
+
+def _observed(change: history.Change, unread: Sequence[str]) -> dg.AssetObservation:
+    """Tell the source's asset in Dagster what changed: the names of columns, and never a value."""
+    source, _, table = change.table.partition(".")
+    contract = by_raw_table().get(change.table)
+    key = source_key(source, contract.source.table if contract else USER_DEFINED)
+    lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed, "dropped_but_read_by_a_contract": unread}
+    metadata = {name: ", ".join(columns) for name, columns in lists.items() if columns}
+    return dg.AssetObservation(
+        key,
+        description=f"Schema change: {change}",
+        metadata={"tenant": change.tenant, "table": table, "version": change.version, **metadata},
+    )
+
+
+def _raise(what: str, failed: Mapping[str, Exception]) -> None:
+    """Raise `Failure` that names what failed, when anything did."""
+    if failed:
+        raise dg.Failure(
+            f"{len(failed)} {what}: {', '.join(failed)}.",
+            metadata={FAILED: dg.MetadataValue.md("\n".join(f"- **{name}** {told(error)}" for name, error in failed.items()))},
+            allow_retries=False,
+        )

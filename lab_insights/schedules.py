@@ -1,0 +1,76 @@
+"""Schedules: those of data request raw only, since curation and the rest follow from the S3 events of what raw committed; others keep and check."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import dagster as dg
+
+from lab_insights.errors import LabInsightsError
+from lab_insights.jobs import CHECK, RAW, keep_lake, reconcile
+from lab_insights.partitions import TENANTS
+from lab_insights.resources.lake import LakeResource
+from lab_insights.sensors.ranges import Grid
+
+
+@dg.schedule(
+    job=RAW,
+    cron_schedule="15 0 * * *",
+    execution_timezone="UTC",
+    description="Every tenant's day that has just ended, a quarter of an hour after midnight UTC.",
+)
+def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
+    """Request raw for yesterday, all tenants but those that are suspended."""
+    yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
+    tenants = [tenant.id for tenant in lake.registry().all() if not tenant.suspended]
+    return _requests(context, yesterday, tenants, f"daily {yesterday}") or dg.SkipReason("no tenant has a partition yet")
+
+
+@dg.schedule(
+    job=RAW,
+    cron_schedule="*/15 * * * *",
+    execution_timezone="UTC",
+    description="Today's open day of the tenants whose tier is `frequent`, every quarter of an hour.",
+)
+def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
+    """Request raw for today, near-real-time tenants."""
+    now = context.scheduled_execution_time
+    tenants = [tenant.id for tenant in lake.registry().all() if tenant.tier == "frequent" and not tenant.suspended]
+    return _requests(context, now.date(), tenants, f"frequent {now:%Y-%m-%dT%H:%M}") or dg.SkipReason(
+        "no tenant with a partition is of tier `frequent`"
+    )
+
+
+keeping = dg.ScheduleDefinition(
+    name="keeping",
+    job=keep_lake,
+    cron_schedule="30 3 * * 0",
+    execution_timezone="UTC",
+    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday.",
+)
+
+checking = dg.ScheduleDefinition(
+    name="checking",
+    job=CHECK,
+    cron_schedule="5,20,35,50 * * * *",
+    execution_timezone="UTC",
+    description="Looks four times an hour whether a tenant is late, and whether a partition was left failed.",
+)
+reconciling = dg.ScheduleDefinition(
+    name="reconciling",
+    job=reconcile,
+    cron_schedule="30 4 * * *",
+    execution_timezone="UTC",
+    description="Compares every client database with the lake, once a day: after the daily loads, before most deliver-by times.",
+)
+
+
+def _requests(context: dg.ScheduleEvaluationContext, day: date, tenants: Iterable[str], cause: str) -> list[dg.RunRequest]:
+    repository = context.repository_def
+    if repository is None:
+        raise LabInsightsError("The schedule was evaluated outside its code location.", remedy="load lab_insights.definitions.")
+    order = tuple(context.instance.get_dynamic_partitions(str(TENANTS.name)))
+    grid = Grid(context.instance, repository, RAW.name, order)
+    chosen = [tenant for tenant in tenants if tenant in order]
+    # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.
+    stretches = grid.stretches((day, tenant) for tenant in chosen)
+    return [grid.run_request(stretch, [f"{cause} {key}" for key in stretch.keys]) for stretch in stretches]

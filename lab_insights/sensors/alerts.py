@@ -1,0 +1,137 @@
+"""The sensors that tell what is worth waking somebody: one follows runs that fail, one looks at the verdicts that stand and at the dead letters.
+
+What is told, to whom and how often is decided in `lab_insights.alerts`; these two only find the facts. Neither has a cursor of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from lab_insights.alerts import Alerts, Fact, Kind, failed_tenants
+from lab_insights.assets.tenant_days import FAILED
+from lab_insights.checks.verdicts import FRESH, NO_CROSS_TENANT_ROW, RECONCILED, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Verdicts
+from lab_insights.errors import LabInsightsError
+from lab_insights.lake.deadletters import dead_letters
+from lab_insights.lake.events import QueueName
+from lab_insights.resources.lake import LakeResource
+
+_QUEUES: tuple[QueueName, ...] = ("curation", "transformation")
+_OF_CHECK: dict[str, Kind] = {
+    FRESH: "late_tenant",
+    RECONCILED: "reconciliation",
+    SCHEMA_UNCHANGED: "schema_change",
+    UNIQUE_GRAIN: "data_checks",
+    NO_CROSS_TENANT_ROW: "data_checks",
+}
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+# A run that named no tenant failed for all of them.
+_EVERYBODY = "every tenant of the run"
+
+
+def alert_sensors() -> list[dg.SensorDefinition]:
+    """Return both sensors."""
+    return [_failed_runs(), _conditions()]
+
+
+def open_alerts(lake: LakeResource) -> Alerts:
+    """Return the alerts of the configuration."""
+    config = lake.config()
+    return Alerts(lake.aws(), config.lake.prefix, config.alerts)
+
+
+def _failed_runs() -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="alert_failed_runs",
+        description="Tells the alarm topic of each failed run once, with the tenants that failed and their reasons.",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def evaluate(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
+        facts = run_facts(context.instance, context.dagster_run)
+        told = open_alerts(lake).publish("failed_partition", facts, run_id=context.dagster_run.run_id)
+        context.log.info(f"{len(told)} of {len(facts)} failures were told.")
+
+    return evaluate
+
+
+def run_facts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Fact]:
+    """Return a fact for each tenant that failed in a run; the same tenant, days and first reason again, as in the next attempt, is the same fact."""
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    texts = []
+    for event in events:
+        named = event.step_failure_data.user_failure_data
+        if named and FAILED in named.metadata:
+            texts.append(str(named.metadata[FAILED].value))
+    failed = failed_tenants(texts)
+    days = _days(run)
+    if not failed:
+        steps = ", ".join(sorted({str(event.step_key) for event in events})) or "no step"
+        # Of an error that is not ours only the step is told, since its text may quote a row.
+        return [Fact(_EVERYBODY, f"{run.job_name}{days}: {steps} failed", f"{run.job_name}{days}{steps}")]
+    return [Fact(tenant, f"{run.job_name}{days}: {reason}", f"{days}{reason}") for tenant, reason in failed.items()]
+
+
+def _days(run: dg.DagsterRun) -> str:
+    days = sorted({run.tags[tag].partition("|")[0] for tag in _RANGE if "|" in run.tags.get(tag, "")})
+    return f" {' to '.join(days)}" if days else ""
+
+
+def _conditions() -> dg.SensorDefinition:
+    @dg.sensor(
+        name="alert_conditions",
+        description="Tells the alarm topic of late tenants, dead letters, and checks that fail: each once a day while it lasts.",
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def evaluate(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SkipReason:
+        alerts, told, failed = open_alerts(lake), dict[str, int](), list[str]()
+        for kind, find in _CONDITIONS.items():
+            try:
+                told[kind] = len(alerts.publish(kind, find(kind, lake)))
+            except Exception as error:  # noqa: BLE001 - a queue or warehouse that does not answer must not silence the other alerts
+                shown = error if isinstance(error, LabInsightsError) else type(error).__name__
+                context.log.warning(f"{kind} could not be looked at: {shown}")
+                failed.append(kind)
+        if failed:
+            raise LabInsightsError(
+                f"{len(failed)} kinds of alerts could not be looked at: {', '.join(failed)}.", remedy="look at the warnings of this tick."
+            )
+        return dg.SkipReason("Told: " + (", ".join(f"{count} {kind}" for kind, count in told.items() if count) or "nothing new") + ".")
+
+    return evaluate
+
+
+def _check_facts(kind: Kind, lake: LakeResource) -> list[Fact]:
+    verdicts = Verdicts(lake.aws(), lake.prefix)
+    standing = [each for check, of in _OF_CHECK.items() if of == kind for each in verdicts.standing(check)]
+    return [Fact(each.of.tenant, f"{each.of.asset} {str(each).partition(' ')[2]}", _identity(each)) for each in standing]
+
+
+def _identity(each: Judgement) -> str:
+    """What makes a failure the same as the one before: how late a tenant is changes all the time, the day that is missing does not."""
+    said = each.numbers["day"] if each.of.check == FRESH else each.message
+    return f"{each.of.key['sk']['S']} {said}"
+
+
+def _dead(_: Kind, lake: LakeResource) -> list[Fact]:
+    found = [letter for name in _QUEUES for letter in dead_letters(lake.aws(), lake.prefix, name)]
+    return [
+        Fact(
+            letter.manifest.partition.tenant if letter.manifest else "no tenant",
+            f"{letter.queue}: {letter.manifest.partition if letter.manifest else 'a message that names no manifest'}: {letter.reason}",
+            letter.id,
+        )
+        for letter in found
+    ]
+
+
+_CONDITIONS: dict[Kind, Callable[[Kind, LakeResource], list[Fact]]] = {
+    "reconciliation": _check_facts,
+    "data_checks": _check_facts,
+    "schema_change": _check_facts,
+    "dead_letters": _dead,
+    "late_tenant": _check_facts,
+}

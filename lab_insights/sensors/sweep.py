@@ -1,0 +1,121 @@
+"""The sensor that finds lost events: manifests of the newest days that nobody consumed and that no run is at work on.
+
+It goes through the tenants in turn, as many as its time allows, and remembers only the last one. It reads the manifests from the state
+table, which holds every committed one: listing the buckets would give the same keys and those of abandoned attempts, for more requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
+
+from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
+
+from lab_insights.errors import LabInsightsError
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.events import Consumed, ManifestRef, put_at
+from lab_insights.lake.layout import Layer
+from lab_insights.names import TenantId
+from lab_insights.resources.lake import LakeResource
+from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.sensors.consumed import Consumption
+from lab_insights.sensors.ranges import Grid, Job
+
+BUDGET_SECONDS = 20.0
+DAYS = 3
+# An event needs a moment to arrive, and its queue's sensor a tick to answer it.
+GRACE = timedelta(minutes=10)
+
+
+def sweep_sensor(answers: Mapping[Layer, tuple[Job, Consumption]]) -> SensorDefinition:
+    """Return the sweep; `answers` has, for each layer, the job that consumes its manifests, and whether it has consumed one."""
+
+    @sensor(
+        name="manifest_sweep",
+        description=f"Requests what no event asked for: committed manifests of the newest {DAYS} days that nobody consumed.",
+        jobs=[job for job, _ in answers.values()],
+        minimum_interval_seconds=60,
+        default_status=DefaultSensorStatus.RUNNING,
+    )
+    def evaluate(context: SensorEvaluationContext, lake: LakeResource, warehouse: WarehouseResource) -> SensorResult:
+        deadline = time.monotonic() + BUDGET_SECONDS
+        opened = lake.open()
+        tenants = _rotated([tenant.id for tenant in lake.registry().all()], context.cursor)
+        swept = failed = 0
+        with ExitStack() as stack:
+            layers = [
+                _Layer(opened, layer, Grid.of(context, job), stack.enter_context(consumption(warehouse)))
+                for layer, (job, consumption) in answers.items()
+            ]
+            for tenant in tenants:
+                try:
+                    for layer in layers:
+                        layer.sweep(tenant)
+                except Exception as error:  # noqa: BLE001 - one tenant's broken lake must not end the sweep before the others
+                    told = error if isinstance(error, LabInsightsError) else type(error).__name__
+                    context.log.warning(f"Tenant {tenant} was not swept: {told}")
+                    failed += 1
+                swept += 1
+                if time.monotonic() >= deadline:
+                    break
+        if failed == swept > 0:
+            raise LabInsightsError(
+                f"Sweeping failed for all of {failed} tenants.",
+                remedy="look at the warnings of this tick: the state table, the lake or the warehouse does not answer.",
+            )
+        requests = [request for layer in layers for request in layer.requests()]
+        lost = sum(len(layer.lost) for layer in layers)
+        report = f"Swept {swept} of {len(tenants)} tenants ({failed} failed): {lost} manifests without an event."
+        context.log.info(report)
+        cursor = tenants[swept - 1] if swept else None
+        return SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else report)
+
+    return evaluate
+
+
+def _rotated(tenants: Sequence[TenantId], last: str | None) -> list[TenantId]:
+    """Return the tenants from the one after `last` on, once around."""
+    start = next((index + 1 for index, tenant in enumerate(tenants) if tenant == last), 0)
+    return [*tenants[start:], *tenants[:start]]
+
+
+class _Layer:
+    """The manifests of one layer that were found without an event."""
+
+    def __init__(self, lake: Lake, layer: Layer, grid: Grid, consumed: Consumed) -> None:
+        self._lake, self._layer, self._grid, self._consumed = lake, layer, grid, consumed
+        self.lost: list[ManifestRef] = []
+
+    def sweep(self, tenant: TenantId) -> None:
+        """Add the tenant's lost manifests; a tenant that is no partition yet is left for the next round."""
+        if tenant in self._grid.order:
+            self.lost.extend(manifest for manifest in self._candidates(tenant) if self._is_lost(manifest))
+
+    def requests(self) -> list[RunRequest]:
+        """Return one run request per day and stretch of tenants; the same lost manifests are requested once only, their run key says so."""
+        stretches = self._grid.stretches(_cell(manifest) for manifest in self.lost)
+        return [
+            self._grid.run_request(stretch, [manifest.key for manifest in self.lost if _cell(manifest) in stretch]) for stretch in stretches
+        ]
+
+    def _candidates(self, tenant: TenantId) -> Iterator[ManifestRef]:
+        last = self._lake.clock.now().date()
+        first = last - timedelta(days=DAYS - 1)
+        for table in self._lake.state.tables(self._layer, tenant, first, last):
+            for batch in self._lake.state.batches(self._layer, tenant, table, first, last):
+                yield ManifestRef(batch.partition, batch.batch_id)
+
+    def _is_lost(self, manifest: ManifestRef) -> bool:
+        cell = _cell(manifest)
+        if not self._grid.first_day <= cell[0] <= self._grid.last_day:
+            return False
+        if self._grid.is_busy(cell) or self._consumed(self._lake, manifest):
+            return False
+        # By the object store's time: the clock of the lake may be a simulated one that stands still.
+        return datetime.now(UTC) - put_at(self._lake, manifest) >= GRACE
+
+
+def _cell(manifest: ManifestRef) -> tuple[date, str]:
+    return manifest.partition.day, manifest.partition.tenant

@@ -1,0 +1,62 @@
+"""What a tenant's database holds, as its information schema and its own record of schema changes tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lab_insights.warehouse.names import PASSING
+from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.shape import Rename
+from lab_insights.warehouse.types import ColumnType, from_catalog
+
+Table = tuple[str, str]
+Columns = dict[str, ColumnType]
+
+_COLUMNS = """
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE
+FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED')
+AND TABLE_NAME IN ({tables}) ORDER BY ORDINAL_POSITION"""
+_CHANGES = """
+SELECT TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, RENAMED_TO, BEFORE_BATCH FROM OPS.SCHEMA_CHANGES
+WHERE WHAT IN ('new column', 'rename', 'deprecated', 'in use again') AND TABLE_NAME IN ({tables}) ORDER BY CHANGED_AT"""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Tables by schema and name, unquoted. `passing` are columns of a change that is not finished, or that a rename left behind."""
+
+    columns: dict[Table, Columns] = field(default_factory=dict)
+    passing: dict[Table, Columns] = field(default_factory=dict)
+    renames: dict[Table, tuple[Rename, ...]] = field(default_factory=dict)
+    deprecated: dict[Table, frozenset[str]] = field(default_factory=dict)
+    reused: dict[Table, frozenset[str]] = field(default_factory=dict)
+    """Names of renamed columns that another column has by now."""
+
+
+def read_catalog(session: Session, tables: Iterable[Table]) -> Catalog:
+    """Return what the current database holds of `tables`, by two queries; tables that do not exist are left out."""
+    wanted = sorted(set(tables))
+    found = Catalog()
+    if not wanted:
+        return found
+    names = [name for _, name in wanted]
+    marks = ", ".join("?" * len(names))
+    for schema, name, column, data_type, precision, scale in session.execute(_COLUMNS.format(tables=marks), *names):
+        if (schema, name) in wanted:
+            place = found.passing if column.endswith(PASSING) else found.columns
+            place.setdefault((schema, name), {})[column] = from_catalog(data_type, precision, scale)
+    for schema, name, what, column, new, before in session.execute(_CHANGES.format(tables=marks), *names):
+        table = (schema, name)
+        if table not in found.columns:
+            continue
+        renames = found.renames.get(table, ())
+        if what == "rename" and (told := Rename(column, new, before)) not in renames:
+            found.renames[table] = (*renames, told)
+        elif what == "new column" and any(rename.old == column for rename in renames):
+            found.reused[table] = found.reused.get(table, frozenset()) | {column}
+        elif what == "deprecated":
+            found.deprecated[table] = found.deprecated.get(table, frozenset()) | {column}
+        elif what == "in use again":
+            found.deprecated[table] = found.deprecated.get(table, frozenset()) - {column}
+    return found

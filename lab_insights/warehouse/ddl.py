@@ -1,0 +1,93 @@
+"""Pure builders of DDL. Names come in unquoted and leave quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from lab_insights.warehouse.names import FORMER, NARROW, RENAMED, VARIANT, WIDER, identifier, relation
+from lab_insights.warehouse.types import TEXT, ColumnType, converted
+
+
+def create_table(schema: str, name: str, columns: Mapping[str, ColumnType]) -> str:
+    """Return the statement that makes a table where there is none."""
+    listed = ", ".join(f"{identifier(column)} {kind.sql}" for column, kind in columns.items())
+    return f"CREATE TABLE IF NOT EXISTS {relation(schema, name)} ({listed})"
+
+
+def add_column(schema: str, name: str, column: str, kind: ColumnType) -> str:
+    """Return the statement that adds a column; a second session doing the same does no harm."""
+    return f"ALTER TABLE {relation(schema, name)} ADD COLUMN IF NOT EXISTS {identifier(column)} {kind.sql}"
+
+
+def rename_column(schema: str, name: str, column: str, new: str) -> str:
+    """Return the statement that calls a column otherwise."""
+    return f"ALTER TABLE {relation(schema, name)} RENAME COLUMN {identifier(column)} TO {identifier(new)}"
+
+
+def widen_in_place(schema: str, name: str, column: str, kind: ColumnType) -> str:
+    """Return the statement that gives a NUMBER more digits, the only widening that Snowflake does by itself."""
+    return f"ALTER TABLE {relation(schema, name)} ALTER COLUMN {identifier(column)} SET DATA TYPE {kind.sql}"
+
+
+def widen_by_copy(schema: str, name: str, column: str, held: ColumnType, wanted: ColumnType) -> list[str]:
+    """Return the statements that replace a column by a wider one with the same values.
+
+    The column is out of the way first: a load that is under way fails and is tried again, where it would have written to a column that is about to go.
+    What is left after a death in between is finished by `finish_widening`.
+    """
+    return [rename_column(schema, name, column, column + NARROW), *finish_widening(schema, name, column, held, wanted)]
+
+
+def finish_widening(schema: str, name: str, column: str, held: ColumnType | None, wanted: ColumnType) -> list[str]:
+    """Return the statements after the first of `widen_by_copy`; `held` is None where the narrow column is gone already."""
+    table, narrow, wider = relation(schema, name), column + NARROW, column + WIDER
+    last = rename_column(schema, name, wider, column)
+    if held is None:
+        return [last]
+    return [
+        add_column(schema, name, wider, wanted),
+        f"UPDATE {table} SET {identifier(wider)} = {converted(identifier(narrow), held, wanted, 'snowflake')}",
+        f"ALTER TABLE {table} DROP COLUMN {identifier(narrow)}",
+        last,
+    ]
+
+
+def take_over(schema: str, name: str, old: str, new: str) -> list[str]:
+    """Return the statements that bring a renamed column's older values into the new one, which a load has made already."""
+    return [rename_column(schema, name, old, old + RENAMED), *finish_taking_over(schema, name, old, new)]
+
+
+def finish_taking_over(schema: str, name: str, old: str, new: str) -> list[str]:
+    """Return the statements after the first of `take_over`; what is left of the old column stays."""
+    source, target = identifier(old + RENAMED), identifier(new)
+    update = f"UPDATE {relation(schema, name)} SET {target} = {source} WHERE {target} IS NULL AND {source} IS NOT NULL"
+    return [update, rename_column(schema, name, old + RENAMED, old + FORMER)]
+
+
+def comment(schema: str, name: str, column: str, text: str) -> str:
+    """Return the statement that puts a sentence of ours on a column."""
+    said = text.replace("\\", "\\\\").replace("'", "''")
+    return f"ALTER TABLE {relation(schema, name)} MODIFY COLUMN {identifier(column)} COMMENT '{said}'"
+
+
+def live_view(schema: str, name: str, view: str, columns: Mapping[str, ColumnType], aliases: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the statement that makes the view without tombstones: a column and its variant as one, and renamed columns by their old names too.
+
+    It names its columns, since Snowflake freezes what `*` was. `aliases` are pairs of an old name and the column.
+    """
+    shown = {
+        column: _value(column, columns)
+        for column in columns
+        if column.removesuffix(VARIANT) == column or column.removesuffix(VARIANT) not in columns
+    }
+    for old, new in aliases:
+        if new in shown:
+            shown.setdefault(old, shown[new])
+    listed = ", ".join(value if value == identifier(name) else f"{value} AS {identifier(name)}" for name, value in shown.items())
+    return f'CREATE OR REPLACE VIEW {relation(schema, view)} AS SELECT {listed} FROM {relation(schema, name)} WHERE NOT "IS_DELETED"'
+
+
+def _value(column: str, columns: Mapping[str, ColumnType]) -> str:
+    if column + VARIANT not in columns:
+        return identifier(column)
+    return f"COALESCE({identifier(column + VARIANT)}, {converted(identifier(column), columns[column], TEXT, 'snowflake')})"

@@ -1,0 +1,105 @@
+"""Materialises the KPIs in a tenant's REPORTS schema.
+
+Each table is computed over the whole database and replaced by one statement, which is atomic: so a late row, a corrected
+result that leaves its old day, or a deleted one all reach every day that they touch, and a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import date
+
+from lab_insights.lab.kpis import INPUTS, REPORTS
+from lab_insights.names import TenantId
+from lab_insights.warehouse.names import live_view, relation, table_name
+from lab_insights.warehouse.provision import use
+from lab_insights.warehouse.session import Session
+
+# Views of the schema OPS that hold the definitions.
+PREFIX = "KPI_"
+
+
+@dataclass(frozen=True)
+class ReportReceipt:
+    """What a refresh made of a KPI table: its rows, those of the day that was asked for, and the seconds that it took."""
+
+    table: str
+    rows: int
+    day_rows: int
+    seconds: float
+
+
+def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[ReportReceipt]:
+    """Recompute every KPI table of a tenant, by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
+    use(session, tenant)
+    seconds = _replace_all(session, zone)
+    counted = " UNION ALL ".join(
+        f"SELECT {index}, COUNT(*), COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) FROM {table(report.name)}"
+        for index, report in enumerate(REPORTS)
+    )
+    counts = {REPORTS[int(index)].name: (int(rows), int(of_day)) for index, rows, of_day in session.execute(counted)}
+    return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in REPORTS]
+
+
+def table(name: str) -> str:
+    """Return the quoted name of a KPI table."""
+    return relation("REPORTS", name)
+
+
+def relations(session: Session) -> dict[str, str]:
+    """Return the relation of each input and KPI table in the tenant's current database."""
+    return _Definitions(session).relations
+
+
+def _replace_all(session: Session, zone: str) -> dict[str, float]:
+    """Replace each KPI table by what its view says, and return the seconds that each took."""
+    definitions = _Definitions(session)
+    seconds: dict[str, float] = {}
+    for report in REPORTS:
+        started = time.monotonic()
+        view = definitions.view(report.name, report.select(definitions.relations, zone))
+        session.execute(f"CREATE OR REPLACE TABLE {table(report.name)} COPY GRANTS AS SELECT * FROM {view}")
+        seconds[report.name] = round(time.monotonic() - started, 3)
+    definitions.drop_others()
+    return seconds
+
+
+class _Definitions:
+    """The views that define inputs and KPI tables, each named by the digest of its text.
+
+    So a definition is sent and compiled when it or the tables below it change, not each day.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        located = {name: (each.layer.upper(), table_name(each.table)) for name, each in INPUTS.items()}
+        held: dict[tuple[str, str], list[str]] = {}
+        rows = session.execute(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED') "
+            f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = 'OPS' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
+            "ORDER BY ORDINAL_POSITION",
+            *(name for _, name in located.values()),
+        )
+        for schema, name, column in rows:
+            held.setdefault((schema, name), []).append(column)
+        self._there = {name for schema, name in held if schema == "OPS"}
+        self._used: set[str] = set()
+        self.relations = {report.name: table(report.name) for report in REPORTS}
+        for name, each in INPUTS.items():
+            columns = held.get(located[name])
+            self.relations[name] = self.view(name, each.select(live_view(each.layer, each.table), columns) if columns else each.nothing())
+
+    def view(self, name: str, text: str) -> str:
+        """Return the view of a definition, made where it is missing."""
+        view = f"{PREFIX}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
+        if view not in self._there:
+            self._session.execute(f"CREATE OR REPLACE VIEW {relation('OPS', view)} AS {text}")
+        self._used.add(view)
+        return relation("OPS", view)
+
+    def drop_others(self) -> None:
+        """Drop the views of definitions that are no more."""
+        for old in self._there - self._used:
+            self._session.execute(f"DROP VIEW {relation('OPS', old)}")

@@ -1,0 +1,223 @@
+"""Schema sync, the pure part: from the shapes of batches and the catalog to the least DDL. Nothing that holds a value is dropped; a second plan is empty.
+
+- A table or column that is not there is made; a type that holds more takes the place of one that holds less.
+- A type that can not hold what comes now stays as it is: such values go to a second column, as text, and the view shows both as one. Columns of the key
+  and of versions become text themselves, since rows are found by them.
+- A rename (`warehouse.renames`) goes on in the same column, under its new name; the view answers to both names.
+- A column that the source has no longer stays, with a comment that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lab_insights.errors import WarehouseError
+from lab_insights.lake.layout import Layer
+from lab_insights.warehouse import ddl
+from lab_insights.warehouse.catalog import Catalog, Columns, Table
+from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, VARIANT, WIDER, table_name
+from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.shape import Rename, Shape
+from lab_insights.warehouse.types import TEXT, widest
+
+What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view"]
+_RECORD = """
+INSERT INTO OPS.SCHEMA_CHANGES (TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, DETAIL, RENAMED_TO, BEFORE_BATCH, RUN_ID)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference of a table (schema and name, unquoted), and the statements that remove it; `finally_` runs even if one of them fails."""
+
+    table: Table
+    what: What
+    column: str
+    detail: str
+    statements: tuple[str, ...]
+    rename: Rename | None = None
+    finally_: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (".".join(self.table), self.what, self.column, self.detail)))
+
+
+def located(layer: Layer, table: str) -> Table:
+    """Return schema and name of a lake table, unquoted."""
+    return layer.upper(), table_name(table)
+
+
+def plan(
+    shapes: Sequence[Shape],
+    catalog: Catalog,
+    *,
+    renames: Mapping[Table, Sequence[Rename]] | None = None,
+    newest: Mapping[Table, Shape] | None = None,
+) -> list[Change]:
+    """Return the changes that make every table hold every shape, oldest shape first.
+
+    `renames` are those that are not recorded yet, and that `shapes` are told by. `newest` are the tables' newest shapes: columns that they lack are
+    deprecated; without it nothing is. Raises `WarehouseError` for a key that can not be merged by.
+    """
+    of: dict[Table, list[Shape]] = {}
+    for shape in shapes:
+        of.setdefault(located(shape.layer, shape.table), []).append(shape)
+    changes: list[Change] = []
+    for table, its in of.items():
+        if table not in catalog.columns and table not in catalog.passing:
+            columns = merged({}, its)
+            statements = (ddl.create_table(*table, columns), ddl.live_view(*table, table[1] + LIVE, columns))
+            changes.append(Change(table, "new table", "", f"{len(columns)} columns", statements))
+            continue
+        changes += _Table(table, catalog, (renames or {}).get(table, ())).changes(its, (newest or {}).get(table))
+    return changes
+
+
+def planned(catalog: Catalog, shapes: Sequence[Shape]) -> dict[Table, Columns]:
+    """Return the columns that loads write to once `plan`'s changes are applied."""
+    after = {table: _finished(columns, catalog.passing.get(table, {})) for table, columns in catalog.columns.items()}
+    for shape in shapes:
+        table = located(shape.layer, shape.table)
+        after[table] = merged(after.get(table, {}), [shape])
+    return after
+
+
+def merged(held: Mapping[str, object], shapes: Sequence[Shape]) -> Columns:
+    """Return the columns of a table that holds `held` and every one of `shapes`."""
+    columns: Columns = dict(held)  # type: ignore[arg-type]
+    for shape in shapes:
+        # rows are found by these: they can not be in one of two columns
+        found_by = {*shape.key, *shape.version, "IS_DELETED"}
+        for name, kind in shape.targets.items():
+            before = columns.get(name, kind)
+            wide = widest(before, kind)
+            if wide == TEXT != before and name not in found_by:
+                columns[name + VARIANT] = TEXT
+                wide = before
+            columns[name] = wide
+    return columns
+
+
+def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None:
+    """Record each change and run its statements. DDL commits by itself in Snowflake: never call it inside a transaction."""
+    for change in changes:
+        try:
+            if change.what != "view":
+                told = change.rename
+                session.execute(
+                    _RECORD,
+                    *change.table,
+                    change.what,
+                    change.column,
+                    change.detail,
+                    told.new if told else None,
+                    told.before if told else None,
+                    run_id,
+                )
+            for statement in change.statements:
+                session.execute(statement)
+        except WarehouseError as error:
+            raise type(error)(error.message, remedy=error.remedy, table=".".join(change.table)) from None
+        finally:
+            if change.finally_:
+                session.execute(change.finally_)
+
+
+def _finished(columns: Columns, passing: Columns) -> Columns:
+    """What a table's columns are once widenings that were cut off are finished."""
+    return {**columns, **{name.removesuffix(WIDER): kind for name, kind in passing.items() if name.endswith(WIDER)}}
+
+
+class _Table:
+    """The changes of one table that exists."""
+
+    def __init__(self, table: Table, catalog: Catalog, renames: Sequence[Rename]) -> None:
+        self._table, self._renames, self._deprecated = table, renames, catalog.deprecated.get(table, frozenset())
+        self._held = dict(catalog.columns.get(table, {}))
+        self._passing = catalog.passing.get(table, {})
+        self._recorded, self._reused = catalog.renames.get(table, ()), catalog.reused.get(table, frozenset())
+        self._changes: list[Change] = []
+
+    def changes(self, shapes: Sequence[Shape], newest: Shape | None) -> list[Change]:
+        self._finish_widenings(shapes)
+        for rename in (*self._recorded, *self._renames):
+            self._rename(rename)
+        self._columns(shapes)
+        if self._changes:
+            aliases = [(rename.old, rename.new) for rename in (*self._recorded, *self._renames)]
+            view = self._table[1] + LIVE
+            self._add("view", "", view, [ddl.live_view(*self._table, view, self._held, aliases)])
+        if newest:
+            self._deprecate(newest)
+        return self._changes
+
+    def _add(self, what: What, column: str, detail: str, statements: Sequence[str], rename: Rename | None = None) -> None:
+        self._changes.append(Change(self._table, what, column, detail, tuple(statements), rename))
+
+    def _finish_widenings(self, shapes: Sequence[Shape]) -> None:
+        for name, kind in self._passing.items():
+            column = name.removesuffix(NARROW).removesuffix(WIDER)
+            narrow, wider = self._passing.get(column + NARROW), self._passing.get(column + WIDER)
+            if column in self._held or name.removeprefix(column) not in {NARROW, WIDER}:
+                continue
+            wanted = wider or merged({column: kind}, shapes)[column]
+            self._held[column] = wanted
+            self._add("widening", column, f"to {wanted.sql}, which was cut off", ddl.finish_widening(*self._table, column, narrow, wanted))
+
+    def _rename(self, rename: Rename) -> None:
+        old, new = rename.old, rename.new
+        if old + RENAMED in self._passing:
+            self._add("rename", old, f"to {new}, which was cut off", ddl.finish_taking_over(*self._table, old, new), rename)
+        elif old in self._held and old not in self._reused:
+            kind = self._held.pop(old)
+            over = new in self._held
+            self._held.setdefault(new, kind)
+            statements = ddl.take_over(*self._table, old, new) if over else [ddl.rename_column(*self._table, old, new)]
+            self._add("rename", old, f"to {new}", statements, rename)
+
+    def _columns(self, shapes: Sequence[Shape]) -> None:
+        after = merged(self._held, shapes)
+        for key in {name for shape in shapes for name in shape.key}:
+            if key not in self._held or key + VARIANT in self._held:
+                raise WarehouseError(
+                    "The key of this table is another one than it was loaded by.",
+                    remedy="run the job schema_sync, which recognises a renamed key once a full load has brought all rows under the new name.",
+                    table=".".join(self._table),
+                )
+        for name, kind in after.items():
+            before = self._held.get(name)
+            if before is None:
+                base = name.removesuffix(VARIANT)
+                if base != name and base in after:
+                    kinds = sorted(
+                        {s.columns[base].sql for s in shapes if base in s.columns and widest(after[base], s.columns[base]) == TEXT}
+                    )
+                    detail = f"{after[base].sql} can not hold {', '.join(kinds)}: such values are text in {name}"
+                    self._add("incompatible", base, detail, [ddl.add_column(*self._table, name, kind)])
+                else:
+                    self._add("new column", name, kind.sql, [ddl.add_column(*self._table, name, kind)])
+            elif kind != before:
+                in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
+                statements = (
+                    [ddl.widen_in_place(*self._table, name, kind)] if in_place else ddl.widen_by_copy(*self._table, name, before, kind)
+                )
+                self._add("widening", name, f"{before.sql} to {kind.sql}", statements)
+        self._held = after
+
+    def _deprecate(self, newest: Shape) -> None:
+        for name in self._held:
+            base = name.removesuffix(VARIANT)
+            if base != name and base in self._held:
+                continue
+            gone = name not in newest.columns
+            if gone and name not in self._deprecated:
+                self._add(
+                    "deprecated",
+                    name,
+                    "the source has it no longer",
+                    [ddl.comment(*self._table, name, "Deprecated: the source has it no longer.")],
+                )
+            elif name in self._deprecated and not gone:
+                self._add("in use again", name, "the source has it again", [ddl.comment(*self._table, name, "")])

@@ -1,0 +1,57 @@
+"""Brings one tenant's database into line with its lake: what is to be done (`pending`), and doing it (`sync`).
+
+It may be cut off anywhere and be run again, beside loads: a load that meets a table under change fails its transaction and tries again.
+"""
+
+from __future__ import annotations
+
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.tables import manifests
+from lab_insights.names import TenantId
+from lab_insights.warehouse import backfill, schema_sync
+from lab_insights.warehouse.catalog import Table, read_catalog
+from lab_insights.warehouse.provision import LAYERS, use
+from lab_insights.warehouse.renames import recognised
+from lab_insights.warehouse.schema_sync import Change, located
+from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.shape import Rename, Shape, ordinal, shape
+
+
+def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
+    """Return the changes that the tenant's database lacks, in order; raise `WarehouseError` when it is not provisioned."""
+    use(session, tenant)
+    states: dict[Table, list[Manifest]] = {}
+    seen: dict[Table, list[Manifest]] = {}
+    for layer in LAYERS:
+        for name in lake.state.tables(layer, tenant):
+            every = manifests(lake, layer, tenant, name)
+            snapshots = [number for number, batch in enumerate(every) if batch.kind == "snapshot"]
+            states[located(layer, name)] = every[snapshots[-1] :] if snapshots else every
+            # what a snapshot replaced still shows what its columns were called before
+            seen[located(layer, name)] = every[snapshots[-2] :] if len(snapshots) > 1 else every
+    catalog = read_catalog(session, states)
+    renames: dict[Table, list[Rename]] = {}
+    shapes: list[Shape] = []
+    newest: dict[Table, Shape] = {}
+    for table, batches in states.items():
+        known = catalog.renames.get(table, ())
+        renames[table] = recognised(lake.storage, seen[table], known)
+        its = {batch.object_key: shape(batch, (*known, *renames[table])) for batch in batches}
+        shapes += its.values()
+        if batches:
+            newest[table] = its[max(batches, key=_age).object_key]
+    changes = schema_sync.plan(shapes, catalog, renames=renames, newest=newest)
+    after = schema_sync.planned(catalog, shapes)
+    return changes + backfill.plan(session, [batch for batches in states.values() for batch in batches], catalog, after, changes)
+
+
+def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> list[Change]:
+    """Apply what is pending and return it."""
+    changes = pending(session, lake, tenant)
+    schema_sync.apply(session, changes, run_id)
+    return changes
+
+
+def _age(manifest: Manifest) -> str:
+    return ordinal(manifest) if manifest.layer == "curated" else manifest.created_at.isoformat()

@@ -1,0 +1,36 @@
+"""The page of a tenant-day, as the asset graph makes it."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+
+from lab_insights.partitions import partition_key
+from lab_insights_tests.assets.world import AURORA, FIRST, SECOND, Loaded, told
+
+pytest_plugins = ("lab_insights_tests.assets.fixtures",)
+pytestmark = pytest.mark.xdist_group("laboratory")
+
+
+def test_each_tenant_day_has_a_page_that_its_materialization_links(loaded: Loaded) -> None:
+    assert loaded.result.success, told(loaded.result)
+    for day in (FIRST, SECOND):
+        metadata = loaded.world.metadata(loaded.result.run_id, "reports/daily_page", str(partition_key(day, AURORA)))
+        assert metadata["bytes"] < 1_000_000
+        with urllib.request.urlopen(metadata["page"]) as answer:
+            html = answer.read().decode()
+        assert f"{day:%A}, {day.day} {day:%B %Y}" in html
+        assert "Aurora Clinic" in html
+        assert loaded.world.resource.registry().get(AURORA).zone in html
+        with urllib.request.urlopen(metadata["deidentified_page"]) as answer:
+            shared = answer.read().decode()
+        assert "Aurora" not in shared
+
+
+def test_the_page_says_that_what_was_landed_is_what_was_loaded(loaded: Loaded) -> None:
+    metadata = loaded.world.metadata(loaded.result.run_id, "reports/daily_page", str(partition_key(FIRST, AURORA)))
+    with urllib.request.urlopen(metadata["page"]) as answer:
+        _, _, delivered = answer.read().decode().partition("From the source to the warehouse")
+    assert delivered.count("<td>yes</td>") >= 8
+    assert "<td>no</td>" not in delivered

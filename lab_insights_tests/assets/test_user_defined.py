@@ -1,0 +1,133 @@
+"""User-defined tables: a large one delays nobody, a broken one is quarantined alone, whatever it is called."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lab_insights.extract import window
+from lab_insights.extract.catalog import SourceTable, table_id
+from lab_insights.extract.land import Request
+from lab_insights.extract.sources import Sources
+from lab_insights.lake.layout import Partition
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.tables import partition_manifests
+from lab_insights.partitions import partition_key
+from lab_insights.tenants.registry import Tenant
+from lab_insights_tests.assets.backfills import persistent
+from lab_insights_tests.assets.world import DOVER, GHOST, World, told
+
+pytest_plugins = ("lab_insights_tests.assets.fixtures",)
+pytestmark = pytest.mark.xdist_group("laboratory")
+TABLE, POOL = "udt_instrument_log", "user_defined"
+HOSTILE = 'udt_x"; DROP TABLE y'
+
+
+@pytest.fixture
+def today(world: World) -> date:
+    """The open day."""
+    return world.lake.clock.now().date()
+
+
+def quarantine(world: World, result: dg.ExecuteInProcessResult, day: date) -> tuple[int, dict[str, str]]:
+    metadata = world.metadata(result.run_id, "raw/user_defined", str(partition_key(day, DOVER)))
+    return metadata["quarantined_tables"], metadata.get("quarantine", {})
+
+
+def test_while_a_large_one_is_read_the_modelled_tables_are_loaded(
+    world: World, today: date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reading, finish, load = threading.Event(), threading.Event(), Sources.load
+
+    def slow(self: Sources, table: SourceTable, request: Request) -> list[Manifest]:
+        if table.name == TABLE:
+            reading.set()
+            assert finish.wait(60)
+        return load(self, table, request)
+
+    monkeypatch.setattr(Sources, "load", slow)
+    with persistent(world, tmp_path) as kept, ThreadPoolExecutor(1) as pool:
+        kept.instance.event_log_storage.set_concurrency_slots(POOL, 1)
+        large = pool.submit(kept.run, "dynamic_full_load", [DOVER], [today])
+        try:
+            assert reading.wait(60)
+            modelled = kept.run("full_load", [DOVER], [today])
+            assert modelled.success, told(modelled)
+            held = kept.instance.event_log_storage.get_concurrency_info(POOL)
+            assert (held.slot_count, held.active_slot_count) == (1, 1), "the large one holds the pool's only place all the while"
+            assert not large.done()
+        finally:
+            finish.set()
+        assert large.result().success
+
+
+def test_steps_of_user_defined_tables_and_no_others_are_in_their_pool(world: World) -> None:
+    pools = {node.definition.name: node.definition.pool for node in world.definitions.resolve_job_def("everything").graph.nodes}
+    assert {name for name, pool in pools.items() if pool == POOL} == {name for name in pools if name.endswith("user_defined")} != set()
+
+
+@pytest.fixture
+def odd(world: World) -> Iterator[World]:
+    """A table that the server can not open, and one that is there when the crawl looks and gone when it is loaded."""
+    schema = f"{world.base}_crm_{DOVER}"
+    world.execute("crm", f"CREATE TABLE {schema}.udt_part (id INT PRIMARY KEY) ENGINE=MyISAM")
+    world.execute("crm", f"CREATE TABLE {schema}.udt_broken (id INT PRIMARY KEY) ENGINE=MERGE UNION=({schema}.udt_part)")
+    world.execute("crm", f"DROP TABLE {schema}.udt_part")
+    world.execute("crm", f'CREATE TABLE {schema}.`udt_x"; DROP TABLE y` (id INT PRIMARY KEY)')
+    yield world
+    for table in ("udt_broken", "udt_leaving", HOSTILE):
+        world.execute("crm", f"DROP TABLE IF EXISTS {schema}.`{table}`")
+
+
+def test_broken_ones_are_quarantined_alone_by_name_and_reason_and_counted(odd: World, today: date, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema, undeclared = f"{odd.base}_crm_{DOVER}", Sources.undeclared
+    odd.execute("crm", f"CREATE TABLE {schema}.udt_leaving (id INT PRIMARY KEY)")
+
+    def dropped(self: Sources, tenant: Tenant) -> list[SourceTable]:
+        found = undeclared(self, tenant)
+        odd.execute("crm", f"DROP TABLE IF EXISTS {schema}.udt_leaving")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sources, "undeclared", dropped)
+        result = odd.run("dynamic_full_load", [DOVER], [today])
+    assert result.success, told(result)
+    count, reasons = quarantine(odd, result, today)
+    assert (count, set(reasons)) == (2, {"crm.udt_broken", "crm.udt_leaving"})
+    assert reasons["crm.udt_leaving"].startswith("The table or a column of it is gone since it was crawled. Remedy: ")
+    assert "Remedy: " in reasons["crm.udt_broken"]
+    for table in (TABLE, HOSTILE):
+        assert partition_manifests(odd.lake, Partition("raw", DOVER, table_id("crm", table), today)), f"{table} was loaded all the same"
+    warned = [entry.user_message for entry in odd.instance.all_logs(result.run_id) if "quarantined:" in entry.user_message]
+    assert len(warned) == 2
+
+    modelled = odd.run("full_load", [DOVER], [today], assets=[dg.AssetKey(["raw", "crm", "account"])])
+    assert modelled.success, told(modelled)
+
+
+def test_when_nothing_of_a_tenant_can_be_read_the_tenant_fails(world: World, today: date) -> None:
+    result = world.run("dynamic_full_load", [GHOST], [today])
+    assert not result.success
+    assert GHOST in told(result)["raw_user_defined"]
+
+
+def test_a_source_whose_transactions_can_not_be_seen_is_told_in_the_log_and_in_the_reason(
+    world: World, today: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(window._REPLICA, "mysql", "SELECT 1")
+    # a run's own config replaces that of its job, so the mode is said again
+    full = {"ops": {"raw_user_defined": {"config": {"mode": "full"}}}}
+    result = world.run("dynamic_full_load", [DOVER], [today], config=full)
+    assert result.success, told(result)
+    logged = [entry.user_message for entry in world.instance.all_logs(result.run_id)]
+    assert any("Source crm: open transactions can not be seen from a replica: 300 s are kept back." in line for line in logged)
+    assert quarantine(world, result, today) == (0, {})
+    [*_, landed] = partition_manifests(world.lake, Partition("raw", DOVER, f"crm.{TABLE}", today))
+    assert (landed.run_id, landed.kind) == (result.run_id, "snapshot")
+    assert landed.reason.endswith("open transactions can not be seen from a replica: 300 s are kept back")

@@ -1,0 +1,253 @@
+"""A tenant's life by the command line: added, crawled, looked at, suspended, offboarded, wherever the last one is cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from lab_insights.aws import Aws
+from lab_insights.commands import console, offboarding
+from lab_insights.errors import LabInsightsError
+from lab_insights.extract.catalog import Column, SourceTable
+from lab_insights.extract.databases import Placement
+from lab_insights.governance import glue, history
+from lab_insights.governance.classes import phi_class
+from lab_insights.lake.commit import Draft, Lake, commit, settled_head
+from lab_insights.lake.layout import LAYERS, Partition
+from lab_insights.local import snowflake
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Registry
+from lab_insights_tests.commands.cli import Cli
+from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant, make_lake
+
+META = {"source_updated_at": pa.timestamp("us"), "batch_id": pa.string(), "is_deleted": pa.bool_()}
+
+
+@pytest.fixture(scope="module")
+def lake(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    made = make_lake(aws_endpoint, tmp_path_factory.mktemp("clock") / "clock")
+    for layer in LAYERS:
+        made.storage.aws.client("glue").create_database(DatabaseInput={"Name": glue.database(made.storage.prefix, layer)})
+        made.storage.aws.client("s3").put_bucket_versioning(
+            Bucket=made.storage.bucket(layer), VersioningConfiguration={"Status": "Enabled"}
+        )
+    return made
+
+
+@pytest.fixture
+def cli(lake: Lake, snowflake_server: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A deployment on the stand-ins; commands are run in its directory."""
+    host, port = snowflake_server
+    monkeypatch.setenv("SNOWFLAKE_LOGIN", json.dumps(snowflake.LOGIN))
+    monkeypatch.chdir(tmp_path)
+    for name in ("LAB_INSIGHTS_CONFIG", "DAGSTER_HOME", "LAB_INSIGHTS_LOCAL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for each in (console.out, console.err):
+        monkeypatch.setattr(each, "_width", 300)
+    account = {"account": "fakesnow", "host": host, "port": port, "protocol": "http", "credentials": "env:SNOWFLAKE_LOGIN"}
+    config = {
+        "aws": {"endpoint_url": lake.storage.aws.endpoint_url},
+        "lake": {"prefix": lake.storage.prefix},
+        "snowflake": account,
+        "sources": {},
+        "partitions": {"start": "2026-01-01"},
+    }
+    (tmp_path / "lab_insights.yaml").write_text(yaml.safe_dump(config))
+    return Cli(tmp_path / "lab_insights.yaml")
+
+
+@pytest.fixture
+def tenant(cli: Cli) -> TenantId:
+    its = fresh_tenant()
+    cli("tenant", "add", its, "--key", "1", code=0)
+    return its
+
+
+def put(lake: Lake, tenant: TenantId, table: str, layer: Any = "curated", number: int = 1, **columns: Any) -> None:
+    rows = pa.record_batch(
+        {"id": [1, 2], **columns, **{name: pa.nulls(2, kind) for name, kind in META.items()}},
+    )
+    draft = Draft(Partition(layer, tenant, table, day(number)), "delta", key=("id",))
+    commit(lake, settled_head(lake, draft.partition), draft, Rows([rows]))
+
+
+def recorded(cli: Cli, tenant: TenantId) -> list[str]:
+    from lab_insights import config
+    from lab_insights.warehouse.session import connect
+
+    loaded = config.load(cli.path)
+    with connect(loaded.snowflake, Aws(endpoint_url=loaded.aws.endpoint_url)) as session:
+        rows = session.execute("SELECT STATEMENT FROM STAND_IN.RECORDED.STATEMENTS ORDER BY ORDINAL")
+    return [str(statement) for (statement,) in rows if tenant.upper() in statement]
+
+
+def test_adding_a_tenant_makes_its_database_roles_and_grants_and_says_what_is_not_enforced(cli: Cli, lake: Lake) -> None:
+    its = fresh_tenant()
+    output = cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output
+    assert f"database LAB_INSIGHTS_{its.upper()}" in output
+    assert "recorded, not enforced" in output
+    statements = recorded(cli, its)
+    name = f"LAB_INSIGHTS_{its.upper()}"
+    assert f'GRANT USAGE ON WAREHOUSE "LAB_INSIGHTS_FREQUENT" TO ROLE "{name}_ANALYST"' in statements
+    may_read = {s.split(" IN SCHEMA ")[1] for s in statements if s.startswith("GRANT SELECT") and ("READER" in s or "ANALYST" in s)}
+    assert not [place for place in may_read if "CURATED" in place or "TRANSFORMED" in place]
+    assert cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output == output
+
+
+def test_the_difference_is_printed_as_ddl_and_nothing_is_done(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    put(lake, tenant, "crm.note", text=["a", "b"])
+    output = cli("schema", "diff", "--tenant", tenant, code=0).output
+    assert 'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0), "TEXT" VARCHAR' in output
+    [change] = json.loads(cli("schema", "diff", "--tenant", tenant, "--json", code=0).stdout)
+    assert (change["tenant"], change["table"], change["what"]) == (tenant, "CURATED.CRM.NOTE", "new table")
+    assert "not a tenant" in cli("schema", "diff", "--tenant", "../evil", code=2).output
+
+
+def test_every_version_of_a_schema_is_told_with_its_run_and_what_changed(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    def seen(run: str, *columns: tuple[str, str]) -> None:
+        its = tuple(Column(name, kind, nullable=True) for name, kind in columns)
+        table = SourceTable("lis", "mysql", tenant, "patient", "patient", Placement("lis"), its, ("id",))
+        history.record(lake.storage.aws, lake.storage.prefix, table, instant(1), run)
+
+    seen("first-run", ("id", "bigint"), ("mrn", "varchar(20)"))
+    seen("second-run", ("id", "bigint"), ("mrn", "varchar(40)"), ("extra", "int"))
+    output = cli("schema", "history", "--tenant", tenant, code=0).output
+    assert "first seen" in output
+    assert "added extra; changed mrn" in output
+    found = json.loads(cli("schema", "history", "--tenant", tenant, "--table", "lis.patient", "--json", code=0).stdout)
+    assert [(each["version"], each["run_id"], each["added"]) for each in found] == [
+        (1, "first-run", ["id", "mrn"]),
+        (2, "second-run", ["extra"]),
+    ]
+    change = history.Change(tenant, "lis.patient", 3, (), ("mrn", "nobody_reads_it"), ())
+    assert history.unread(change) == ("mrn",)
+
+
+def test_the_catalog_holds_every_layer_with_partitions_that_list_live_parts_alone(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    aws, prefix = lake.storage.aws, lake.storage.prefix
+    for number in (1, 2):
+        put(lake, tenant, "crm.visit", number=number, mood=["x", "y"])
+    assert glue.register_lake(lake, [tenant]) == 2
+    assert glue.register_lake(lake, [tenant]) == 0
+    put(lake, tenant, "crm.visit", number=2, mood=["x", "z"])
+    assert glue.register_lake(lake, [tenant]) == 1
+    its = {"DatabaseName": glue.database(prefix, "curated"), "TableName": "crm_visit"}
+    [first, second] = sorted(aws.client("glue").get_partitions(**its)["Partitions"], key=lambda each: each["Values"])
+    assert first["Values"] == [tenant, str(day(1))]
+    key = second["StorageDescriptor"]["Location"].removeprefix(f"s3://{lake.storage.bucket('curated')}/") + "parts.txt"
+    listed = (lake.storage.get("curated", key) or b"").decode().split()
+    assert len(listed) == 2
+    assert all(lake.storage.size("curated", part.partition("-curated/")[2]) for part in listed)
+    columns = {
+        column["Name"]: column
+        for column in aws.client("glue").get_table(DatabaseName=its["DatabaseName"], Name="crm_visit")["Table"]["StorageDescriptor"][
+            "Columns"
+        ]
+    }
+    assert (columns["id"]["Type"], columns["source_updated_at"]["Type"]) == ("bigint", "timestamp")
+    assert (columns["mood"]["Parameters"], columns["is_deleted"]["Parameters"]) == ({"phi": "unclassified"}, {"phi": "none"})
+
+
+def test_columns_codes_and_classes_are_found(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    put(lake, tenant, "crm.survey", favourite_colour=["x", "y"])
+    glue.register_lake(lake, [tenant])
+    [hit] = json.loads(cli("catalog", "find", "favourite_COL", "--json", code=0).stdout)
+    assert (hit["table"], hit["column"], hit["phi"], hit["matched"]) == ("crm.survey", "favourite_colour", "unclassified", "column")
+    codes = json.loads(cli("catalog", "find", "critical_high", "--json", code=0).stdout)
+    assert ("curated", "result", "flag_norm", "HH = critical_high") in {(c["layer"], c["table"], c["column"], c["code"]) for c in codes}
+    direct = json.loads(cli("catalog", "find", "direct", "--json", code=0).stdout)
+    assert {hit["phi"] for hit in direct if hit["matched"] == "phi"} == {"direct"}
+    assert "mrn" in {hit["column"] for hit in direct}
+    assert "nothing is called so" in cli("catalog", "find", "no such thing", code=0).output
+
+
+def test_what_nobody_classified_is_phi_and_what_is_joined_is_as_strict_as_its_strictest() -> None:
+    assert phi_class("curated", "patient", "mrn") == phi_class("raw", "lis.patient", "MRN") == "direct"
+    assert phi_class("curated", "crm.udt_x", "anything") == phi_class("raw", "lis.patient", "new_one") == "unclassified"
+    assert phi_class("curated", "patient", "is_deleted") == "none"
+    # value_raw is read into value_num too, which is clinical
+    assert phi_class("raw", "lis.result", "value_raw") == "direct"
+
+
+def test_a_suspended_tenant_is_shown_as_such_and_comes_back(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    assert "is suspended" in cli("tenant", "suspend", tenant, code=0).output
+    assert Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
+    assert any(statement.startswith("REVOKE USAGE ON DATABASE") for statement in recorded(cli, tenant))
+    assert "active again" in cli("tenant", "suspend", tenant, "--resume", code=0).output
+    assert not Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
+
+
+def test_offboarding_wants_to_be_confirmed_and_a_tenant_that_exists(cli: Cli, tenant: TenantId) -> None:
+    assert "deletes everything" in cli("tenant", "offboard", tenant, "--export", "out", code=2).output
+    assert "does not hold" in cli("tenant", "offboard", "nobody", "--export", "out", "--confirm", "nobody", code=2).output
+
+
+@pytest.mark.parametrize("cut", [None, "_export", "_database", "_lake", "_catalog", "_registry"])
+def test_offboarding_exports_everything_then_deletes_it_everywhere_wherever_it_was_cut_off(
+    cli: Cli, lake: Lake, tenant: TenantId, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str | None
+) -> None:
+    aws, prefix = lake.storage.aws, lake.storage.prefix
+    other = fresh_tenant()
+    for its in (tenant, other):
+        put(lake, its, "crm.note", text=["secret", "b"])
+        put(lake, its, "crm.note", "raw", text=["secret", "b"])
+    glue.register_lake(lake, [tenant, other])
+    words = ("tenant", "offboard", tenant, "--export", str(tmp_path / "export"), "--confirm", tenant)
+    if cut:
+        with monkeypatch.context() as patched:
+            real = getattr(offboarding.Offboarding, cut)
+
+            def dies(self: Any) -> Any:
+                real(self)
+                raise LabInsightsError("cut off", remedy="again")
+
+            patched.setattr(offboarding.Offboarding, cut, dies)
+            assert "cut off" in cli(*words, code=1).output
+    output = cli(*words, code=0).output
+    assert f"{tenant} is offboarded" in output
+
+    exported = [path for path in (tmp_path / "export").rglob("*") if path.is_file()]
+    listed = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/export.json") or b"")
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in exported}
+    assert len(listed) == len(exported) == 4
+    assert digests == {each["sha256"] for each in listed}
+
+    s3, db = aws.client("s3"), aws.client("dynamodb")
+    for layer in LAYERS:
+        left = s3.list_object_versions(Bucket=lake.storage.bucket(layer), Prefix=f"tenant={tenant}/")
+        assert not left.get("Versions")
+        assert not left.get("DeleteMarkers")
+    for table in ("bookmarks", "status", "tenants"):
+        items = db.scan(TableName=f"{prefix}-{table}")["Items"]
+        assert tenant not in json.dumps([item for item in items if not item.get("pk", {"S": ""})["S"].startswith("@audit#")])
+    assert [each for each in recorded(cli, tenant) if each.startswith("DROP ROLE")]
+    partitions = aws.client("glue").get_partitions(DatabaseName=glue.database(prefix, "curated"), TableName="crm_note")["Partitions"]
+    assert [tenant, str(day(1))] not in [each["Values"] for each in partitions]
+    assert [other, str(day(1))] in [each["Values"] for each in partitions]
+    assert lake.state.tables("curated", other) == ["crm.note"]
+
+    certificate = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/certificate.json") or b"")
+    assert set(certificate["deleted"]) == {"database", "lake", "catalog", "state", "partitions", "registry"}
+    if cut is None:
+        assert certificate["deleted"]["lake"]["objects"] >= 4
+        assert certificate["deleted"]["database"]["databases"] == 1
+    assert "secret" not in json.dumps(certificate)
+
+
+def test_a_part_that_is_not_what_its_manifest_says_stops_the_offboarding_before_anything_is_deleted(
+    cli: Cli, lake: Lake, tenant: TenantId, tmp_path: Path
+) -> None:
+    put(lake, tenant, "crm.note", text=["a", "b"])
+    [stored] = [each for each in lake.storage.stored("curated", f"tenant={tenant}/") if each.key.endswith(".parquet")]
+    lake.storage.put("curated", stored.key, b"something else")
+    output = cli("tenant", "offboard", tenant, "--export", str(tmp_path / uuid.uuid4().hex), "--confirm", tenant, code=1).output
+    assert "nothing was deleted" in output
+    assert lake.state.tables("curated", tenant) == ["crm.note"]
+    assert Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended

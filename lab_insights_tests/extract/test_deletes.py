@@ -1,0 +1,253 @@
+"""Hard deletes and unseen changes: found by comparing key ranges, landed as tombstones and changes, and little is read for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.errors import UnsupportedLoad
+from lab_insights.extract import compare, read
+from lab_insights.extract.land import Mode, Request, load
+from lab_insights.extract.plan import Declared, Plan, plan
+from lab_insights.extract.window import Ceiling
+from lab_insights.lab import pipeline
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.processing import Processing
+from lab_insights.lake.tables import relation
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+from lab_insights.verify.raw import verify_raw
+from lab_insights_tests.extract.torture import tortured
+from lab_insights_tests.extract.world import Server
+from lab_insights_tests.lake.world import day, fresh_tenant, instant
+
+STAMP = {"mysql": "DATETIME(6)", "postgresql": "TIMESTAMP(6)"}
+SEQUENCE = {"mysql": "seq AS n FROM {{s}}.seq_1_to_{}", "postgresql": "n FROM generate_series(1, {}) n"}
+
+
+@dataclasses.dataclass
+class Table:
+    """One table of one tenant, at the source and in the lake."""
+
+    lake: Lake
+    server: Server
+    name: str
+    key: tuple[str, ...] = ("id",)
+    tenant: TenantId = dataclasses.field(default_factory=fresh_tenant)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    def plan(self) -> Plan:
+        its = self.server.table(self.name, tenant=Tenant(id=self.tenant, key="1"))
+        return plan(its, Declared(self.key, "updated_at"))
+
+    def load(self, number: int, hour: float, mode: Mode = "auto", *, reload: bool = False) -> list[Manifest]:
+        request, top = Request(day(number), mode, reload=reload, run_id="test"), Ceiling(instant(number, hour), "of the test")
+        return load(self.lake, self.server.source(), Aws(), self.plan(), request, top, warn=self.warnings.append)
+
+    def found(self, number: int, hour: float) -> compare.Found:
+        return compare.find(self.lake, self.server.source(), Aws(), self.plan(), instant(number, hour))
+
+    def curated(self, number: int) -> dict[Any, bool]:
+        """Key and tombstone mark of what a day's curated batch says."""
+        made = pipeline.curate_table(self.lake, self.tenant, f"lis.{self.name}", day(number), None, "test")
+        rows = relation(self.lake.storage, [made], made.schema_())
+        table = rows if isinstance(rows, pa.Table) else rows.to_table()
+        return dict(zip(table[self.key[0]].to_pylist(), table["is_deleted"].to_pylist(), strict=True))
+
+    def execute(self, *statements: str) -> None:
+        self.server.execute(*(statement.replace("{t}", f"{{s}}.{self.name}") for statement in statements))
+
+
+@pytest.fixture
+def make(lake: Lake, server: Server) -> Iterator[Any]:
+    """Makes tables of a definition, filled by a select from a sequence `n`."""
+    made: list[Table] = []
+
+    def table(columns: str, rows: int, values: str, key: tuple[str, ...] = ("id",)) -> Table:
+        its = Table(lake, server, f"deletes_{fresh_tenant()}", key)
+        made.append(its)
+        filled = f"INSERT INTO {{t}} SELECT {values} FROM (SELECT {SEQUENCE[server.engine].format(rows)}) s"
+        its.execute(f"CREATE TABLE {{t}} ({columns})", filled)
+        return its
+
+    yield table
+    for its in made:
+        its.execute("DROP TABLE {t}")
+
+
+def notes(make: Any, server: Server, rows: int = 5000) -> Table:
+    made: Table = make(
+        f"id INT PRIMARY KEY, note VARCHAR(40), amount DOUBLE PRECISION, updated_at {STAMP[server.engine]} NOT NULL",
+        rows,
+        "n, concat('note ', n), n / 8.0, '2026-03-01 06:00:00'"
+        if server.engine == "mysql"
+        else "n, concat('note ', n), n / 8.0, timestamp '2026-03-01 06:00:00'",
+    )
+    return made
+
+
+def test_source_and_lake_that_agree_are_not_read(make: Any, server: Server) -> None:
+    table = notes(make, server)
+    table.load(1, 12)
+    found = table.found(1, 12)
+    assert (found.compared, found.read, found.ranges, found.gone.num_rows, found.changed.num_rows) == (5000, 0, 0, 0, 0)
+
+
+def test_what_is_gone_changed_unseen_or_missed_is_landed_and_what_is_newer_is_left_to_its_window(make: Any, server: Server) -> None:
+    table = notes(make, server)
+    table.load(1, 12)
+    table.execute(
+        "DELETE FROM {t} WHERE id IN (1, 2500, 5000)",
+        "UPDATE {t} SET note = 'unseen' WHERE id = 77",
+        "UPDATE {t} SET amount = 0.1 WHERE id = 78",
+        "UPDATE {t} SET note = 'newer', updated_at = '2026-03-01 18:00:00' WHERE id = 79",
+        "INSERT INTO {t} VALUES (6000, 'came late', 1, '2026-03-01 07:00:00')",
+    )
+    # What only a float column tells apart is found when its range is read for another row's sake.
+    table.execute("DELETE FROM {t} WHERE id = 76")
+    made = table.load(1, 12, "deletes")
+    assert [(each.kind, each.rows, each.gone_at is not None, each.load) for each in made] == [
+        ("snapshot", 5000, False, "full"),
+        ("delta", 3, False, "deletes"),
+        ("delta", 4, True, "deletes"),
+    ]
+    state = table.curated(1)
+    assert {key for key, gone in state.items() if gone} == {1, 2500, 5000, 76}
+    assert len(state) == 5001
+    assert table.load(1, 12, "deletes") == made, "what was landed is not found again"
+    assert [finding.status for finding in verify_raw(table.lake, table.tenant, f"lis.{table.name}", None)] == ["ok"]
+    [proof] = Processing(table.lake.state.aws, table.lake.state.prefix).disqualified(table.tenant)
+    assert (proof.table, proof.cursor, proof.rows) == (f"lis.{table.name}", "updated_at", 2)
+    assert "2 rows changed and it did not move" in table.warnings[0]
+
+
+def test_a_row_that_comes_back_lives_again(make: Any, server: Server) -> None:
+    table = notes(make, server, 100)
+    table.load(1, 12)
+    table.execute("DELETE FROM {t} WHERE id = 5")
+    table.load(1, 13, "deletes")
+    assert table.curated(1)[5]
+    table.execute("INSERT INTO {t} VALUES (5, 'back', 1, '2026-03-01 14:00:00')")
+    table.load(1, 15)
+    assert not table.curated(1)[5]
+    assert table.found(1, 15).read == 0
+
+
+KEYS = {
+    "negative": ("id BIGINT PRIMARY KEY", "id BIGINT PRIMARY KEY", "CAST(n AS DECIMAL(20)) - 2500", ("id",)),
+    "unsigned": ("id BIGINT UNSIGNED PRIMARY KEY", "id NUMERIC(20) PRIMARY KEY", "18446744073709551615 - n", ("id",)),
+    "text": ("id VARCHAR(40) PRIMARY KEY", "id VARCHAR(40) PRIMARY KEY", "concat('Käse|~', n)", ("id",)),
+    "binary": ("id VARBINARY(40) PRIMARY KEY", "id BYTEA PRIMARY KEY", "{binary}", ("id",)),
+    "composite": ("id INT, part INT, PRIMARY KEY (id, part)", "id INT, part INT, PRIMARY KEY (id, part)", "n, 1", ("id", "part")),
+    "sparse": ("id BIGINT PRIMARY KEY", "id BIGINT PRIMARY KEY", "n * 1844674407370955", ("id",)),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_kind_of_key_is_compared(make: Any, server: Server, kind: str) -> None:
+    its, theirs, values, key = KEYS[kind]
+    values = values.replace("{binary}", "unhex(md5(n))" if server.engine == "mysql" else "decode(md5(n::text), 'hex')")
+    stamp = "'2026-03-01 06:00:00'" if server.engine == "mysql" else "timestamp '2026-03-01 06:00:00'"
+    columns = f"{its if server.engine == 'mysql' else theirs}, n INT, updated_at {STAMP[server.engine]} NOT NULL"
+    table = make(columns, 5000, f"{values}, n, {stamp}", key)
+    table.load(1, 12)
+    assert table.found(1, 12).read == 0
+    table.execute("DELETE FROM {t} WHERE n IN (1, 2, 4999)")
+    found = table.found(1, 12)
+    assert sorted(found.gone["n"].to_pylist()) == [1, 2, 4999]
+    assert found.changed.num_rows == 0
+
+
+def test_rows_of_another_tenant_in_the_same_table_are_not_seen(lake: Lake, make: Any, server: Server) -> None:
+    table = make(
+        f"id INT PRIMARY KEY, tenant VARCHAR(9), updated_at {STAMP[server.engine]} NOT NULL",
+        1000,
+        "n, CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END, "
+        + ("'2026-03-01 06:00:00'" if server.engine == "mysql" else "timestamp '2026-03-01 06:00:00'"),
+    )
+    source = server.source(tenancy={"discriminator": {"schema": server.schema, "column": "tenant", "value": "{key}"}})
+    pooled = server.table(
+        table.name, tenant=Tenant(id=table.tenant, key="a"), tenancy=source.tenancy.model_dump(by_alias=True, exclude_none=True)
+    )
+    its = plan(pooled, Declared(("id",), "updated_at"))
+    load(lake, source, Aws(), its, Request(day(1)), Ceiling(instant(1, 12), "of the test"))
+    table.execute("DELETE FROM {t} WHERE id IN (7, 8)")
+    found = compare.find(lake, source, Aws(), its, instant(1, 12))
+    assert (found.compared, found.gone["id"].to_pylist()) == (500, [8])
+
+
+def test_a_table_of_which_too_much_differs_is_left_to_a_full_load(make: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "LEAST_ROWS", 100)
+    table = notes(make, server, 1000)
+    table.load(1, 12)
+    table.execute("DELETE FROM {t} WHERE id <= 500")
+    with pytest.raises(UnsupportedLoad, match="More than 250 rows") as raised:
+        table.load(1, 12, "deletes")
+    assert (raised.value.tenant, raised.value.table) == (table.tenant, f"lis.{table.name}")
+    assert "full_load" in raised.value.remedy
+
+
+def test_a_past_day_is_refused(make: Any, server: Server) -> None:
+    table = notes(make, server, 10)
+    table.load(1, 24)
+    table.load(2, 12)
+    with pytest.raises(UnsupportedLoad, match="can not be told of a past day"):
+        load(table.lake, server.source(), Aws(), table.plan(), Request(day(1), "deletes"), Ceiling(instant(2, 12), "of the test"))
+
+
+@pytest.mark.slow
+def test_ten_rows_deleted_of_a_million_are_found_by_reading_less_than_a_twentieth_of_them(
+    make: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = notes(make, server, 1_000_000)
+    table.load(1, 12)
+    table.execute(f"DELETE FROM {{t}} WHERE id IN ({', '.join(str(number * 99_991) for number in range(1, 11))})")
+    name, crossed = ("_mysql_batches" if server.engine == "mysql" else "_postgresql_batches"), list[int]()
+    honest = getattr(read, name)
+
+    def counted(*given: Any) -> Iterator[pa.RecordBatch]:
+        for batch in honest(*given):
+            crossed.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(read, name, counted)
+    *_, tombstones = table.load(1, 12, "deletes")
+    assert (tombstones.rows, tombstones.gone_at) == (10, instant(1, 12))
+    assert sum(crossed) < 50_000, "sums of ranges included"
+
+
+def test_every_type_has_one_text_on_both_sides(lake: Lake, server: Server) -> None:
+    tortured_ = tortured(server)
+    table = Table(lake, server, tortured_.name)
+    with server.own.connect() as connection:
+        if server.engine == "mysql":
+            connection.exec_driver_sql("SET sql_mode = ''")  # its zero dates are refused otherwise
+        stamp = f"{STAMP[server.engine]} NOT NULL DEFAULT '2026-03-01 06:00:00'"
+        connection.exec_driver_sql(f"ALTER TABLE {server.schema}.{table.name} ADD COLUMN updated_at {stamp}")
+    table.load(1, 12)
+    assert table.found(1, 12).read == 0
+    table.execute("DROP TABLE {t}")
+
+
+def test_a_row_that_was_deleted_is_kept_by_a_reload_of_its_day_until_it_is_found_gone(make: Any, server: Server) -> None:
+    table = notes(make, server, 300)
+    table.load(1, 24)
+    table.execute("UPDATE {t} SET note = 'changed', updated_at = '2026-03-02 06:00:00' WHERE id IN (7, 8)")
+    table.load(2, 24)
+    table.execute("DELETE FROM {t} WHERE id IN (7, 100)", "UPDATE {t} SET updated_at = '2026-03-03 01:00:00' WHERE id = 8")
+    [again, kept] = table.load(2, 36, reload=True)
+    assert (again.supersedes, again.rows, kept.supersedes, kept.rows) == (True, 0, False, 2)
+    [whole, gone] = table.load(1, 48, reload=True)
+    assert (whole.kind, whole.rows, gone.rows) == ("snapshot", 297, 3)
+    table.load(3, 2)
+    [*_, tombstones] = table.load(3, 3, "deletes")
+    assert (tombstones.rows, tombstones.gone_at) == (2, instant(3, 3))
+    assert {key for key, deleted in table.curated(3).items() if deleted} == {7, 100}
+    died = table.load(2, 60, reload=True)
+    assert [batch.rows for batch in died] == [0, 2], "what an earlier reload kept is kept again"

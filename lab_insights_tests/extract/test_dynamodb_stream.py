@@ -1,0 +1,271 @@
+"""Incremental loads of DynamoDB: every change of the stream once, in the end the state that a scan would give; and a scan where the stream is too short."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.clock import Clock
+from lab_insights.config import Source
+from lab_insights.extract import dynamodb, dynamodb_stream
+from lab_insights.extract.catalog import SourceTable, crawl
+from lab_insights.extract.dynamodb import ItemRows
+from lab_insights.extract.land import Mode, Request, load
+from lab_insights.extract.plan import plan
+from lab_insights.extract.window import Ceiling, midnight
+from lab_insights.lab.pipeline import curate_table
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.layout import Partition
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.tables import relation, state
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+from lab_insights_tests.lake.world import day, fresh_tenant, instant
+
+DIGITS = "1234567890.1234567890123456789012345678"
+
+
+class Followed:
+    """A pooled table with a stream, and one tenant's loads of it."""
+
+    def __init__(self, lake: Lake, view: str | None = "NEW_AND_OLD_IMAGES") -> None:
+        self.lake, self.aws, self.name = lake, lake.storage.aws, f"{uuid.uuid4().hex[:8]}-src-call"
+        self.tenant, self.hour = fresh_tenant(), 6.0
+        self.client = self.aws.client("dynamodb")
+        self.client.create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": "tenant_id", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("tenant_id", "id")],
+            BillingMode="PAY_PER_REQUEST",
+            **({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}} if view else {}),
+        )
+
+    @property
+    def source(self) -> Source:
+        tenancy = {"discriminator": {"column": "tenant_id", "value": "{key}"}}
+        return Source.model_validate({"engine": "dynamodb", "tenancy": tenancy, "tables": [self.name]})
+
+    def put(self, number: int, key: str = "12", /, **attributes: dict[str, Any]) -> None:
+        self.client.put_item(TableName=self.name, Item={"tenant_id": {"S": key}, "id": {"S": str(number)}, **attributes})
+
+    def delete(self, number: int, key: str = "12") -> None:
+        self.client.delete_item(TableName=self.name, Key={"tenant_id": {"S": key}, "id": {"S": str(number)}})
+
+    def crawl(self) -> SourceTable:
+        return crawl("calls", self.source, Tenant(id=self.tenant, key="12"), self.aws).tables[0]
+
+    def load(self, number: int = 1, mode: Mode = "auto", *, reload: bool = False) -> list[Manifest]:
+        """Load a day a quarter of an hour after the last load, and return its live batches."""
+        self.hour += 0.25
+        self.lake.clock.set(instant(number, self.hour))
+        request = Request(day(number), mode, reload, run_id="test")
+        return load(self.lake, self.source, self.aws, plan(self.crawl()), request, Ceiling(instant(number, self.hour), "of the test"))
+
+    def live(self, number: int = 1) -> dict[str, Any]:
+        """Curate the days so far, and return the note of each live item."""
+        for each in range(1, number + 1):
+            if self.lake.state.batches("raw", self.tenant, "calls.call", day(each), day(each)):
+                curate_table(self.lake, self.tenant, "calls.call", day(each), None, "test")
+        its = state(self.lake, "curated", self.tenant, "calls.call")
+        rows = relation(self.lake.storage, its.manifests, its.schema).to_pylist()
+        newest = {row["id"]: row for row in sorted(rows, key=lambda row: (row["source_updated_at"], row["batch_id"]))}
+        return {key: row.get("note") for key, row in newest.items() if not row["is_deleted"]}
+
+
+@pytest.fixture
+def table(lake: Lake) -> Followed:
+    return Followed(lake)
+
+
+def note(text: str) -> dict[str, dict[str, Any]]:
+    return {"note": {"S": text}}
+
+
+def test_after_a_scan_the_stream_tells_what_changed_and_what_is_gone(table: Followed) -> None:
+    for number in (1, 2, 3):
+        table.put(number, **note("first"))
+    table.put(9, "13", **note("another tenant's"))
+    [first] = table.load()
+    assert (first.kind, first.load, first.rows) == ("snapshot", "full", 3)
+    table.load()
+    table.put(2, **note("second"))
+    table.put(2, **note("third"))
+    table.put(4, **note("new"))
+    table.delete(3)
+    table.put(5, **note("came and went"))
+    table.delete(5)
+    table.delete(9, "13")
+    *_, gone, changed = table.load()
+    assert (changed.kind, changed.load, changed.rows) == ("delta", "incremental", 2)
+    assert changed.reason.startswith("changes come from its stream; ")
+    assert (gone.rows, gone.gone_at is not None, gone.position) == (2, True, {})
+    assert changed.proof
+    assert changed.proof.rows == 2
+    assert table.live() == {"1": "first", "2": "third", "4": "new"}
+    table.put(3, **note("again"))
+    table.load()
+    assert table.live() == {"1": "first", "2": "third", "3": "again", "4": "new"}
+
+
+def test_what_was_read_is_not_read_again(table: Followed) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    table.put(2, **note("second"))
+    rows = [batch.rows for batch in (table.load()[-1], table.load()[-1], table.load()[-1])]
+    # the scan leaves no sequence number behind, so what it saw comes once more
+    assert rows == [2, 0, 0]
+    table.put(1, **note("third"))
+    assert table.load()[-1].rows == 1
+
+
+def test_nested_attributes_of_the_stream_are_what_a_scan_gives(table: Followed) -> None:
+    table.put(0)
+    table.load()
+    table.put(
+        1,
+        number={"N": DIGITS},
+        nested={"M": {"n": {"N": "1.10"}, "l": {"L": [{"NULL": True}, {"B": b"\x00\xff"}, {"M": {"s": {"SS": ["é", "a"]}}}]}}},
+        several={"NS": ["2.50", "1"]},
+        blobs={"BS": [b"\xff"]},
+        raw={"B": b"\x00\xff"},
+        yes={"BOOL": True},
+        none={"NULL": True},
+    )
+    delta = table.load()[-1]
+    streamed = {row["id"]: row for row in relation(table.lake.storage, [delta], delta.schema_()).to_pylist()}["1"]
+    [batch] = list(ItemRows(table.crawl(), table.aws))
+    scanned = {row["id"]: row for row in batch.to_pylist()}["1"]
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        loaded = {name: json.loads(row[name]) for name in ("nested", "several", "blobs")}
+        return {**row, **loaded, "several": sorted(loaded["several"]["NS"])}
+
+    assert read(streamed) == read(scanned)
+    assert streamed["number"] == DIGITS
+    assert (streamed["raw"], streamed["yes"], streamed["none"]) == (b"\x00\xff", True, None)
+
+
+def test_who_comes_after_the_stream_has_forgotten_scans_and_says_so(table: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    table.put(2, **note("second"))
+    table.delete(1)
+    monkeypatch.setattr(dynamodb_stream, "RETENTION", timedelta())
+    scanned = table.load()[-1]
+    assert (scanned.kind, scanned.rows) == ("snapshot", 1)
+    assert "scanned, since its stream keeps 24 h, and was read up to " in scanned.reason
+    assert table.live() == {"2": "second"}
+
+
+def test_a_position_that_the_service_has_trimmed_is_scanned(table: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    table.load()
+    client = table.aws.client("dynamodbstreams")
+
+    def trimmed(*_: Any) -> str:
+        raise client.exceptions.TrimmedDataAccessException({"Error": {"Code": "TrimmedDataAccessException"}}, "GetShardIterator")
+
+    monkeypatch.setattr(dynamodb_stream, "_iterator", trimmed)
+    assert "no longer has what followed the last batch" in table.load()[-1].reason
+
+
+@pytest.mark.parametrize(("view", "followed"), [(None, False), ("KEYS_ONLY", False), ("NEW_IMAGE", True), ("NEW_AND_OLD_IMAGES", True)])
+def test_only_a_stream_that_shows_new_images_is_followed(lake: Lake, view: str | None, followed: bool) -> None:
+    its = Followed(lake, view)
+    its.put(1, **note("first"))
+    assert plan(its.crawl()).load == ("incremental" if followed else "full")
+    its.load()
+    assert its.load()[-1].kind == ("delta" if followed else "snapshot")
+
+
+def test_a_full_load_and_a_reload_of_the_open_day_scan_and_the_stream_goes_on_from_there(table: Followed) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    assert table.load(mode="full")[-1].kind == "snapshot"
+    assert table.load(reload=True)[-1].kind == "snapshot"
+    table.put(2, **note("second"))
+    assert table.load()[-1].kind == "delta"
+    assert table.live() == {"1": "first", "2": "second"}
+
+
+def test_on_the_systems_clock_a_change_belongs_to_the_day_in_which_it_was_made(lake: Lake, table: Followed) -> None:
+    real = Lake(lake.storage, lake.state, Clock())
+    today = datetime.now(UTC).date()
+    yesterday = today - timedelta(days=1)
+    table.put(1, **note("first"))
+    table.lake = real
+
+    def run(top: datetime) -> list[Manifest]:
+        return load(real, table.source, table.aws, plan(table.crawl()), Request(today), Ceiling(top, "of the test"))
+
+    head = Partition("raw", table.tenant, "calls.call", yesterday)
+    load(
+        real, table.source, table.aws, plan(table.crawl()), Request(yesterday), Ceiling(midnight(today) - timedelta(hours=1), "of the test")
+    )
+    table.put(2, **note("second"))
+    made = run(datetime.now(UTC) + timedelta(seconds=1))
+    assert [batch.rows for batch in real.state.batches("raw", table.tenant, "calls.call", yesterday, yesterday)] == [1, 0]
+    assert made[-1].rows == 2, "made today, whatever the scan of yesterday saw"
+    assert real.state.head(head).position is not None
+
+
+@contextmanager
+def scans(aws: Aws) -> Iterator[list[tuple[int, int]]]:
+    """Collect the segment, of how many, of every scan that is sent."""
+    client, asked = aws.client("dynamodb"), list[tuple[int, int]]()
+
+    def before(params: dict[str, Any], **_: Any) -> None:
+        asked.append((params.get("Segment", 0), params.get("TotalSegments", 1)))
+
+    client.meta.events.register("before-parameter-build.dynamodb.Scan", before)
+    try:
+        yield asked
+    finally:
+        client.meta.events.unregister("before-parameter-build.dynamodb.Scan", before)
+
+
+@pytest.fixture
+def large(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> SourceTable:
+    """A table of several pages that is keyed by its own id, so that a tenant's items are found by a scan."""
+    monkeypatch.setattr(dynamodb, "SEGMENTS_FROM_BYTES", 0)
+    client, name = lake.storage.aws.client("dynamodb"), f"{uuid.uuid4().hex[:8]}-src-wide"
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for number in range(40):
+        client.put_item(TableName=name, Item={"id": {"S": str(number)}, "tenant_id": {"S": "12"}, "pad": {"S": "x" * 120_000}})
+    tenancy = {"discriminator": {"column": "tenant_id", "value": "{key}"}}
+    source = Source.model_validate({"engine": "dynamodb", "tenancy": tenancy, "tables": [name]})
+    return crawl("calls", source, Tenant(id=TenantId("aurora"), key="12"), lake.storage.aws).tables[0]
+
+
+def test_a_large_table_is_scanned_in_segments_each_item_once(lake: Lake, large: SourceTable) -> None:
+    with scans(lake.storage.aws) as asked:
+        rows = ItemRows(large, lake.storage.aws, segments=3)
+        found = sorted(int(row) for batch in rows for row in batch.column("id").to_pylist())
+    assert found == list(range(40))
+    assert set(asked) == {(0, 3), (1, 3), (2, 3)}
+    assert len(asked) > 3, "some segments have several pages"
+    proof = rows.facts().proof
+    assert proof
+    assert proof.rows == 40
+
+
+def test_a_scan_that_is_left_early_leaves_no_reader_behind(lake: Lake, large: SourceTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb, "BATCH", 1)
+    reading = iter(ItemRows(large, lake.storage.aws, segments=3))
+    assert next(reading).num_rows > 0
+    reading.close()  # type: ignore[attr-defined]
+    assert [each.name for each in threading.enumerate() if each.name.startswith("segment")] == []

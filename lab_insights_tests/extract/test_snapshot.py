@@ -1,0 +1,304 @@
+"""Several readers of one table see one instant of it, or one reader reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from lab_insights.aws import Aws
+from lab_insights.config import Limits
+from lab_insights.errors import LandingMismatch, SourceError
+from lab_insights.extract import databases, readers, snapshot
+from lab_insights.extract.catalog import SourceTable
+from lab_insights.extract.land import Request, load
+from lab_insights.extract.plan import plan
+from lab_insights.extract.read import SourceRows
+from lab_insights.extract.resume import Journal
+from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
+from lab_insights.extract.window import Ceiling
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+from lab_insights_tests.extract.world import Server
+from lab_insights_tests.lake.world import day, fresh_tenant, held, instant
+
+ACCOUNTS, EACH = 400, 100
+
+
+@pytest.fixture
+def accounts(server: Server) -> Iterator[str]:
+    """A table of accounts with a hundred each, wide enough to take some time to read."""
+    name = f"accounts_{fresh_tenant()}"
+    server.execute(f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY, amount INT NOT NULL, filler VARCHAR(3000))")
+    rows = ", ".join(f"({number}, {EACH}, REPEAT('x', 3000))" for number in range(ACCOUNTS))
+    server.execute(f"INSERT INTO {{s}}.{name} VALUES {rows}")
+    yield name
+    server.execute(f"DROP TABLE IF EXISTS {{s}}.{name}")
+
+
+@contextmanager
+def transfers(server: Server, table: str) -> Iterator[list[int]]:
+    """Two threads that move amounts from the first accounts to the last ones and back, each time in one transaction; gives how often they did."""
+    stop, done, failed = threading.Event(), [0, 0], list[BaseException]()
+    engine = sa.create_engine(server.url, poolclass=sa.NullPool)
+
+    def move(who: int) -> None:
+        try:
+            with engine.connect() as connection:
+                while not stop.is_set():
+                    here, there = (done[who] * 2 + who) % 40, ACCOUNTS - 1 - (done[who] * 2 + who) % 40
+                    for account, change in ((here, -1), (there, 1)):
+                        connection.exec_driver_sql(f"UPDATE {server.schema}.{table} SET amount = amount + {change} WHERE id = {account}")
+                    connection.commit()
+                    done[who] += 1
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=move, args=(who,)) for who in range(2)]
+    for thread in threads:
+        thread.start()
+    while not all(done) and not failed:
+        threading.Event().wait(0.001)
+    try:
+        yield done
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        engine.dispose()
+        assert failed == []
+
+
+def full(lake: Lake, server: Server, table: str, tenant: TenantId, ranges: int = 4, number: int = 1) -> Manifest:
+    """Load a whole table with so many readers."""
+    its = dataclasses.replace(plan(server.table(table, tenant=Tenant(id=tenant, key="1"))), ranges=ranges)
+    [made] = load(lake, server.source(), Aws(), its, Request(day(number)), Ceiling(instant(number, 12), "of the test"))
+    return made
+
+
+def test_a_full_load_in_ranges_is_one_snapshot_while_amounts_are_moved(lake: Lake, server: Server, accounts: str, tenant: TenantId) -> None:
+    with transfers(server, accounts) as done:
+        for number in range(1, 4):
+            before = sum(done)
+            made = full(lake, server, accounts, tenant, number=number)
+            assert sum(done) > before
+            table = held(lake, "raw", tenant, f"lis.{accounts}")
+            assert sorted(table["id"].to_pylist()) == list(range(ACCOUNTS))
+            assert sum(table["amount"].to_pylist()) == ACCOUNTS * EACH
+    assert (made.ranges, len(made.parts), made.rows) == (4, 4, ACCOUNTS)
+    assert "4 key ranges of one snapshot" in made.reason
+
+
+def test_planted_connections_of_their_own_break_the_sum(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = SourceRows.start
+
+    def alone(rows: SourceRows) -> None:
+        """Begin to read, as a reader that joined no snapshot, and let a transfer pass before the next one begins."""
+        rows.session = ()
+        honest(rows)
+        assert rows._stream is not None
+        rows._stream = itertools.chain([next(rows._stream)], rows._stream)
+        for account, change in ((0, -1), (ACCOUNTS - 1, 1)):
+            server.execute(f"UPDATE {{s}}.{accounts} SET amount = amount + {change} WHERE id = {account}")
+
+    @contextmanager
+    def unlocked(table: SourceTable, target: sa.URL, count: int) -> Iterator[Snapshot]:
+        with databases.engine(target).connect() as connection:
+            yield Snapshot(connection, ((),) * count)
+
+    monkeypatch.setattr(SourceRows, "start", alone)
+    monkeypatch.setattr(readers, "shared", unlocked)
+    full(lake, server, accounts, tenant)
+    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * EACH + 3
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_table_that_somebody_writes_to_is_read_by_one_reader_after_a_second(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId
+) -> None:
+    with sa.create_engine(server.url, poolclass=sa.NullPool).connect() as writer:
+        writer.exec_driver_sql(f"UPDATE {server.schema}.{accounts} SET amount = amount + 1")
+        made = full(lake, server, accounts, tenant)
+        writer.rollback()
+    assert (made.ranges, made.rows) == (1, ACCOUNTS)
+    assert "one reader: no lock within 1 s" in made.reason
+    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * EACH
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_without_the_privilege_to_lock_one_reader_reads(server: Server, accounts: str) -> None:
+    its = server.table(accounts)
+    with server.login("pw", "GRANT SELECT ON {s}.* TO {who}") as url:
+        target = sa.make_url(url).set(drivername="mysql+pymysql")
+        with pytest.raises(NoSnapshot, match="may not lock tables"), shared(its, target, 2):
+            pass
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_storage_engine_without_snapshots_has_one_reader(server: Server) -> None:
+    server.execute("CREATE TABLE {s}.old (id INT PRIMARY KEY) ENGINE=MyISAM")
+    with pytest.raises(NoSnapshot, match="MyISAM has no snapshots"), shared(server.table("old"), target_of(server), 2):
+        pass
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_reader_that_comes_when_the_table_is_unlocked_is_refused(server: Server, accounts: str) -> None:
+    rows = SourceRows(server.table(accounts), target_of(server), Limits())  # type: ignore[call-arg]
+    with shared(rows.table, rows.target, 2) as one:
+        in_time, late = (dataclasses.replace(rows, session=session) for session in one.sessions)
+        in_time.start()
+        one.joined()
+        with pytest.raises(SourceError, match="came too late"):
+            list(late)
+        assert sum(batch.num_rows for batch in in_time) == ACCOUNTS
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_readers_of_other_processes_are_waited_for_before_the_table_is_locked(server: Server, accounts: str) -> None:
+    its = server.table(accounts)
+    with shared(its, target_of(server), 2, elsewhere=True) as one, ThreadPoolExecutor(3) as pool:
+        connections = [sa.create_engine(server.url, isolation_level="AUTOCOMMIT").connect() for _ in range(2)]
+
+        def join(reader: int) -> None:
+            for statement in one.sessions[reader]:
+                connections[reader].exec_driver_sql(statement)
+
+        first, gathered = pool.submit(join, 0), pool.submit(one.gather)
+        server.execute(f"UPDATE {{s}}.{accounts} SET amount = 7 WHERE id = 0")  # the table is not locked yet
+        assert not gathered.done()
+        second = pool.submit(join, 1)
+        first.result(20)
+        second.result(20)
+        gathered.result(20)
+        server.execute(f"UPDATE {{s}}.{accounts} SET amount = 8 WHERE id = 0")  # and no longer
+        assert [each.exec_driver_sql(f"SELECT amount FROM {server.schema}.{accounts} WHERE id = 0").scalar() for each in connections] == [
+            7,
+            7,
+        ]
+        for each in connections:
+            each.close()
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_readers_that_never_come_are_not_waited_for_for_ever(server: Server, accounts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "READY_SECONDS", 0.2)
+    with (
+        pytest.raises(NoSnapshot, match="not all of 2 readers"),
+        shared(server.table(accounts), target_of(server), 2, elsewhere=True) as one,
+    ):
+        one.gather()
+    server.execute(f"UPDATE {{s}}.{accounts} SET amount = 7 WHERE id = 0")
+
+
+def target_of(server: Server) -> sa.URL:
+    return sa.make_url(server.url).set(drivername="mysql+pymysql" if server.engine == "mysql" else "postgresql+psycopg2")
+
+
+# what a killed load had finished
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@pytest.fixture
+def broken_off(lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that was killed when it had written down two finished ranges of four."""
+    monkeypatch.setattr(readers, "RESUMABLE_ROWS", 0)
+    written, honest = list[int](), Journal.add
+
+    def add(journal: Journal, number: int, *more: Any) -> None:
+        honest(journal, number, *more)
+        written.append(number)
+        if len(written) == 2:
+            raise Killed
+
+    with monkeypatch.context() as planted:
+        planted.setattr(Journal, "add", add)
+        with pytest.raises(Killed):
+            full(lake, server, accounts, tenant)
+    assert len(written) == 2
+
+
+def test_after_a_kill_finished_ranges_are_kept(lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None) -> None:
+    made = full(lake, server, accounts, tenant)
+    assert "4 key ranges of one snapshot, 2 kept from an attempt that broke off" in made.reason
+    assert sorted({part.key.split("/")[-1].split("-")[1] for part in made.parts}) == ["001", "002"]
+    assert (made.attempt, made.rows, made.ranges) == (2, ACCOUNTS, 4)
+    table = held(lake, "raw", tenant, f"lis.{accounts}")
+    assert sorted(table["id"].to_pylist()) == list(range(ACCOUNTS))
+    assert progress(lake, made) == []
+    # its digest is that of the same rows read by one reader, whose load therefore writes nothing new
+    again = full(lake, server, accounts, tenant, ranges=1, number=2)
+    assert again.parts == made.parts
+
+
+def test_a_finished_range_that_changed_since_is_read_again(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None
+) -> None:
+    server.execute(
+        f"UPDATE {{s}}.{accounts} SET amount = amount - 1 WHERE id = 0", f"UPDATE {{s}}.{accounts} SET amount = amount + 1 WHERE id = 399"
+    )
+    server.execute(
+        f"UPDATE {{s}}.{accounts} SET amount = amount - 1 WHERE id = 150", f"UPDATE {{s}}.{accounts} SET amount = amount + 1 WHERE id = 250"
+    )
+    made = full(lake, server, accounts, tenant)
+    assert "kept" not in made.reason
+    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * EACH
+    assert {part.key.split("/")[-1].split("-")[1] for part in made.parts} == {"002"}
+
+
+def test_a_finished_range_that_changes_before_the_snapshot_is_read_again(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, calls = readers.shared, list[int]()
+
+    @contextmanager
+    def later(table: SourceTable, target: sa.URL, count: int) -> Iterator[Snapshot]:
+        if not calls:
+            server.execute(f"UPDATE {{s}}.{accounts} SET amount = amount + 1")
+        calls.append(count)
+        with honest(table, target, count) as one:
+            yield one
+
+    monkeypatch.setattr(readers, "shared", later)
+    made = full(lake, server, accounts, tenant)
+    assert calls == [2, 4]
+    assert "kept" not in made.reason
+    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * (EACH + 1)
+
+
+def test_a_finished_range_whose_part_is_damaged_is_read_again(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None
+) -> None:
+    parts = [each.key for each in lake.storage.stored("raw", f"tenant={tenant}/") if each.key.endswith(".parquet")]
+    for key in parts:
+        lake.storage.put("raw", key, b"damaged")
+    made = full(lake, server, accounts, tenant)
+    assert not {part.key for part in made.parts} & {*parts}
+    assert held(lake, "raw", tenant, f"lis.{accounts}").num_rows == ACCOUNTS
+
+
+def test_ranges_that_hold_fewer_rows_than_the_table_are_no_full_load(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = readers.ranges_of
+    monkeypatch.setattr(readers, "ranges_of", lambda *given: honest(*given)[1:])
+    with pytest.raises(LandingMismatch, match="its key ranges hold 300"):
+        full(lake, server, accounts, tenant)
+
+
+def progress(lake: Lake, made: Manifest) -> list[str]:
+    return [each.key for each in lake.storage.stored("raw", made.partition.directory) if each.key.endswith(".progress.json")]

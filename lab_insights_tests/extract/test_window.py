@@ -1,0 +1,205 @@
+"""The ceiling: below every open transaction, on both servers; and what is kept back where they can not be seen."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from lab_insights.clock import Clock
+from lab_insights.config import Limits
+from lab_insights.errors import SourceError
+from lab_insights.extract import databases, window
+from lab_insights.extract.window import MARGIN, STALLED, Ceiling, _mysql_oldest, _Oldest, _UnseenError, ceiling
+from lab_insights_tests.extract.world import Server
+from lab_insights_tests.lake.world import instant
+
+LIMITS = Limits.model_validate({"lag": 300})
+
+
+def target(server: Server, url: str | None = None) -> sa.URL:
+    driver = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg2"}[server.engine]
+    return sa.make_url(url or server.url).set(drivername=driver)
+
+
+def top(server: Server, url: str | None = None, clock: Clock | None = None) -> Ceiling:
+    return ceiling(target(server, url), server.engine, LIMITS, clock or Clock())
+
+
+def writer(server: Server, name: str) -> sa.Connection:
+    """A connection with a transaction that has written and stays open."""
+    server.execute(f"DROP TABLE IF EXISTS {{s}}.{name}", f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY)")
+    connection = sa.create_engine(target(server), poolclass=sa.NullPool).connect()
+    connection.exec_driver_sql(f"INSERT INTO {server.schema}.{name} VALUES (1)")
+    assert server.engine != "mysql" or connection.exec_driver_sql("SELECT @@in_transaction").scalar_one() == 1
+    return connection
+
+
+def mysql_oldest(server: Server, also: str) -> _Oldest:
+    """Look at InnoDB's list as if it had more rows: `also` selects thread, query, read-only and start."""
+    columns = "trx_mysql_thread_id, trx_query, trx_is_read_only, trx_started"
+    with databases.engine(target(server)).connect() as connection:
+        return _mysql_oldest(connection, f"(SELECT {columns} FROM information_schema.innodb_trx UNION ALL {also})")
+
+
+def test_the_ceiling_is_just_below_now_and_never_above_an_open_transactions_start(server: Server) -> None:
+    # other tests of this machine may have transactions open, so only upper bounds can be told
+    assert top(server).instant <= datetime.now(UTC) - MARGIN
+    before = datetime.now(UTC)
+    with writer(server, "held_open") as held:
+        found = top(server)
+        assert found.instant < before + timedelta(seconds=0.5)
+        assert found.how == "start of the oldest open transaction"
+        later = top(server)
+        assert later.instant < before + timedelta(seconds=0.5)
+        held.rollback()
+
+
+def test_a_row_that_is_not_committed_yet_is_above_every_ceiling_that_was_given(server: Server) -> None:
+    server.execute("DROP TABLE IF EXISTS {s}.stamped")
+    server.execute(f"CREATE TABLE {{s}}.stamped (id INT PRIMARY KEY, at {'TIMESTAMP(6)' if server.engine == 'mysql' else 'timestamptz'})")
+    with sa.create_engine(target(server), poolclass=sa.NullPool).connect() as connection:
+        stamp = connection.exec_driver_sql("SELECT now()" if server.engine == "postgresql" else "SELECT NOW(6)").scalar_one()
+        connection.exec_driver_sql(f"INSERT INTO {server.schema}.stamped VALUES (1, %s)", (stamp,))
+        given = [top(server).instant for _ in range(3)]
+        connection.commit()
+    compared = "at" if server.engine == "postgresql" else "UNIX_TIMESTAMP(at)"
+    with server.own.connect() as connection:
+        seen = connection.exec_driver_sql(f"SELECT {compared} FROM {server.schema}.stamped").scalar_one()
+    at = seen if isinstance(seen, datetime) else datetime.fromtimestamp(float(seen), UTC)
+    assert all(each < at for each in given)
+
+
+def test_several_that_look_at_once_all_see_what_is_open(server: Server) -> None:
+    with writer(server, "held_open") as held, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: top(server), range(8)))
+        assert {each.how for each in found} == {"start of the oldest open transaction"}
+        held.rollback()
+
+
+def test_a_list_that_others_read_without_a_pause_is_not_believed(mysql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the copy never has what we look for, as one that is never renewed
+    monkeypatch.setattr(window, "_MYSQL_OLDEST", window._MYSQL_OLDEST.replace("LOCATE('{mark}'", "LOCATE(REVERSE('{mark}')"))
+    monkeypatch.setattr(window, "_GIVE_UP_AFTER", 0.3)
+    found = top(mysql)
+    assert found.lagged
+    assert found.how == "open transactions can not be seen, since others read their list without a pause: 300 s are kept back"
+
+
+def test_a_transaction_that_is_listed_before_its_start_is_known_hides_no_other(mysql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting = "SELECT 0, NULL, 0, CAST(0 AS DATETIME) FROM DUAL WHERE NOW(6) < '{until}'"
+    with writer(mysql, "held_open") as held:
+        now = held.exec_driver_sql("SELECT NOW(6)").scalar_one()
+        # there for the first look, gone a moment later
+        found = mysql_oldest(mysql, starting.format(until=now + timedelta(seconds=0.2)))
+        assert found.age is not None
+        assert timedelta() < found.age < timedelta(minutes=5)
+        monkeypatch.setattr(window, "_GIVE_UP_AFTER", 0.5)
+        with pytest.raises(_UnseenError):
+            mysql_oldest(mysql, starting.format(until=now + timedelta(hours=1)))
+        held.rollback()
+
+
+def test_a_start_that_a_transaction_has_left_to_the_next_is_looked_at_twice(mysql: Server) -> None:
+    with mysql.own.connect() as connection:
+        now = connection.exec_driver_sql("SELECT NOW(6)").scalar_one()
+    left = f"SELECT 0, NULL, 0, NOW() - INTERVAL 3 DAY FROM DUAL WHERE NOW(6) < '{now + timedelta(seconds=0.1)}'"
+    assert mysql_oldest(mysql, left).back < timedelta(days=1)
+    assert mysql_oldest(mysql, "SELECT 0, NULL, 0, NOW() - INTERVAL 3 DAY").back > timedelta(days=2)
+
+
+def test_a_transaction_that_stays_open_is_told_with_its_age_and_the_remedy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Ceiling(datetime.now(UTC), "", open_for=STALLED).warning is None
+    with writer(server, "held_open") as held:
+        assert top(server).warning is None
+        monkeypatch.setattr(window, "STALLED", timedelta())
+        found = top(server)
+        assert found.how.startswith("start of the oldest open transaction, which has been open for ")
+        assert "nothing newer is read. Remedy: end it at the source." in str(found.warning)
+        held.rollback()
+
+
+def test_a_replica_is_not_believed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(window._REPLICA, server.engine, "SELECT 1")
+    found = top(server)
+    assert found.how == "open transactions can not be seen from a replica: 300 s are kept back"
+    assert found.lagged
+
+
+def test_a_prepared_transaction_counts_too(mysql: Server, postgres: Server) -> None:
+    with postgres.own.connect() as connection:
+        allowed = int(connection.exec_driver_sql("SHOW max_prepared_transactions").scalar_one())
+    if allowed:
+        before = datetime.now(UTC)
+        postgres.execute("CREATE TABLE {s}.prepared (id INT)", "BEGIN", "INSERT INTO {s}.prepared VALUES (1)")
+        assert top(postgres).instant < before + timedelta(seconds=0.5)
+    # the server of the tests may not allow any: then MariaDB's XA alone shows it
+    with writer(mysql, "xa_table") as other:
+        other.rollback()
+    connection = sa.create_engine(target(mysql), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect()
+    for statement in ("XA START 'lab_t'", f"INSERT INTO {mysql.schema}.xa_table VALUES (7)", "XA END 'lab_t'", "XA PREPARE 'lab_t'"):
+        connection.exec_driver_sql(statement)
+    before = datetime.now(UTC)
+    try:
+        assert top(mysql).instant < before + timedelta(seconds=0.5)
+        assert top(mysql).how == "start of the oldest open transaction"
+    finally:
+        connection.exec_driver_sql("XA ROLLBACK 'lab_t'")
+        connection.close()
+
+
+def test_without_the_privilege_a_declared_lag_is_kept_back_and_said_so(server: Server) -> None:
+    grants = ("GRANT SELECT ON {s}.* TO {who}",) if server.engine == "mysql" else ("GRANT USAGE ON SCHEMA {s} TO {who}",)
+    with server.login("p", *grants) as url:
+        found = top(server, url)
+        assert abs(datetime.now(UTC) - timedelta(seconds=300) - found.instant) < timedelta(seconds=5)
+        assert found.how == "open transactions can not be seen with this login: 300 s are kept back"
+        assert found.lagged
+        assert "pg_read_all_stats" in str(found.warning)
+        if server.engine == "mysql":
+            with databases.engine(target(server, url)).connect() as connection:
+                assert connection.exec_driver_sql("SELECT @@time_zone").scalar_one() == "+00:00"
+        databases.engine(target(server, url)).dispose()
+
+
+def test_with_the_privilege_alone_open_transactions_are_seen(server: Server) -> None:
+    grants = ("GRANT PROCESS ON *.* TO {who}",) if server.engine == "mysql" else ("GRANT pg_read_all_stats TO {who}",)
+    before = datetime.now(UTC)
+    with writer(server, "held_open") as held, server.login("p", *grants) as url:
+        assert top(server, url).how == "start of the oldest open transaction"
+        assert top(server, url).instant < before + timedelta(seconds=2)
+        held.rollback()
+        databases.engine(target(server, url)).dispose()
+
+
+def test_the_servers_zone_does_not_move_the_ceiling(mysql: Server) -> None:
+    before = datetime.now(UTC)
+    with writer(mysql, "held_open") as held:
+        pooled = databases.engine(target(mysql))
+        with pooled.connect() as connection:
+            connection.exec_driver_sql("SET time_zone = '-05:00'")
+        assert before - timedelta(minutes=10) < top(mysql).instant < before + timedelta(seconds=0.5)
+        held.rollback()
+        pooled.dispose()
+
+
+def test_a_simulated_clock_is_taken_for_the_servers(server: Server, tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    clock.set(instant(5, 12))
+    with writer(server, "held_open") as held:
+        found = top(server, clock=clock)
+        assert instant(5, 11.8) < found.instant <= instant(5, 12) - MARGIN
+        held.rollback()
+
+
+def test_a_server_that_is_gone_is_named_without_its_password() -> None:
+    gone = sa.make_url("postgresql+psycopg2://someone:hidden@127.0.0.1:1/x")
+    with (
+        pytest.raises(SourceError, match=r"Source lis at 127\.0\.0\.1:1 can not be reached") as raised,
+        databases.reaching("lis", gone, "aurora"),
+    ):
+        ceiling(gone, "postgresql", LIMITS, Clock())
+    assert "hidden" not in str(raised.value)

@@ -1,0 +1,165 @@
+"""FHIR R4 documents: their records, linked by references."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+
+import pytest
+
+from lab_insights_tests.lab.fhir.documents import OBSERVATION, PATIENT, REQUEST, bundle, observed
+from lab_insights_tests.lab.reading import read_one, rows, told
+
+
+def test_a_patient_with_what_it_is_called_and_how_precise_its_birth_date_is() -> None:
+    [row] = rows(json.dumps(PATIENT), "patient")
+    assert told(row, "resource_id", "mrn", "authority", "family_name", "given_name", "sex_raw", "phone", "postal_code", "birth_date") == (
+        "p1", "12345", "urn:h", "Doe", "Jane", "female", "555", "12345", date(1980, 5, 1),
+    )  # fmt: skip
+    assert json.loads(row["remarks"]) == {"coarse": ["birth_date"]}
+
+
+def test_a_replaced_patient_names_its_survivor() -> None:
+    old = {
+        **PATIENT,
+        "id": "p0",
+        "identifier": [{"value": "900"}],
+        "link": [{"type": "replaced-by", "other": {"reference": "urn:uuid:p1"}}],
+    }
+    first, second = rows(bundle(old, PATIENT), "patient")
+    assert told(first, "mrn", "merged_into_mrn", "merged_into_authority") == ("900", "12345", "urn:h")
+    assert second["merged_into_mrn"] is None
+
+
+@pytest.mark.parametrize(
+    ("style", "urls"), [("urn:uuid:{}", True), ("{kind}/{}", True), ("{kind}/{}", False), ("{kind}/{}/_history/3", False)], ids=str
+)
+def test_references_of_every_form_lead_to_the_patient_the_order_and_the_specimen(style: str, urls: bool) -> None:
+    def refer(kind: str, identifier: str) -> dict[str, str]:
+        return {"reference": style.format(identifier, kind=kind)}
+
+    tube = {
+        "resourceType": "Specimen",
+        "id": "s1",
+        "identifier": [{"value": "S9"}],
+        "subject": refer("Patient", "p1"),
+        "request": [refer("ServiceRequest", "r1")],
+    }
+    found = OBSERVATION | {
+        "subject": refer("Patient", "p1"),
+        "basedOn": [refer("ServiceRequest", "r1")],
+        "specimen": refer("Specimen", "s1"),
+    }
+    body = bundle(found, tube, REQUEST, PATIENT, urls=urls)
+    [row] = rows(body, "result")
+    assert told(row, "patient_mrn", "patient_authority", "patient_reference", "placer_number", "filler_number", "order_reference", "specimen_number") == (
+        "12345", "urn:h", None, "P1", "F1", None, "S9",
+    )  # fmt: skip
+    [specimen] = rows(body, "specimen")
+    assert told(specimen, "specimen_number", "placer_number", "patient_mrn") == ("S9", "P1", "12345")
+
+
+def test_a_reference_that_leads_out_of_the_document_is_kept() -> None:
+    row = observed(subject={"reference": "Patient/9"}, basedOn=[{"reference": "ServiceRequest/8"}])
+    assert told(row, "patient_mrn", "patient_reference", "placer_number", "order_reference") == (
+        None,
+        "Patient/9",
+        None,
+        "ServiceRequest/8",
+    )
+    assert observed(subject={"identifier": {"value": "12345"}})["patient_mrn"] == "12345"
+
+
+def test_contained_resources_are_found_by_their_own_resource_only() -> None:
+    one = OBSERVATION | {"subject": {"reference": "#p"}, "contained": [{**PATIENT, "id": "p"}]}
+    two = OBSERVATION | {
+        "id": "o2",
+        "subject": {"reference": "#p"},
+        "contained": [{**PATIENT, "id": "p", "identifier": [{"value": "other"}]}],
+    }
+    assert [row["patient_mrn"] for row in rows(bundle(one, two), "result")] == ["12345", "other"]
+
+
+def test_an_observation_that_names_no_order_is_of_the_report_that_lists_it() -> None:
+    report = {
+        "resourceType": "DiagnosticReport", "id": "d1", "status": "final", "code": {"coding": [{"code": "BMP"}]}, "conclusion": "fine",
+        "basedOn": [{"reference": "ServiceRequest/r1"}], "result": [{"reference": "urn:uuid:o1"}], "issued": "2026-03-01T11:00:00Z",
+    }  # fmt: skip
+    body = bundle(OBSERVATION, report, REQUEST)
+    [row] = rows(body, "result")
+    assert told(row, "placer_number", "filler_number", "panel_code") == ("P1", "F1", "BMP")
+    [its] = rows(body, "report")
+    assert told(its, "placer_number", "code", "status_raw", "conclusion", "reported_at") == (
+        "P1",
+        "BMP",
+        "final",
+        "fine",
+        datetime(2026, 3, 1, 11),
+    )
+
+
+def test_an_order_with_its_numbers_by_type_or_by_place() -> None:
+    [row] = rows(json.dumps(REQUEST), "order")
+    assert told(row, "placer_number", "filler_number", "requisition", "priority_raw", "code", "name", "ordered_at", "control") == (
+        "P1", "F1", "G1", "stat", "BMP", "Panel", datetime(2026, 3, 1, 8), "order",
+    )  # fmt: skip
+    [row] = rows(json.dumps(REQUEST | {"identifier": [{"value": "first"}, {"value": "second"}]}), "order")
+    assert told(row, "placer_number", "filler_number") == ("first", "second")
+
+
+def test_observations_of_other_categories_are_no_laboratory_results() -> None:
+    vital = OBSERVATION | {"category": [{"coding": [{"code": "vital-signs"}]}]}
+    assert read_one(json.dumps(vital)).rows["result"] == []
+    assert observed(category=[{"coding": [{"code": "laboratory"}]}])["code"] == "K"
+
+
+def test_prescriptions_and_dispenses_with_their_drug_by_code_or_by_reference() -> None:
+    drug = {"resourceType": "Medication", "id": "m1", "code": {"coding": [{"code": "855332", "system": "rx", "display": "Warfarin"}]}}
+    asked = {
+        "resourceType": "MedicationRequest", "id": "q1", "identifier": [{"value": "RX1"}], "status": "active", "subject": {"reference": "Patient/p1"},
+        "medicationReference": {"reference": "Medication/m1"}, "authoredOn": "2026-03-01T08:00:00Z",
+        "requester": {"reference": "Practitioner/w1"},
+        "dosageInstruction": [
+            {
+                "text": "daily",
+                "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+                "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}],
+            }
+        ],
+        "dispenseRequest": {"quantity": {"value": 30, "unit": "TAB"}, "numberOfRepeatsAllowed": 2},
+    }  # fmt: skip
+    given = {
+        "resourceType": "MedicationDispense", "id": "g1", "status": "completed", "subject": {"reference": "Patient/p1"}, "daysSupply": {"value": 30},
+        "medicationCodeableConcept": {"text": "Warfarin"}, "authorizingPrescription": [{"reference": "MedicationRequest/q1"}],
+        "quantity": {"value": 30}, "whenHandedOver": "2026-03-01T12:00:00Z",
+    }  # fmt: skip
+    who = {
+        "resourceType": "Practitioner",
+        "id": "w1",
+        "identifier": [{"value": "x"}, {"system": "http://hl7.org/fhir/sid/us-npi", "value": "npi"}],
+        "name": [{"family": "Who"}],
+    }
+    body = bundle(asked, given, drug, who, PATIENT)
+    [order] = rows(body, "medication_order")
+    assert told(order, "patient_mrn", "drug_code", "drug_name", "dose_number", "frequency", "instructions", "quantity_number", "refills", "provider_code") == (
+        "12345", "855332", "Warfarin", "5", "1 per 1 d", "daily", "30", "2", "npi",
+    )  # fmt: skip
+    [dispense] = rows(body, "medication_dispense")
+    assert told(dispense, "patient_mrn", "placer_number", "drug_name", "quantity_number", "days_supply", "dispensed_at") == (
+        "12345", "RX1", "Warfarin", "30", "30", datetime(2026, 3, 1, 12),
+    )  # fmt: skip
+    [provider] = rows(body, "provider")
+    assert told(provider, "resource_id", "provider_code", "family_name") == ("w1", "npi", "Who")
+
+
+def test_organizations_are_told() -> None:
+    its = {
+        "resourceType": "Organization",
+        "id": "h",
+        "identifier": [{"value": "C1"}],
+        "name": "Clinic",
+        "partOf": {"reference": "Organization/up"},
+        "address": [{"city": "Town"}],
+    }
+    [row] = rows(json.dumps(its), "organization")
+    assert told(row, "organization_code", "name", "parent_reference", "city") == ("C1", "Clinic", "Organization/up", "Town")

@@ -1,0 +1,241 @@
+"""The records of HL7 v2 messages of each type, and what the field rules say where they come from."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+
+from lab_insights_tests.lab.reading import read_one, reasons, rows, told
+
+PID = "PID|1|ext|77^^^OTHER^PI~12345^^^HOSP&1.2&ISO^MR||Doe&van^Jane^Q||19800506|F|||1 Main^^Town^ST^12345||555-0100"
+
+
+def message(kind: str, *segments: str, version: str = "2.5.1", at: str = "20260301101500+0200") -> str:
+    return "\r".join([f"MSH|^~\\&|APP|LAB|||{at}||{kind}|c1|P|{version}", *segments]) + "\r"
+
+
+def results(*obx: str, kind: str = "ORU^R01", obr: str = "OBR|1|P1|F1|BMP^Panel^L", **header: str) -> list[dict[str, Any]]:
+    return rows(message(kind, PID, obr, *obx, **header), "result")
+
+
+def test_a_patient_is_known_by_the_medical_record_number_among_its_identifiers() -> None:
+    [row] = rows(message("ADT^A08", PID), "patient")
+    assert told(row, "mrn", "authority", "family_name", "given_name", "sex_raw", "postal_code", "phone", "birth_date") == (
+        "12345", "HOSP", "Doe", "Jane", "F", "12345", "555-0100", date(1980, 5, 6),
+    )  # fmt: skip
+    assert [each["value"] for each in json.loads(row["identifiers"])] == ["77", "12345"]
+    assert told(row, "sender", "control_id", "sent_at", "event", "remarks") == ("APP^LAB", "c1", datetime(2026, 3, 1, 8, 15), "A08", None)
+
+
+def test_a_merge_retires_every_number_of_mrg_into_the_survivors() -> None:
+    survivor, *retired = rows(message("ADT^A40^ADT_A39", PID, "MRG|900^^^HOSP^MR~901^^^OTHER||||||Roe^Jan"), "patient")
+    assert told(survivor, "mrn", "merged_into_mrn") == ("12345", None)
+    assert [told(row, "mrn", "authority", "merged_into_mrn", "merged_into_authority", "family_name") for row in retired] == [
+        ("900", "HOSP", "12345", "HOSP", "Roe"),
+        ("901", "OTHER", "12345", "HOSP", "Roe"),
+    ]
+    assert len(rows(message("ADT^A08", PID, "MRG|900"), "patient")) == 1, "no merge"
+
+
+def test_what_a_message_empties_is_told_from_what_it_does_not_say() -> None:
+    [row] = rows(message("ADT^A08", 'PID|1||1^^^H^MR||Doe^""||""|F||||||'), "patient")
+    assert told(row, "given_name", "birth_date", "phone") == (None, None, None)
+    assert json.loads(row["remarks"]) == {"cleared": ["given_name", "birth_date"]}
+
+
+def test_an_order_takes_its_times_and_priority_where_the_rules_say() -> None:
+    orc, spm = (
+        "ORC|NW|P1|F1|G1|IP||||20260301080000+0000|||77^Who",
+        "SPM|1|S9||SER^Serum|||||||||||||20260301090000+0000|20260301093000+0000",
+    )
+    obr = "OBR|1|Px|Fx|BMP^Panel^L|A|20260301070000+0000|20260301084500+0000|||||||20260301095000+0000||88^Other||||||||CH|||^^^^^T"
+    [full] = rows(message("OML^O21", PID, orc, "TQ1|1||||||||S", obr, spm), "order")
+    assert told(full, "placer_number", "filler_number", "requisition", "priority_raw", "provider_code", "department", "patient_mrn") == (
+        "P1", "F1", "G1", "S", "77", "CH", "12345",
+    )  # fmt: skip
+    assert told(full, "ordered_at", "collected_at", "received_at") == tuple(datetime(2026, 3, 1, *at) for at in ((8, 0), (9, 0), (9, 30)))
+    [bare] = rows(message("ORM^O01", PID, obr), "order")
+    assert told(bare, "placer_number", "filler_number", "priority_raw", "provider_code") == ("Px", "Fx", "T", "88")
+    assert told(bare, "ordered_at", "collected_at", "received_at") == tuple(datetime(2026, 3, 1, *at) for at in ((7, 0), (8, 45), (9, 50)))
+    [oldest] = rows(message("ORM^O01", PID, obr.replace("^^^^^T", "")), "order")
+    assert oldest["priority_raw"] == "A"
+
+
+def test_specimens_follow_their_order_and_tell_why_they_were_rejected() -> None:
+    spm = "SPM|1|PL1^FI1||SER^Serum||||||||||||||||N|HEM^Hemolyzed^HL7|||CLOT^Clotted"
+    [row] = rows(message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4|", spm), "specimen")
+    assert told(row, "specimen_number", "placer_number", "type_code", "type_name", "reject_reason", "condition", "status_raw") == (
+        "FI1", "P1", "SER", "Serum", "Hemolyzed", "Clotted", "N",
+    )  # fmt: skip
+    [linked] = rows(message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4|", spm), "result")
+    assert linked["specimen_number"] == "FI1"
+
+
+def test_before_2_5_the_specimen_is_a_field_of_the_order() -> None:
+    obr = "OBR|1|P1|F1|K|||20260301084500+0000|||||||20260301095000+0000|BLD&Whole blood"
+    [row] = rows(message("ORU^R01", PID, obr, version="2.3"), "specimen")
+    assert told(row, "type_code", "type_name", "collected_at") == ("BLD", "Whole blood", datetime(2026, 3, 1, 8, 45))
+
+
+def test_in_oul_the_specimen_comes_first_and_the_common_order_behind_its_request() -> None:
+    body = message(
+        "OUL^R22", PID, "SPM|1|S1||SER", "OBR|1|P1||K", "ORC|SC|P1|F1", "OBX|1|NM|K||4|", "SPM|2|S2||UR", "OBR|1|P2||UA", "OBX|1|NM|UA||7|"
+    )
+    assert [told(row, "specimen_number", "placer_number", "filler_number", "code") for row in rows(body, "result")] == [
+        ("S1", "P1", "F1", "K"),
+        ("S2", "P2", None, "UA"),
+    ]
+    assert [told(row, "specimen_number", "type_code") for row in rows(body, "specimen")] == [("S1", "SER"), ("S2", "UR")]
+    assert [told(row, "placer_number", "filler_number") for row in rows(body, "order")] == [("P1", "F1"), ("P2", None)]
+
+
+VALUES = {
+    "NM||12.10": ("12.10", "12.10", None, None, None, None, None),
+    "NM||<5": ("<5", "5", "<", None, None, None, None),
+    "SN||<^5": ("<5", "5", "<", None, None, None, None),
+    "SN||^1^:^40": ("1:40", None, ":", "1", "40", None, None),
+    "SN||^3^-^5": ("3-5", None, "-", "3", "5", None, None),
+    r"ST||a\T\b^c": ("a&b^c", None, None, None, None, None, "a&b^c"),
+    "ST||7.4": ("7.4", "7.4", None, None, None, None, "7.4"),
+    "TX||one~two": ("one\ntwo", None, None, None, None, None, "one\ntwo"),
+    "CWE||POS^Positive^HL7": ("POS^Positive^HL7", None, None, None, None, "POS", "Positive"),
+    'NM||""': (None,) * 7,
+    "NM||": (None,) * 7,
+}
+
+
+@pytest.mark.parametrize("sent", VALUES, ids=str)
+def test_a_value_keeps_what_was_reported_beside_what_it_says(sent: str) -> None:
+    kind, value = sent.split("||")
+    [row] = results(f"OBX|1|{kind}|K^Potassium^L||{value}|mmol/L|3.5-5.1|H|||F")
+    assert told(row, "value_raw", "value_number", "value_operator", "value_low", "value_high", "value_code", "value_text") == VALUES[sent]
+    assert told(row, "unit_raw", "range_low", "range_high", "flag_raw", "status_raw") == ("mmol/L", "3.5", "5.1", "H", "F")
+
+
+def test_a_document_is_described_and_stays_in_the_message() -> None:
+    [row] = results("OBX|1|ED|DOC^Report^L||LAB^AP^PDF^Base64^JVBERi0xLjQ=||||||F")
+    assert (row["value_raw"], json.loads(row["remarks"])) == ("LAB^AP^PDF^Base64", {"shortened": ["value_raw"]})
+
+
+@pytest.mark.parametrize(
+    ("code", "local", "loinc"),
+    [
+        ("2823-3^Potassium^LN^K^Kalium^L", "K", "2823-3"),
+        ("K^Kalium^L^2823-3^Potassium^LN", "K", "2823-3"),
+        ("2823-3^Potassium^LN", "2823-3", "2823-3"),
+        ("K^Kalium^99LAB", "K", None),
+    ],
+)
+def test_the_loinc_code_is_found_in_whichever_place_it_stands(code: str, local: str, loinc: str | None) -> None:
+    [row] = results(f"OBX|1|NM|{code}||4")
+    assert told(row, "code", "loinc", "panel_code") == (local, loinc, "BMP")
+
+
+def test_notes_go_with_the_result_that_they_follow() -> None:
+    first, second = results("NTE|1||of the order", "OBX|1|NM|K||4", "NTE|1||slightly", "NTE|2||hemolyzed", "OBX|2|NM|NA||140")
+    assert (first["comment"], second["comment"]) == ("slightly\nhemolyzed", None)
+
+
+def test_every_status_is_told_and_those_that_are_no_results_are_told_apart() -> None:
+    assert [row["status_raw"] for row in results(*(f"OBX|{n}|NM|K||4||||||{letter}" for n, letter in enumerate("FCAPIXDWON")))] == list(
+        "FCAPIXDWON"
+    )
+
+
+@pytest.mark.parametrize("kind", ["ORM^O01", "OML^O21", "ADT^A01", "VXU^V04", "MDM^T02", "SIU^S12"])
+def test_observations_of_other_messages_are_no_results(kind: str) -> None:
+    found = read_one(message(kind, PID, "ORC|NW|P1", "OBR|1|P1|F1|K", "OBX|1|NM|K||4"))
+    assert (found.parsed, found.rejected, found.rows["result"]) == (1, 0, [])
+
+
+def test_several_patients_of_one_message_keep_their_results_apart() -> None:
+    other = PID.replace("12345^", "999^")
+    body = message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4", other, "OBR|1|P2|F2|K", "OBX|1|NM|K||5")
+    assert [told(row, "patient_mrn", "placer_number", "value_raw") for row in rows(body, "result")] == [
+        ("12345", "P1", "4"),
+        ("999", "P2", "5"),
+    ]
+
+
+def test_a_prescription_and_what_is_dispensed_on_it() -> None:
+    body = message(
+        "RDS^O13", PID, "ORC|NW|P1|F1||CM||||20260301080000Z".replace("Z", "+0000"), "TQ1|1||BID||||20260301+0000|20260308+0000",
+        "RXE||00378^Warfarin^NDC|5||mg|TAB|^with food|||30|TAB|3", "RXR|PO^Oral", "RXD|1|00378^Warfarin^NDC|20260301120000+0000|30|TAB||RX77|2|slowly",
+    )  # fmt: skip
+    [order] = rows(body, "medication_order")
+    assert told(order, "placer_number", "drug_code", "drug_name", "dose_number", "dose_unit", "route", "frequency", "instructions") == (
+        "P1", "00378", "Warfarin", "5", "mg", "Oral", "BID", "with food",
+    )  # fmt: skip
+    assert told(order, "refills", "status_raw", "start_at") == ("3", "CM", datetime(2026, 3, 1))
+    [given] = rows(body, "medication_dispense")
+    assert told(given, "patient_mrn", "filler_number", "drug_system", "prescription_number", "quantity_number", "refills_remaining") == (
+        "12345", "F1", "NDC", "RX77", "30", "2",
+    )  # fmt: skip
+
+
+def test_providers_and_organizations_are_told_once_a_message() -> None:
+    orc = "ORC|RE|P1|F1|||||||||77^Who^Ann^^^^^^NPI|||||||||Clinic^^C1|1 Road^^Town^ST^12345"
+    body = message("ORU^R01", PID, "PV1|1|O|||||88^Att", orc, "OBR|1|P1|F1|K", orc, "OBR|2|P1|F1|NA")
+    assert [told(row, "provider_code", "authority", "role") for row in rows(body, "provider")] == [
+        ("88", None, "attending"),
+        ("77", "NPI", "ordering"),
+    ]
+    assert [told(row, "name", "organization_code", "city", "role") for row in rows(body, "organization")] == [
+        ("Clinic", "C1", "Town", "ordering")
+    ]
+
+
+def test_z_segments_and_unknown_ones_are_left_alone() -> None:
+    assert len(results("ZPI|own|x^y", "OBX|1|NM|K||4", "ZZZ", "QQQ|1")) == 1
+
+
+def test_a_five_character_header_reads_the_same() -> None:
+    plain = message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4")
+    assert read_one(plain.replace("|^~\\&|", "|^~\\&#|", 1)).rows == read_one(plain).rows
+
+
+def test_a_stamp_without_a_zone_has_that_of_the_header_else_it_is_remarked() -> None:
+    obr = "OBR|1|P1|F1|K|||20260301084500"
+    [zoned] = rows(message("ORU^R01", PID, obr), "report")
+    assert (zoned["observed_at"], zoned["remarks"]) == (datetime(2026, 3, 1, 6, 45), None)
+    [bare] = rows(message("ORU^R01", PID, obr, at="20260301101500"), "report")
+    assert (bare["observed_at"], json.loads(bare["remarks"])) == (datetime(2026, 3, 1, 8, 45), {"no_zone": ["observed_at"]})
+
+
+def test_records_are_numbered_by_kind_through_all_messages_of_a_row() -> None:
+    one = message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4", "OBX|2|NM|NA||140")
+    found = rows(f"BHS|^~\\&\r{one}{one}BTS|2\r", "result")
+    assert [row["record"] for row in found] == [1, 2, 3, 4]
+
+
+def test_a_bad_message_of_a_batch_is_rejected_alone() -> None:
+    one = message("ORU^R01", PID, "OBR|1|P1|F1|K", "OBX|1|NM|K||4")
+    found = read_one(f"BHS|^~\\&\r{one}{one.replace('OBX|', 'broken|')}{one}BTS|3\r")
+    assert (found.parsed, found.rejected, len(found.rows["result"])) == (2, 1, 2)
+    [row] = found.rows["reject"]
+    assert row[-4:-1] == ("line 4 is no segment: it begins with no name", "ORU^R01", "2.5.1")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (None, "the body is empty"),
+        ("", "the body is empty"),
+        ("hello", "neither HL7 v2 nor FHIR"),
+        ("MSH", "MSH-1 and MSH-2 declare no delimiters"),
+        ("MSH|^~\\&|||||||", "MSH-9 names no message type"),
+        (b"MSH|^~\\&|\xe9||||||ORU^R01", "not UTF-8"),
+    ],
+)
+def test_what_can_not_be_read_is_rejected_with_its_reason(body: str | bytes | None, reason: str) -> None:
+    [told_] = reasons(body)
+    assert reason in told_
+
+
+def test_bytes_are_read_in_the_character_set_that_the_message_names() -> None:
+    header = "MSH|^~\\&|APP|LAB|||20260301||ADT^A08|c|P|2.5||||||8859/1"
+    [row] = rows(f"{header}\rPID|1||1||M\u00fcller^J\u00f6rg".encode("latin-1"), "patient")
+    assert told(row, "family_name", "given_name") == ("M\u00fcller", "J\u00f6rg")

@@ -1,0 +1,159 @@
+"""The page: what it says, what it hides when it is shared, and that it needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from lab_insights.lab.report.deidentify import deidentified, suppressed
+from lab_insights.lab.report.model import HIDDEN, Figure, Measured, Share, Tile
+from lab_insights.lab.report.page import render
+from lab_insights.lab.report.text import change, duration, written
+from lab_insights_tests.lab.report.rows import ACCOUNTS, DAY, nothing, page, rows
+
+
+class Elements(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(page())
+
+
+def test_the_page_is_one_file_below_a_megabyte_that_asks_for_nothing(html: str) -> None:
+    assert len(html.encode()) < 1_000_000
+    found = Elements(html).found
+    assert not {"script", "iframe", "img", "object", "embed"} & {tag for tag, _ in found}
+    addresses = [value for _, attributes in found for name, value in attributes.items() if name in {"href", "src", "xlink:href"}]
+    assert addresses
+    assert all(str(value).startswith(("#", "data:")) for value in addresses)
+    assert "@import" not in html
+    assert "url(http" not in html
+
+
+def test_every_chart_has_a_name_and_a_table_of_its_figures(html: str) -> None:
+    found = Elements(html).found
+    charts = [attributes for tag, attributes in found if tag == "svg"]
+    assert len(charts) >= 10
+    assert all(attributes["role"] == "img" and len(str(attributes["aria-label"])) > 20 for attributes in charts)
+    assert html.count("<summary>Show the figures</summary>") == len(charts)
+    ids = [attributes["id"] for _, attributes in found if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {attributes["href"][1:] for tag, attributes in found if tag == "a"} <= set(ids)  # type: ignore[index]
+
+
+def test_names_from_the_data_can_not_become_markup(html: str) -> None:
+    assert "<i>" not in html
+    assert "Urine culture &lt;i&gt;" in html
+
+
+def test_times_are_those_of_the_tenants_zone(html: str) -> None:
+    assert "11 March 2026, 01:30" in html, "05:30 in UTC, after the clocks of New York changed"
+    assert "Tuesday, 10 March 2026" in html
+    assert "the day was not over" not in html
+    assert "the day was not over" in render(replace(page(), day=DAY + timedelta(days=1)))
+
+
+def test_a_laboratory_without_data_gets_a_page_that_says_so() -> None:
+    html = render(nothing())
+    assert "<svg" not in html
+    assert html.count("Nothing in this period.") > 10
+    assert "no prior period to compare" in html
+
+
+def test_rates_of_a_week_are_rates_of_sums_and_snapshots_are_never_added() -> None:
+    found = rows()
+    week = [DAY - timedelta(days=back) for back in range(7)]
+    # Rates of 1 in 1 and 0 in 99: their mean is a half, the truth one in a hundred.
+    found["specimens"] = [{"DAY": DAY, "SPECIMENS": 1, "REJECTED": 1}, {"DAY": week[1], "SPECIMENS": 99, "REJECTED": 0}]
+    tiles = {tile.label: tile for tile in page(found).tiles}
+    assert tiles["Specimens rejected"].now == Share(1, 100)
+    assert tiles["Tests pending"].now == found["pending"][-1]["PENDING"]
+    assert tiles["Tests pending"].before == found["pending"][-8]["PENDING"]
+    assert tiles["Tests ordered"].now == sum(row["TESTS"] for row in found["volume"] if row["DAY"] in week)
+
+
+def test_the_shared_page_names_nobody() -> None:
+    html = render(deidentified(page()))
+    assert not [name for name in (*ACCOUNTS, "Aurora") if name in html]
+    assert "Account 1" in html
+    assert "De-identified" in html
+
+
+def test_small_cells_are_hidden_in_tiles_tables_and_charts() -> None:
+    for figure in _figures():
+        for row in figure.rows:
+            for value in row[1:]:
+                assert not (isinstance(value, int) and 0 < value < 11), figure.title
+                assert not (isinstance(value, Share) and (0 < value.of < 11 or 0 < value.total - value.of < 11)), figure.title
+                assert not (isinstance(value, Measured) and 0 < value.n < 11), figure.title
+    assert "under 11" in render(deidentified(page()))
+
+
+def _figures() -> list[Figure]:
+    return [figure for section in deidentified(page()).sections for figure in section.figures]
+
+
+@pytest.mark.parametrize(
+    ("column", "hidden"),
+    [
+        ([50, 12, 3], [50, HIDDEN, HIDDEN]),
+        ([50, 4, 3], [50, HIDDEN, HIDDEN]),
+        ([50, 0, 12], [50, 0, 12]),
+        ([Share(3, 400), Share(397, 400), Share(30, 400)], [HIDDEN, HIDDEN, Share(30, 400)]),
+        ([Measured(50.0, 10), Measured(None, 0), Measured(1.0, 11)], [HIDDEN, Measured(None, 0), Measured(1.0, 11)]),
+        ([None, "x"], [None, "x"]),
+    ],
+)
+def test_a_cell_that_its_neighbours_would_give_away_is_hidden_with_them(column: list[object], hidden: list[object]) -> None:
+    assert suppressed(column) == hidden
+
+
+@pytest.mark.parametrize(("minutes", "text"), [(0, "0 min"), (59.6, "1 h"), (61, "1 h 01 min"), (2879, "47 h 59 min"), (2880, "2.0 days")])
+def test_durations_are_said_as_people_say_them(minutes: float, text: str) -> None:
+    assert duration(minutes) == text
+
+
+def test_a_change_says_its_way_in_words_and_whether_it_is_good() -> None:
+    assert change(Tile("x", "count", 110, 100)) == ("▲ up 10%", "same")
+    assert change(Tile("x", "share", Share(9, 100), Share(1, 10), better="down")) == ("▼ down 1.0 points", "good")
+    assert change(Tile("x", "minutes", Measured(90.0, 20), Measured(60.0, 20), better="down")) == ("▲ up 30 min", "bad")
+    assert change(Tile("x", "count", 5, 0))[0] == change(Tile("x", "share", Share(1, 2), Share(0, 0)))[0] == "no prior period to compare"
+    assert change(Tile("x", "count", 100, HIDDEN))[0] == "change not shown"
+    assert change(Tile("x", "count", 100, 100)) == ("unchanged", "same")
+
+
+def test_what_is_not_there_is_a_dash_and_not_a_zero() -> None:
+    assert [written(None, "count"), written(Share(0, 0), "share"), written(Measured(None, 3), "minutes")] == ["–"] * 3
+    assert [written(0, "count"), written(Share(0, 9), "share")] == ["0", "0.0%"]
+
+
+def test_text_is_dark_enough_on_its_background(html: str) -> None:
+    colours = dict(re.findall(r"--(\w+): (#\w+)", html))
+    backgrounds = [colours["paper"], colours["desk"]]
+    for name in ("ink", "soft", "blue", "good", "bad"):
+        assert min(_contrast(colours[name], background) for background in backgrounds) >= 4.5, name
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(digit * 2 for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

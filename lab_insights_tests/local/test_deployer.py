@@ -1,0 +1,118 @@
+"""The production template on the AWS stand-in: what moto leaves out is there too, and events go where they should."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.local import deployer, template
+
+
+@pytest.fixture
+def aws(aws_endpoint: str) -> Aws:
+    return Aws(endpoint_url=aws_endpoint)
+
+
+def keys_in(aws: Aws, queue: str) -> list[str]:
+    """Return the `bucket/key` of each event that waits in `queue`, and delete them."""
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    found = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            event = json.loads(message["Body"])["Records"][0]["s3"]
+            found.append(f"{event['bucket']['name']}/{event['object']['key']}")
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return sorted(found)
+
+
+def test_the_template_is_clean_by_cfn_lint() -> None:
+    linter = Path(sys.executable).with_name("cfn-lint")
+    linted = subprocess.run([linter, template.PATH], capture_output=True, text=True, check=False)
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_manifests_of_raw_go_to_curation_those_of_curated_to_transformation_and_no_other_object_anywhere(
+    aws: Aws, deployed_prefix: str
+) -> None:
+    s3, p = aws.client("s3"), deployed_prefix
+    for layer in ("raw", "curated", "transformed", "reports"):
+        s3.put_object(Bucket=f"{p}-{layer}", Key="tenant=a/x.manifest.json", Body=b"{}")
+        s3.put_object(Bucket=f"{p}-{layer}", Key="tenant=a/x.parquet", Body=b"{}")
+        s3.upload_fileobj(io.BytesIO(b"{}"), f"{p}-{layer}", "tenant=a/manifest.json")
+    assert keys_in(aws, f"{p}-curation") == [f"{p}-raw/tenant%3Da%2Fx.manifest.json"]
+    assert keys_in(aws, f"{p}-transformation") == [f"{p}-curated/tenant%3Da%2Fx.manifest.json"]
+
+
+def test_deploying_again_finds_the_same_stack_and_doubles_no_event(aws: Aws, deployed_prefix: str) -> None:
+    assert aws.endpoint_url
+    before = deployer.deployed(aws.endpoint_url, deployed_prefix)
+    assert deployer.deploy(aws.endpoint_url, deployed_prefix) == before
+    aws.client("s3").put_object(Bucket=f"{deployed_prefix}-raw", Key="a.manifest.json", Body=b"{}")
+    assert keys_in(aws, f"{deployed_prefix}-curation") == [f"{deployed_prefix}-raw/a.manifest.json"]
+    assert deployer.deployed(aws.endpoint_url, f"{deployed_prefix}-never") is None
+
+
+@pytest.mark.parametrize("queue", ["curation", "transformation"])
+def test_a_message_that_was_received_five_times_in_vain_is_in_the_dead_letter_queue(aws: Aws, deployed_prefix: str, queue: str) -> None:
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{deployed_prefix}-{queue}")["QueueUrl"]
+    dead = sqs.get_queue_url(QueueName=f"{deployed_prefix}-{queue}-dlq")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="poison")
+    for _ in range(5):
+        assert sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"][0]["Body"] == "poison"
+    assert "Messages" not in sqs.receive_message(QueueUrl=dead)
+    assert "Messages" not in sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)
+    assert sqs.receive_message(QueueUrl=dead)["Messages"][0]["Body"] == "poison"
+
+
+def test_buckets_are_versioned_encrypted_private_and_forget_old_versions(aws: Aws, deployed_prefix: str) -> None:
+    s3 = aws.client("s3")
+    for layer in ("raw", "curated", "transformed", "reports", "audit"):
+        bucket = f"{deployed_prefix}-{layer}"
+        assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+        assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+        rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
+        assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        # of the audit log nothing is ever forgotten
+        assert {rule["ID"] for rule in rules} == {"abandoned-uploads"} | ({"noncurrent-versions"} if layer != "audit" else set())
+
+
+def test_state_tables_have_their_keys_and_can_be_restored_to_a_point_in_time(aws: Aws, deployed_prefix: str) -> None:
+    dynamodb = aws.client("dynamodb")
+    for name, keys in {"tenants": ["tenant"], "bookmarks": ["pk", "sk"], "status": ["pk", "sk"]}.items():
+        table = f"{deployed_prefix}-{name}"
+        described = dynamodb.describe_table(TableName=table)["Table"]
+        assert [key["AttributeName"] for key in described["KeySchema"]] == keys
+        backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
+        assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_each_layer_has_a_glue_database_and_each_dead_letter_queue_an_alarm(aws: Aws, deployed_prefix: str) -> None:
+    name = deployed_prefix.replace("-", "_")
+    for layer in ("raw", "curated", "transformed", "reports"):
+        assert aws.client("glue").get_database(Name=f"{name}_{layer}")["Database"]["LocationUri"] == f"s3://{deployed_prefix}-{layer}/"
+    alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=deployed_prefix)["MetricAlarms"]
+    assert {alarm["Dimensions"][0]["Value"] for alarm in alarms} == {
+        f"{deployed_prefix}-curation-dlq",
+        f"{deployed_prefix}-transformation-dlq",
+    }
+
+
+def test_every_bucket_and_queue_of_the_template_refuses_plain_http_and_keeps_its_data_on_deletion() -> None:
+    resources: dict[str, Any] = template.load()["Resources"]
+    policies = [each["Properties"] for each in resources.values() if each["Type"].endswith(("BucketPolicy", "QueuePolicy"))]
+    for policy in policies:
+        assert {"TlsOnly"} <= {statement["Sid"] for statement in policy["PolicyDocument"]["Statement"]}
+    covered = {reference["Ref"] for policy in policies for reference in [policy.get("Bucket"), *policy.get("Queues", [])] if reference}
+    lasting = {name for name, each in resources.items() if each["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")}
+    assert {name for name in lasting if name.endswith("Bucket")} <= covered
+    assert all(resources[name]["DeletionPolicy"] == "Retain" for name in lasting)

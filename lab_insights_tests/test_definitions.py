@@ -1,0 +1,199 @@
+"""The asset graph as the UI shows it: what every asset says of itself, nothing deprecated, cheap to load, and a snapshot of all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from lab_insights import config, definitions
+
+SNAPSHOT = Path(__file__).with_name("graph.json")
+# Set to rewrite the snapshot after a change that was meant: the difference is then read in the review.
+REGENERATE = "LAB_INSIGHTS_SNAPSHOT"
+CONFIGURATION = """
+lake: {prefix: lab-insights-test}
+snowflake: {account: test, credentials: "env:NONE"}
+sources:
+  crm: {engine: mysql, url: "env:NONE", tenancy: {schema: {schema: "crm_{tenant}"}}}
+  lis: {engine: mysql, url: "env:NONE", tenancy: {schema: {schema: "lis_{tenant}"}}}
+  audit: {engine: postgresql, url: "env:NONE", tenancy: {schema: {schema: "audit_{tenant}"}}}
+  messages: {engine: postgresql, url: "env:NONE", tenancy: {schema: {schema: "messages_{tenant}"}}}
+  notifications: {engine: dynamodb, tenancy: {discriminator: {column: tenant_id, value: "{key}"}}, tables: [critical_notification]}
+partitions: {start: 2026-01-01}
+"""
+HEAVY = {
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "ibis",
+    "pyspark",
+    "snowflake.connector",
+    "connectorx",
+    "adbc_driver_postgresql",
+    "boto3",
+    "sqlglot",
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration of all five sources, of which none exists."""
+    written = tmp_path_factory.mktemp("definitions") / "lab_insights.yaml"
+    written.write_text(CONFIGURATION)
+    return written
+
+
+@pytest.fixture(scope="module")
+def built(path: Path) -> dg.Definitions:
+    return definitions.build(config.load(path), str(path))
+
+
+@pytest.fixture(scope="module")
+def specs(built: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in built.resolve_all_asset_specs()}
+
+
+def test_the_graph_is_the_one_that_was_reviewed(specs: dict[str, dg.AssetSpec]) -> None:
+    graph = {key: _described(spec) for key, spec in sorted(specs.items())}
+    if os.environ.get(REGENERATE):
+        SNAPSHOT.write_text(json.dumps(graph, indent=1) + "\n")
+    assert graph == json.loads(SNAPSHOT.read_text()), f"if it was meant: {REGENERATE}=1 pytest {Path(__file__).name}"
+
+
+def _described(spec: dg.AssetSpec) -> dict[str, Any]:
+    schema = spec.metadata.get("dagster/column_schema")
+    return {
+        "group": spec.group_name,
+        "kinds": sorted(spec.kinds),
+        "owners": list(spec.owners),
+        "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+        "description": bool(spec.description),
+        "columns": {column.name: column.type for column in schema.columns} if schema else None,
+        "table_name": spec.metadata.get("dagster/table_name"),
+        "uri": spec.metadata.get("dagster/uri"),
+    }
+
+
+@pytest.mark.parametrize("facet", ["group_name", "kinds", "owners", "description"])
+def test_every_asset_has(facet: str, specs: dict[str, dg.AssetSpec]) -> None:
+    assert [key for key, spec in specs.items() if not getattr(spec, facet)] == []
+
+
+@pytest.mark.parametrize("name", ["dagster/column_schema", "dagster/uri"])
+def test_every_asset_has_metadata(name: str, specs: dict[str, dg.AssetSpec]) -> None:
+    assert [key for key, spec in specs.items() if not spec.metadata.get(name)] == []
+
+
+def test_every_asset_of_one_table_has_its_name(specs: dict[str, dg.AssetSpec]) -> None:
+    assert [key for key, spec in specs.items() if not spec.metadata.get("dagster/table_name")] == [
+        key for key in specs if key.endswith("user_defined") or key == "reports/daily_page"
+    ]
+
+
+def test_every_column_of_a_layer_is_described(specs: dict[str, dg.AssetSpec]) -> None:
+    """Source and raw columns are named by the source."""
+    described = {key: spec for key, spec in specs.items() if spec.group_name in {"curated", "transformed", "snowflake", "reports"}}
+    silent = [
+        f"{key}.{column.name}"
+        for key, spec in described.items()
+        for column in spec.metadata["dagster/column_schema"].columns
+        if not column.description
+    ]
+    assert silent == []
+
+
+def test_every_step_of_a_layer_has_tenants_and_days(built: dg.Definitions) -> None:
+    graph = built.resolve_asset_graph()
+    dimensions = {key: getattr(graph.get(key).partitions_def, "partition_dimension_names", None) for key in graph.materializable_asset_keys}
+    assert set(map(str, dimensions.values())) == {"['date', 'tenant']"}
+
+
+def test_the_lineage_of_a_report_begins_at_the_sources(built: dg.Definitions) -> None:
+    graph = built.resolve_asset_graph()
+    found, todo = set(), {dg.AssetKey(["reports", "daily_activity"])}
+    while todo:
+        found |= todo
+        todo = {parent for key in todo for parent in graph.get(key).parent_keys} - found
+    assert {key.path[0] for key in found} == {"reports", "snowflake", "curated", "raw", "sources"}
+
+
+def test_every_asset_of_a_layer_has_the_checks_of_that_layer(built: dg.Definitions) -> None:
+    graph = built.resolve_asset_graph()
+    names = {key: {check.name for check in graph.asset_check_keys if check.asset_key == key} for key in graph.get_all_asset_keys()}
+    rows = {"unique_grain", "no_cross_tenant_row"}
+    wanted = {
+        "raw": {"schema_unchanged", "no_cross_tenant_row"},
+        "curated": rows,
+        "transformed": rows,
+        "snowflake": {"reconciled"},
+        "operations": {"fresh", "no_partition_left_failed"},
+    }
+    assert {str(key): found for key, found in names.items() if found != wanted.get(key.path[0], set())} == {}
+    assert not any(graph.get(key).blocking for key in graph.asset_check_keys), "one tenant's failure would stop every other"
+
+
+def test_no_run_of_a_layer_answers_for_all_tenants(built: dg.Definitions) -> None:
+    asking = {job.name for job in built.resolve_all_job_defs() if "check_deliveries" in {node.name for node in job.graph.node_defs}}
+    assert asking - {"__ASSET_JOB"} == {"check"}
+
+
+def test_the_definitions_can_be_loaded(built: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(built)
+    jobs = {job.name for job in built.resolve_all_job_defs()}
+    assert {
+        "crawl",
+        "schema_sync",
+        "keep_lake",
+        "full_load",
+        "incremental_load",
+        "dynamic_full_load",
+        "dynamic_incremental_load",
+        "curated_to_snowflake",
+    } <= jobs
+
+
+def test_nothing_of_the_definitions_is_deprecated_superseded_or_unfinished(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        built = definitions.build(config.load(path), str(path))
+        built.resolve_asset_graph()
+        built.resolve_all_job_defs()
+
+
+def test_loading_the_definitions_imports_no_heavy_library_and_reads_no_secret(path: Path) -> None:
+    program = (
+        "import sys; at_start = set(sys.modules); from lab_insights.definitions import defs; "
+        "defs().resolve_all_job_defs(); print(*(set(sys.modules) - at_start))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "LAB_INSIGHTS_CONFIG": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert {heavy for heavy in HEAVY if heavy in loaded} == set()
+
+
+def test_a_deployment_without_our_sources_has_the_generic_path_alone_and_one_with_some_has_what_they_feed() -> None:
+    def graph(*kept: str) -> set[str]:
+        written = yaml.safe_load(CONFIGURATION)
+        written["sources"] = {name: written["sources"]["crm"] if name == "shop" else written["sources"][name] for name in kept}
+        made = definitions.build(config.Config.model_validate(written))
+        return {key.to_user_string() for key in made.resolve_asset_graph().materializable_asset_keys}
+
+    assert graph("shop") == {f"{layer}/user_defined" for layer in ("raw", "curated", "transformed", "snowflake")}
+    some = graph("crm", "shop")
+    assert {"raw/crm/account", "curated/account", "snowflake/account"} <= some
+    assert not {"curated/result", "transformed/patient_profile", "snowflake/patient_profile", "reports/daily_activity"} & some

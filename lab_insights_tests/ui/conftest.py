@@ -1,0 +1,75 @@
+"""The Dagster UI over a small world of its own, as `lab-insights ui` starts it, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab_insights.local import aws, processes, settings, snowflake
+from lab_insights_tests.assets.world import FIRST, PEOPLE, Servers, World, customer, opened
+
+CHROMIUM = shutil.which("chromium")
+# What the test machine's closed network would refuse, many times at each start.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+SCREENSHOTS = Path("build/screenshots")
+# The conftest above says in the summary that they are left out.
+collect_ignore_glob = [] if CHROMIUM else ["test_*"]
+
+
+@dataclass(frozen=True)
+class Ui:
+    """A running Dagster UI: where it answers, and the world that it shows."""
+
+    url: str
+    world: World
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, mysql_url: str, postgres_url: str) -> Iterator[Servers]:
+    """Stand-ins of the UI's own: another deployment may live on those of this test process."""
+    directory = tmp_path_factory.mktemp("servers")
+    cloud = aws.start(directory / "aws.log")
+    warehouse = snowflake.start(directory, cloud.address, directory / "snowflake.log")
+    yield Servers(cloud.address, int(warehouse.address.rpartition(":")[2]), {"mysql": mysql_url, "postgresql": postgres_url})
+    processes.stop(warehouse)
+    processes.stop(cloud)
+
+
+@pytest.fixture(scope="module")
+def ui(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """The UI of a deployment with one tenant, whose first day has just ended in the sources and is in no layer yet."""
+    directory = tmp_path_factory.mktemp("ui")
+    home = directory / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings.dagster(home)))
+    with opened(servers, directory, PEOPLE[:1], FIRST, kept=True) as world:
+        world.register(customer(PEOPLE[0]))
+        world.at(FIRST, 24.5)
+        port = processes.free_port()
+        url = f"http://127.0.0.1:{port}"
+        environment = {name: value for name, value in os.environ.items() if name != "LAB_INSIGHTS_CONFIG"}
+        handle = processes.start(
+            "Dagster UI",
+            [sys.executable, "-m", "dagster", "dev", "-m", "lab_insights.definitions", "-h", "127.0.0.1", "-p", str(port)],
+            address=url,
+            log=directory / "dagster.log",
+            ready=lambda: processes.answers(f"{url}/server_info"),
+            env={**environment, "DAGSTER_HOME": str(home)},
+            seconds=240,
+        )
+        yield Ui(url, world)
+        processes.stop(handle, seconds=60)

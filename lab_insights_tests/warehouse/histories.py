@@ -1,0 +1,239 @@
+"""Random histories of one source table: its rows and its shape change, and it is loaded in odd ways; at the end the client database equals the source."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from lab_insights.aws import Aws
+from lab_insights.extract.land import Mode, Request
+from lab_insights.extract.land import load as land
+from lab_insights.extract.plan import plan
+from lab_insights.extract.window import Ceiling
+from lab_insights.lab.pipeline import curate_table
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.layout import Partition
+from lab_insights.lake.tables import partition_manifests
+from lab_insights.names import TenantId
+from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.names import column_names, identifier, live_view
+from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.sync import pending, sync
+from lab_insights_tests.extract.world import Server
+from lab_insights_tests.lake.world import day, instant
+
+# What a column may be at first, and what it may become without losing what it holds.
+TYPES = {
+    "SMALLINT": ("INT", "BIGINT", "VARCHAR(40)"),
+    "INT": ("BIGINT", "VARCHAR(40)"),
+    "DECIMAL(8,2)": ("DECIMAL(12,4)", "VARCHAR(40)"),
+    "VARCHAR(20)": ("VARCHAR(40)", "TEXT"),
+    "DATE": ("DATETIME", "VARCHAR(40)"),
+}
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@dataclass
+class History:
+    """One table of one tenant; everything that happens to it comes from `rng`, so that a seed tells the whole story, which `told` writes down."""
+
+    rng: random.Random
+    server: Server
+    lake: Lake
+    session: Session
+    tenant: TenantId
+    table: str
+    columns: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    names: int = 0
+    hours: float = 1.0
+    unloaded: set[date] = field(default_factory=set)
+    loaded_to: int = 1
+    whole: bool = True
+    told: list[str] = field(default_factory=list)
+
+    def run(self, rounds: int) -> None:
+        """Live through `rounds` changes and loads, then bring everything to its end and compare."""
+        first = {self._name(): self.rng.choice(list(TYPES)) for _ in range(3)}
+        listed = ", ".join(f"{name} {kind}" for name, kind in first.items())
+        self._execute(f"CREATE TABLE {{s}}.{self.table} (id BIGINT PRIMARY KEY, {listed}, updated_at DATETIME(6) NOT NULL)")
+        self.columns = first
+        self._insert(6)
+        for _ in range(rounds):
+            self.hours += self.rng.choice([0.5, 3, 20, 30])
+            if self.rng.random() < 0.5:
+                self.rng.choice([self._add, self._drop, self._rename, self._retype])()
+            self._insert(self.rng.randrange(4))
+            self._update(self.rng.randrange(4))
+            if self.rng.random() < 0.3:
+                self._delete()
+            self._land("full" if self.whole or self.rng.random() < 0.2 else "auto")
+            if self.rng.random() < 0.6:
+                self._warehouse(self.rng.sample(sorted(self.unloaded), self.rng.randrange(1, len(self.unloaded) + 1)))
+            if self.rng.random() < 0.3:
+                self._sync()
+        self._warehouse(self.rng.sample(sorted(self.unloaded), len(self.unloaded)), killed=False)
+        self._sync(killed=False)
+        assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == [], self.told
+        self.compare()
+
+    def compare(self) -> None:
+        names = ["id", *self.columns]
+        shown = column_names(names)
+        chosen = ", ".join(identifier(shown[name]) for name in names)
+        there = self.session.execute(f"SELECT {chosen} FROM {live_view('curated', f'lis.{self.table}')}")
+        with self.server.own.connect() as connection:
+            here = connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM {self.server.schema}.{self.table}").all()
+        assert _rows(there) == _rows(here), self.told
+
+    def _insert(self, count: int) -> None:
+        for _ in range(count):
+            self.rows += 1
+            values = ", ".join(self._value(kind) for kind in self.columns.values())
+            self._execute(
+                f"INSERT INTO {{s}}.{self.table} (id, {', '.join(self.columns)}, updated_at) VALUES ({self.rows}, {values}, {self._now})"
+            )
+
+    def _update(self, count: int) -> None:
+        for _ in range(count):
+            name, kind = self.rng.choice(list(self.columns.items()))
+            self._execute(
+                f"UPDATE {{s}}.{self.table} SET {name} = {self._value(kind)}, updated_at = {self._now} WHERE id = {self.rng.randint(1, self.rows)}"
+            )
+
+    def _delete(self) -> None:
+        self._execute(f"DELETE FROM {{s}}.{self.table} WHERE id = {self.rng.randint(1, self.rows)}")
+        self.whole = True
+
+    def _add(self) -> None:
+        name, kind = self._name(), self.rng.choice(list(TYPES))
+        default = f" DEFAULT {self._value(kind, null=False)}" if self.rng.random() < 0.4 else ""
+        self._execute(f"ALTER TABLE {{s}}.{self.table} ADD COLUMN {name} {kind}{default}")
+        self.columns[name] = kind
+        # no cursor moved, so only a load of the whole table sees the default in the rows that were there
+        self.whole = self.whole or bool(default)
+
+    def _drop(self) -> None:
+        if len(self.columns) > 2:
+            name = self.rng.choice(list(self.columns))
+            self._execute(f"ALTER TABLE {{s}}.{self.table} DROP COLUMN {name}")
+            del self.columns[name]
+
+    def _rename(self) -> None:
+        old, new = self.rng.choice(list(self.columns)), self._name()
+        self._execute(f"ALTER TABLE {{s}}.{self.table} RENAME COLUMN {old} TO {new}")
+        self.columns = {new if name == old else name: kind for name, kind in self.columns.items()}
+        # what a rename is recognised by: rows that changed afterwards, elsewhere, and of different values
+        self._execute(f"UPDATE {{s}}.{self.table} SET updated_at = {self._now}")
+
+    def _retype(self) -> None:
+        name = self.rng.choice(list(self.columns))
+        if wider := TYPES.get(self.columns[name]):
+            kind = self.rng.choice(wider)
+            self._execute(f"ALTER TABLE {{s}}.{self.table} MODIFY COLUMN {name} {kind}")
+            self.columns[name] = kind
+
+    def _land(self, mode: Mode) -> None:
+        self.hours += 0.2  # never midnight itself, when nothing of the day can be read yet
+        today = int(self.hours // 24) + 1
+        self.lake.clock.set(instant(1, self.hours))
+        planned = plan(self.server.table(self.table, tenant=Tenant(id=self.tenant, key="1")))
+        request = Request(day(today), mode, run_id="history")
+        if mode == "full":
+            # the gap before today first, as the schedule would have read it
+            self._read(planned, Request(day(today), run_id="history"))
+        self._read(planned, request)
+        self.told.append(f"-- landed {mode} on day {today}")
+        for number in range(self.loaded_to, today + 1):
+            if partition_manifests(self.lake, Partition("raw", self.tenant, f"lis.{self.table}", day(number))):
+                curate_table(self.lake, self.tenant, f"lis.{self.table}", day(number), None, "history")
+                self.unloaded.add(day(number))
+        self.loaded_to, self.whole = today, False
+
+    def _read(self, planned: Any, request: Request) -> None:
+        land(self.lake, self.server.source(), Aws(), planned, request, Ceiling(instant(1, self.hours), "of the history"))
+
+    def _warehouse(self, days: list[date], *, killed: bool = True) -> None:
+        """Load some days, in that order, each perhaps twice; some loads die on the way and come again later."""
+        for each in days:
+            batches = partition_manifests(self.lake, Partition("curated", self.tenant, f"lis.{self.table}", each))
+            self.told.append(f"-- load {each}")
+            with self._perhaps_killed(killed) as died:
+                for _ in range(self.rng.choice([1, 1, 2])):
+                    load(self.session, self.lake.storage, self.tenant, batches, run_id="history")
+            if not died:
+                self.unloaded.discard(each)
+
+    def _sync(self, *, killed: bool = True) -> None:
+        with self._perhaps_killed(killed):
+            changes = sync(self.session, self.lake, self.tenant, "history")
+            self.told += [f"-- sync: {change}" for change in changes]
+
+    @contextmanager
+    def _perhaps_killed(self, allowed: bool) -> Iterator[list[str]]:
+        """Let the block die after some statement, as a process does: what it had begun is rolled back, nothing else is done."""
+        run, left, died = self.session.execute, self.rng.randrange(3, 25), list[str]()
+        doomed = allowed and self.rng.random() < 0.3
+
+        def execute(sql: str, *binds: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if doomed and left < 0 and sql != "ROLLBACK":
+                raise Killed
+            return run(sql, *binds)
+
+        self.session.execute = execute  # type: ignore[method-assign]
+        try:
+            yield died
+        except Killed:
+            died.append("killed")
+            self.told.append("-- killed")
+        finally:
+            self.session.execute = run  # type: ignore[method-assign]
+
+    def _value(self, kind: str, *, null: bool = True) -> str:
+        if null and self.rng.random() < 0.15:
+            return "NULL"
+        number = self.rng.randint(-30_000, 30_000)
+        match kind.partition("(")[0]:
+            case "SMALLINT" | "INT" | "BIGINT":
+                return str(number)
+            case "DECIMAL":
+                return str(Decimal(number) / 100)
+            case "DATE":
+                return f"'2026-{self.rng.randint(1, 12):02}-{self.rng.randint(1, 28):02}'"
+            case "DATETIME":
+                return f"'2026-05-{self.rng.randint(1, 28):02} 0{self.rng.randint(0, 9)}:30:00'"
+            case _:
+                return self.rng.choice([f"'v{number}'", "''", f"'it\\'s {number}'"])
+
+    @property
+    def _now(self) -> str:
+        return f"'{instant(1, self.hours):%Y-%m-%d %H:%M:%S}'"
+
+    def _name(self) -> str:
+        self.names += 1
+        return f"c{self.names}"
+
+    def _execute(self, statement: str) -> None:
+        self.told.append(statement)
+        self.server.execute(statement)
+
+
+def _rows(rows: Any) -> list[tuple[str, ...]]:
+    return sorted(tuple(map(_text, row)) for row in rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Decimal | int):
+        return f"{Decimal(value).normalize():f}"
+    return repr(value) if value is None or isinstance(value, str) else str(value)

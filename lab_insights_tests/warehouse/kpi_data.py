@@ -1,0 +1,255 @@
+"""Four weeks of a laboratory's curated rows, made from a seed around a change of the clocks, with every trouble that KPIs must survive."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from lab_insights.lake.manifest import Manifest
+from lab_insights_tests.warehouse.lake import TestLake
+
+ZONE = "America/New_York"
+START = datetime(2026, 2, 25)
+STAMP, TEXT, FLAG, WHOLE = pa.timestamp("us"), pa.string(), pa.bool_(), pa.int64()
+Row = dict[str, Any]
+SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
+    "lab_order": (
+        "lab_order_id",
+        pa.schema(
+            [(name, TEXT) for name in ("lab_order_id", "patient_id", "provider_id", "placer_number", "priority", "status")]
+            + [("ordered_at", STAMP)]
+        ),
+    ),
+    "order_detail": ("lab_order_id", pa.schema([("lab_order_id", TEXT), ("account_id", TEXT), ("as_of", pa.date32())])),
+    "patient": ("patient_id", pa.schema([("patient_id", TEXT), ("merged_into_patient_id", TEXT)])),
+    "result": (
+        "result_id",
+        pa.schema(
+            [(name, TEXT) for name in ("result_id", "order_item_id", "lab_order_id", "component_code", "loinc", "value_raw", "value_type")]
+            + [("value_num", pa.decimal128(38, 9))]
+            + [(name, TEXT) for name in ("unit_raw", "flag_raw", "flag_norm", "status_raw", "status_norm", "performing_lab")]
+            + [("resulted_at", STAMP), ("verified_at", STAMP)]
+        ),
+    ),
+    "critical_notification": (
+        "notification_id",
+        pa.schema([("notification_id", TEXT), ("result_id", TEXT), ("notified_at", STAMP), ("acknowledged_at", STAMP)]),
+    ),
+    "crm_case": (
+        "case_id",
+        pa.schema(
+            [
+                ("case_id", TEXT),
+                ("account_id", TEXT),
+                ("status", TEXT),
+                ("root_cause", TEXT),
+                ("opened_at", STAMP),
+                ("closed_at", STAMP),
+                ("is_removed", FLAG),
+            ]
+        ),
+    ),
+    "lis.order_item": (
+        "id",
+        pa.schema(
+            [("id", WHOLE), ("lab_order_id", WHOLE), ("test_code", TEXT), ("status", TEXT), ("is_add_on", WHOLE), ("added_at", STAMP)]
+        ),
+    ),
+    "lis.specimen": (
+        "id",
+        pa.schema(
+            [
+                ("id", WHOLE),
+                ("lab_order_id", WHOLE),
+                ("status", TEXT),
+                ("reject_reason", TEXT),
+                ("collected_at", STAMP),
+                ("received_at", STAMP),
+            ]
+        ),
+    ),
+    "lis.reject_reason": ("code", pa.schema([("code", TEXT), ("label", TEXT)])),
+    "crm.panel": (
+        "id",
+        pa.schema(
+            [
+                ("id", WHOLE),
+                ("code", TEXT),
+                ("name", TEXT),
+                ("department", TEXT),
+                ("tat_target_minutes", WHOLE),
+                ("stat_target_minutes", WHOLE),
+                ("min_retest_hours", WHOLE),
+                ("is_billable", WHOLE),
+            ]
+        ),
+    ),
+    "crm.task": (
+        "id",
+        pa.schema(
+            [("id", WHOLE), ("account_id", WHOLE), ("status", TEXT), ("created_at", STAMP), ("due_at", STAMP), ("completed_at", STAMP)]
+        ),
+    ),
+    "audit_event": (
+        "audit_event_id",
+        pa.schema([("audit_event_id", TEXT), ("occurred_at", STAMP), ("user_name", TEXT), ("action", TEXT), ("outcome", TEXT)]),
+    ),
+}
+PANELS = [
+    {
+        "id": 1,
+        "code": "BMP",
+        "name": "Basic",
+        "department": "chemistry",
+        "tat_target_minutes": 240,
+        "stat_target_minutes": 60,
+        "min_retest_hours": 24,
+    },
+    {"id": 2, "code": "CBC", "name": "Blood count", "department": "hematology", "tat_target_minutes": 120, "stat_target_minutes": None},
+    {"id": 3, "code": "UCX", "name": "Culture", "department": "microbiology", "is_billable": 0},
+]
+
+
+@dataclass
+class Tables:
+    """Rows by lake table."""
+
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
+
+    def add(self, table: str, **row: Any) -> None:
+        self.rows[table].append(row)
+
+    def write(self, lake: TestLake, day: int) -> list[Manifest]:
+        """Commit every table that has rows as a batch of a day."""
+        return [
+            lake.batch(
+                table, day, rows, SCHEMAS[table][1], key=(SCHEMAS[table][0],), layer="transformed" if table == "order_detail" else "curated"
+            )
+            for table, rows in self.rows.items()
+            if rows
+        ]
+
+
+def four_weeks(seed: int = 11) -> Tables:
+    rng, made = random.Random(seed), Tables()
+    for panel in PANELS:
+        made.add("crm.panel", **{"is_billable": 1, **panel})
+    for code, label in (("HEM", "Hemolyzed"), ("QNS", "Quantity not sufficient")):
+        made.add("lis.reject_reason", code=code, label=label)
+    for number in range(40):
+        made.add("patient", patient_id=str(number), merged_into_patient_id="0" if number == 39 else None)
+    for number in range(420):
+        _order(rng, made, number)
+    for number in range(70):
+        _activities(rng, made, number)
+    return made
+
+
+def _order(rng: random.Random, made: Tables, number: int) -> None:
+    ordered = START + timedelta(minutes=rng.randrange(27 * 1440), seconds=rng.randrange(60))
+    status = rng.choice(["completed"] * 8 + ["cancelled", "ordered"])
+    missing = number % 61 == 0
+    made.add(
+        "lab_order",
+        lab_order_id=str(number),
+        patient_id=str(rng.randrange(42)),
+        provider_id=str(number % 5),
+        placer_number=f"P{number // 2 if number % 50 < 2 else number + 1000}",
+        priority=rng.choice(["stat", "routine", "routine", "asap", None]),
+        status=status,
+        ordered_at=None if missing else ordered,
+    )
+    if number % 29:
+        made.add("order_detail", lab_order_id=str(number), account_id=str(rng.randrange(4)) if number % 31 else None, as_of=START.date())
+    collected = ordered + timedelta(minutes=rng.randrange(-10, 240))
+    received = collected + timedelta(minutes=rng.randrange(5, 300))
+    rejected = rng.random() < 0.08
+    made.add(
+        "lis.specimen",
+        id=number,
+        lab_order_id=number,
+        status="rejected" if rejected else "received",
+        reject_reason=rng.choice(["HEM", "QNS", "ODD", None]) if rejected else None,
+        collected_at=collected.replace(hour=0, minute=0, second=0) if number % 17 == 0 else collected,
+        received_at=datetime(1970, 1, 1) if number % 53 == 0 else received,
+    )
+    for place in range(rng.choice([1, 1, 2])):
+        item = number * 4 + place
+        add_on = place and rng.random() < 0.5
+        made.add(
+            "lis.order_item",
+            id=item,
+            lab_order_id=number,
+            test_code=rng.choice(["BMP", "BMP", "CBC", "UCX", "ODD"]),
+            status=status if status != "completed" or rng.random() < 0.95 else "ordered",
+            is_add_on=int(add_on),
+            added_at=ordered + timedelta(minutes=45 if add_on else 0),
+        )
+        verified = received + timedelta(minutes=rng.randrange(10, 400), days=400 if number % 97 == 0 else 0)
+        for component in range(rng.choice([1, 2, 3])):
+            norm = rng.choice(["final"] * 16 + ["corrected", "preliminary", "cancelled", None])
+            critical = rng.random() < 0.1
+            kind = rng.choice(["NM", "NM", "NM", "TX", None])
+            result = f"{item}.{component}"
+            at = None if norm == "preliminary" or rng.random() < 0.02 else verified + timedelta(minutes=component)
+            made.add(
+                "result",
+                result_id=result,
+                order_item_id=str(item),
+                lab_order_id=str(number) if rng.random() < 0.98 else "nobody",
+                component_code=f"C{component % 2}",
+                loinc=rng.choice(["2951-2", None]),
+                value_raw=rng.choice(["4.1", "hemolyzed", None]),
+                value_type=kind,
+                unit_raw=rng.choice(["mmol/L", "x10E3/uL", None]),
+                flag_raw=rng.choice(["H", "N", "??", None]),
+                flag_norm=rng.choice(["critical_high", "critical_low"]) if critical else "high",
+                status_norm=norm,
+                status_raw=(norm or "O")[0].upper(),
+                performing_lab=rng.choice(["Main", "Annex"]),
+                resulted_at=verified,
+                verified_at=at,
+            )
+            if critical and at and rng.random() < 0.8:
+                told = at + timedelta(minutes=rng.randrange(-20, 90))
+                answered = told + timedelta(minutes=5) if rng.random() < 0.7 else None
+                made.add("critical_notification", notification_id=result, result_id=result, notified_at=told, acknowledged_at=answered)
+
+
+def _activities(rng: random.Random, made: Tables, number: int) -> None:
+    opened = START + timedelta(minutes=rng.randrange(26 * 1440))
+    status = rng.choice(["open", "closed", "closed", "reopened"])
+    made.add(
+        "crm_case",
+        case_id=str(number),
+        account_id=str(rng.randrange(4)),
+        status=status,
+        root_cause=rng.choice(["Courier delay", None]),
+        opened_at=opened,
+        closed_at=opened + timedelta(hours=rng.randrange(-5, 90)) if status == "closed" else None,
+        is_removed=rng.random() < 0.1,
+    )
+    made_at = START + timedelta(minutes=rng.randrange(26 * 1440))
+    due = made_at + timedelta(days=1)
+    done = made_at + timedelta(hours=rng.randrange(1, 60)) if rng.random() < 0.8 else None
+    made.add(
+        "crm.task",
+        id=number,
+        account_id=rng.randrange(4),
+        status="done" if done else "open",
+        created_at=made_at,
+        due_at=due if number % 9 else None,
+        completed_at=done,
+    )
+    made.add(
+        "audit_event",
+        audit_event_id=str(number),
+        occurred_at=opened,
+        user_name=rng.choice(["ann", "bob"]),
+        action=rng.choice(["read", "login"]),
+        outcome=rng.choice(["success", "refused"]),
+    )

@@ -1,0 +1,118 @@
+"""Traps of laboratory KPIs, each with the few rows that fall into it; those of percentiles and rates are in `test_kpis`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.config import SnowflakeSection
+from lab_insights.lake.state import State
+from lab_insights.lake.storage import Storage
+from lab_insights.names import tenant_id
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.provision import provision
+from lab_insights.warehouse.reports import refresh
+from lab_insights.warehouse.session import Session, connect
+from lab_insights_tests.warehouse.kpi_data import ZONE, Tables
+from lab_insights_tests.warehouse.lake import TestLake
+
+MONDAY = datetime(2026, 3, 2, 15)
+
+
+def _test(
+    made: Tables, number: int, code: str, at: datetime = MONDAY, *, minutes: int = 90, results: Any = ("final",), **more: Any
+) -> None:
+    """One order with one test that is ordered at an instant and verified some minutes later."""
+    end = at + timedelta(minutes=minutes)
+    made.add(
+        "lab_order",
+        lab_order_id=str(number),
+        patient_id="1",
+        placer_number=str(number),
+        priority="routine",
+        status="completed",
+        ordered_at=at,
+    )
+    tube = {"collected_at": at + timedelta(minutes=10), "received_at": at + timedelta(minutes=20), **more}
+    made.add("lis.specimen", id=number, lab_order_id=number, status="received", **tube)
+    made.add("lis.order_item", id=number, lab_order_id=number, test_code=code, status="completed", is_add_on=0, added_at=at)
+    for place, norm in enumerate(results):
+        raw = (norm or "O")[0].upper()
+        its = {
+            "status_norm": norm,
+            "status_raw": raw,
+            "value_type": "NM",
+            "resulted_at": end,
+            "verified_at": None if norm == "preliminary" else end,
+        }
+        made.add(
+            "result", result_id=f"{number}.{place}", order_item_id=str(number), lab_order_id=str(number), component_code=str(place), **its
+        )
+
+
+@pytest.fixture(scope="module")
+def traps(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Session]:
+    tenant = tenant_id("kpi_traps")
+    first, resent = Tables(), Tables()
+    _test(first, 1, "SENT", results=("corrected",))
+    # The same correction in every later message: a new version of the same result each time.
+    for _ in range(3):
+        resent.rows["result"] = first.rows["result"][:1]
+    _test(first, 2, "PRELIM", results=("preliminary",))
+    _test(first, 3, "NO_RESULT", results=(None, None))
+    _test(first, 4, "PANEL", results=("final", "preliminary", "final"))
+    _test(first, 5, "WHOLE", results=("final", "final"))
+    _test(first, 6, "DATE_UTC", collected_at=datetime(2026, 3, 2))
+    _test(first, 7, "DATE_LOCAL", collected_at=datetime(2026, 3, 2, 5))
+    # 01:30 in New York, half an hour before its clocks jump from 02:00 to 03:00.
+    _test(first, 8, "SPRING", datetime(2026, 3, 8, 6, 30), minutes=60)
+    with connect(account, aws, run_id="test") as session:
+        provision(session, storage, tenant)
+        lake = TestLake(storage, tenant, State(storage.aws, storage.prefix))
+        load(session, storage, tenant, first.write(lake, 1), run_id="test")
+        for day in (2, 3):
+            load(session, storage, tenant, resent.write(lake, day), run_id="test")
+        refresh(session, tenant, ZONE, date(2026, 3, 2))
+        yield session
+        session.execute('DROP DATABASE "LAB_INSIGHTS_KPI_TRAPS"')
+
+
+def _facts(session: Session, code: str, *columns: str) -> tuple[Any, ...]:
+    [row] = session.execute(f"SELECT {', '.join(columns)} FROM REPORTS.ORDERED_TEST WHERE TEST_CODE = ?", code)
+    return row
+
+
+def test_a_correction_that_is_sent_again_is_one_correction(traps: Session) -> None:
+    assert traps.execute("SELECT RESULTS, CORRECTED FROM REPORTS.CORRECTED_RESULT WHERE TEST_CODE = 'SENT'") == [(1, 1)]
+
+
+def test_a_preliminary_value_is_no_result_and_its_test_is_pending(traps: Session) -> None:
+    assert _facts(traps, "PRELIM", "STATE", "VERIFIED_AT", "TOTAL_MINUTES") == ("pending", None, None)
+    assert traps.execute("SELECT * FROM REPORTS.CORRECTED_RESULT WHERE TEST_CODE = 'PRELIM'") == []
+    assert traps.execute("SELECT PENDING FROM REPORTS.PENDING_TEST WHERE TEST_CODE = 'PRELIM' AND EVENT_DAY = '2026-03-02'") == [(1,)]
+
+
+def test_rows_of_status_o_and_n_are_no_results(traps: Session) -> None:
+    assert _facts(traps, "NO_RESULT", "STATE", "VERIFIED_AT") == ("without_result", None)
+    assert traps.execute("SELECT * FROM REPORTS.CORRECTED_RESULT WHERE TEST_CODE = 'NO_RESULT'") == []
+    [(failed,)] = traps.execute("SELECT SUM(FAILED) FROM REPORTS.DATA_QUALITY WHERE MEASURE = 'unknown_result_status'")
+    assert failed == 2
+
+
+def test_a_panel_is_complete_when_all_of_its_parts_are_final(traps: Session) -> None:
+    assert _facts(traps, "PANEL", "STATE", "TOTAL_MINUTES") == ("pending", None)
+    assert _facts(traps, "WHOLE", "STATE", "TOTAL_MINUTES") == ("complete", 90)
+
+
+@pytest.mark.parametrize("code", ["DATE_UTC", "DATE_LOCAL"])
+def test_a_midnight_is_a_date_and_no_time(traps: Session, code: str) -> None:
+    assert _facts(traps, code, "COLLECT_TO_RECEIVE_MINUTES", "COLLECT_TO_RECEIVE_ISSUE") == (None, "date_only")
+    assert _facts(traps, code, "TOTAL_MINUTES", "TOTAL_ISSUE") == (90, None), "the whole has its ends all the same"
+
+
+def test_a_change_of_clocks_is_in_no_duration(traps: Session) -> None:
+    assert _facts(traps, "SPRING", "TOTAL_MINUTES", "START_DAY", "VERIFIED_DAY") == (60, date(2026, 3, 8), date(2026, 3, 8))

@@ -1,0 +1,124 @@
+"""Loads that die after any statement, and loads that meet another one."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.config import SnowflakeSection
+from lab_insights.lake.storage import Storage
+from lab_insights.names import TenantId, tenant_id
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.provision import provision
+from lab_insights.warehouse.session import Session, connect
+from lab_insights_tests.warehouse.lake import TestLake
+from lab_insights_tests.warehouse.people import AFTER, PEOPLE, everything, history, live, stages_left
+
+
+class Broken(Exception):
+    pass
+
+
+def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one(
+    session: Session,
+    account: SnowflakeSection,
+    aws: Aws,
+    storage: Storage,
+    tenant: TenantId,
+    lake: TestLake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load(
+        session,
+        storage,
+        tenant,
+        [lake.batch("people", 1, [{"id": n, "name": "a"} for n in (1, 2)], PEOPLE)],
+        run_id="test",
+    )
+    before = everything(session)
+    wider = pa.schema([*PEOPLE, ("phone", pa.string())])
+    batch = lake.batch("people", 2, [{"id": 2, "name": "b"}, {"id": 3, "name": "c"}], wider, kind="snapshot")
+    real = Session.execute
+    for survived in itertools.count():
+        calls = itertools.count()
+
+        def dying(self: Session, sql: str, *binds: Any, limit: int = survived, calls: Any = calls) -> Any:
+            if next(calls) >= limit:
+                raise Broken
+            return real(self, sql, *binds)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "execute", dying)
+            try:
+                with connect(account, aws) as other:
+                    load(other, storage, tenant, [batch], run_id="dying")
+                break
+            except Broken:
+                pass
+        in_ledger = session.execute("SELECT COUNT(*) FROM OPS.LEDGER") == [(2,)]
+        assert in_ledger == (everything(session) != before)
+        if in_ledger:
+            break
+    assert survived > 8
+    load(session, storage, tenant, [batch], run_id="test")
+    assert live(session) == [(2, "b"), (3, "c")]
+    for (left,) in stages_left(session):
+        session.execute(f'DROP SCHEMA "{left}" CASCADE')
+
+
+def together(*runs: Callable[[], Any]) -> list[BaseException]:
+    """Run all at the same time and return what they raised."""
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(len(runs))
+
+    def one(run: Callable[[], Any]) -> None:
+        try:
+            barrier.wait()
+            run()
+        except BaseException as error:  # noqa: BLE001 (the test looks at every one)
+            failures.append(error)
+
+    threads = [threading.Thread(target=one, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def test_two_loaders_of_the_same_batches_at_once_load_each_once(
+    session: Session, account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    batches = history(lake)
+
+    def run() -> None:
+        with connect(account, aws) as own:
+            load(own, storage, tenant, batches, run_id="racing")
+
+    assert together(run, run, run) == []
+    assert live(session) == AFTER
+    assert len({row[0] for row in everything(session)}) == len(everything(session))
+    assert session.execute("SELECT COUNT(*), COUNT(DISTINCT DAY) FROM OPS.LEDGER") == [(5, 5)]
+
+
+def test_two_tenants_at_once_do_not_meet(account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId) -> None:
+    tenants = [tenant_id(f"{tenant}_{letter}") for letter in "ab"]
+    batches = {one: TestLake(storage, one).batch("people", 1, [{"id": 1, "name": one}], PEOPLE) for one in tenants}
+
+    def run(one: TenantId) -> None:
+        with connect(account, aws) as own:
+            provision(own, storage, one)
+            load(own, storage, one, [batches[one]], run_id="racing")
+
+    assert together(*(functools.partial(run, one) for one in tenants)) == []
+    with connect(account, aws) as own:
+        for one in tenants:
+            assert own.execute(f'SELECT NAME FROM "LAB_INSIGHTS_{one.upper()}".CURATED.PEOPLE_LIVE') == [(one,)]
+            own.execute(f'DROP DATABASE "LAB_INSIGHTS_{one.upper()}"')

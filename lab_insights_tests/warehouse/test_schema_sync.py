@@ -1,0 +1,247 @@
+"""Schema sync on a database: what changes in the source's shape does to a tenant's tables, and that no value is lost or altered by it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lab_insights.errors import WarehouseError
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.state import State
+from lab_insights.lake.storage import Storage
+from lab_insights.names import TenantId
+from lab_insights.warehouse import schema_sync
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.reconcile import reconcile
+from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.sync import pending, sync
+from lab_insights_tests.warehouse.lake import TestLake
+
+ID = ("id", pa.int64())
+NAMED, CALLED = pa.schema([ID, ("name", pa.string())]), pa.schema([ID, ("label", pa.string())])
+
+
+class Client:
+    """One tenant's database beside its lake."""
+
+    def __init__(self, session: Session, lake: Lake, tenant: TenantId) -> None:
+        self.session, self.lake, self.tenant = session, lake, tenant
+
+    def load(self, *batches: Manifest) -> None:
+        load(self.session, self.lake.storage, self.tenant, batches, run_id="test")
+
+    def sync(self) -> list[str]:
+        """Sync, and return what was done, without views; a second sync has nothing to do."""
+        done = sync(self.session, self.lake, self.tenant, "test")
+        assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == []
+        return [f"{change.what} {change.column}" for change in done if change.what != "view"]
+
+    def live(self, *columns: str, table: str = "T_LIVE") -> list[tuple[Any, ...]]:
+        return self.session.execute(f"SELECT {', '.join(f'{chr(34)}{name}{chr(34)}' for name in columns)} FROM CURATED.{table} ORDER BY ID")
+
+    def columns(self) -> set[str]:
+        rows = self.session.execute("SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'T'")
+        return {str(name) for (name,) in rows}
+
+    def proven(self) -> None:
+        assert [finding.message for finding in reconcile(self.session, self.lake, self.tenant) if not finding.ok] == []
+
+
+@pytest.fixture
+def client(session: Session, storage: Storage, tenant: TenantId) -> Client:
+    return Client(session, Lake(storage, State(storage.aws, storage.prefix)), tenant)
+
+
+def named(lake: TestLake, day: int, rows: dict[int, str], column: str = "name", **more: Any) -> Manifest:
+    schema = pa.schema([ID, (column, pa.string())])
+    return lake.batch("t", day, [{"id": key, column: value} for key, value in rows.items()], schema, **more)
+
+
+def test_tables_of_the_lake_are_made_before_anything_is_loaded(client: Client, lake: TestLake) -> None:
+    batch = named(lake, 1, {1: "a"})
+    assert client.sync() == ["new table "]
+    client.load(batch)
+    assert client.live("ID", "NAME") == [(1, "a")]
+    assert client.sync() == []
+
+
+def test_values_that_a_type_can_not_hold_stand_beside_it_and_the_view_shows_one_column(client: Client, lake: TestLake) -> None:
+    first = lake.batch("t", 1, [{"id": 1, "v": 10}, {"id": 2, "v": 20}], pa.schema([ID, ("v", pa.int32())]))
+    second = lake.batch("t", 2, [{"id": 2, "v": "twenty"}, {"id": 3, "v": "3.50"}], pa.schema([ID, ("v", pa.string())]))
+    third = lake.batch("t", 3, [{"id": 3, "v": 4}], pa.schema([ID, ("v", pa.int64())]))
+    client.load(first)
+    client.load(second)
+    assert client.live("ID", "V", "V:VARCHAR", table="T") == [(1, 10, None), (2, None, "twenty"), (3, None, "3.50")]
+    client.load(third)
+    assert client.live("ID", "V") == [(1, "10"), (2, "twenty"), (3, "4")]
+    client.proven()
+    assert client.sync() == []
+
+
+def test_a_renamed_column_goes_on_under_its_new_name_whatever_came_first(client: Client, lake: TestLake) -> None:
+    old = {1: "a", 2: "b", 3: "c"}
+    before = named(lake, 1, old)
+    after = named(lake, 3, {2: "b", 3: "c", 4: "d"}, "label")
+    late = named(lake, 2, {5: "late"})
+    client.load(before)
+    assert client.sync() == ["rename NAME"]
+    assert "NAME" not in client.columns()
+    client.load(after, late)
+    everything = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "late")]
+    assert client.live("ID", "LABEL") == client.live("ID", "NAME") == everything
+    client.proven()
+    assert client.sync() == []
+
+
+def test_a_rename_that_loads_met_first_is_made_one_column_again(client: Client, lake: TestLake) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b", 3: "c"}))
+    client.load(named(lake, 2, {2: "b", 3: "c", 4: "d"}, "label"))
+    assert client.live("ID", "LABEL") == [(1, None), (2, "b"), (3, "c"), (4, "d")]
+    assert client.sync() == ["rename NAME"]
+    assert client.live("ID", "LABEL") == client.live("ID", "NAME") == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert "NAME:FORMER" in client.columns()
+    client.proven()
+
+
+def test_a_rename_in_the_middle_of_a_day_loses_neither_half(client: Client, lake: TestLake) -> None:
+    both = pa.schema([ID, ("name", pa.string()), ("label", pa.string())])
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    client.load(lake.batch("t", 2, [{"id": 3, "name": "c"}, {"id": 4, "label": "d"}], both))
+    client.load(named(lake, 3, {1: "a", 2: "b"}, "label"))
+    assert client.sync() == ["rename NAME"]
+    assert client.live("ID", "LABEL") == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    client.proven()
+
+
+def test_a_key_that_was_renamed_is_refused_until_it_is_recognised(client: Client, lake: TestLake) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    schema = pa.schema([("number", pa.int64()), ("name", pa.string())])
+    batch = lake.batch("t", 2, [{"number": n, "name": name} for n, name in ((1, "a"), (2, "bb"))], schema, key=("number",), kind="snapshot")
+    with pytest.raises(WarehouseError, match="key of this table is another one"):
+        client.load(batch)
+    assert client.sync() == ["rename ID"]
+    client.load(batch)
+    assert client.live("NUMBER", "NAME") == [(1, "a"), (2, "bb")]
+    client.proven()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param({2: "x", 3: "y"}, id="other values"),
+        pytest.param({8: "a", 9: "b"}, id="no row in common"),
+        pytest.param({2: "b"}, id="one value alone"),
+    ],
+)
+def test_what_only_looks_like_a_rename_is_a_new_column_and_a_deprecated_one(client: Client, lake: TestLake, rows: dict[int, str]) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b", 3: "c"}))
+    client.load(named(lake, 2, rows, "other"))
+    assert client.sync() == ["deprecated NAME"]
+    assert {"NAME", "OTHER"} < client.columns()
+    client.load(named(lake, 3, {7: "back"}))
+    assert client.sync() == ["in use again NAME", "deprecated OTHER"]
+    client.proven()
+
+
+def test_a_column_that_was_added_after_its_batches_were_loaded_is_filled_and_no_other(client: Client, lake: TestLake) -> None:
+    wide = pa.schema([ID, ("name", pa.string()), ("amount", pa.decimal128(9, 2))])
+    client.load(lake.batch("t", 1, [{"id": n, "name": f"n{n}", "amount": Decimal(n)} for n in (1, 2, 3)], wide))
+    client.load(lake.batch("t", 2, [{"id": 3, "name": "newer", "amount": Decimal("3.5")}], wide))
+    client.session.execute('ALTER TABLE CURATED.T DROP COLUMN "AMOUNT"')
+    client.session.execute("UPDATE CURATED.T SET NAME = 'kept' WHERE ID = 1")
+    # a load makes the column again, and leaves filling it to the sync
+    client.load(lake.batch("t", 3, [{"id": 2, "name": "n2", "amount": None}], wide))
+    assert client.live("ID", "AMOUNT", table="T") == [(1, None), (2, None), (3, None)]
+    assert client.sync() == ["back-fill AMOUNT"]
+    assert client.live("ID", "NAME", "AMOUNT", table="T") == [(1, "kept", Decimal(1)), (2, "n2", None), (3, "newer", Decimal("3.5"))]
+    assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
+
+
+@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "back-fill"])
+def test_a_sync_that_dies_between_two_statements_is_finished_by_the_next(client: Client, lake: TestLake, scenario: str) -> None:
+    real = pa.schema([ID, ("name", pa.float64())])
+    if scenario == "widening":
+        client.load(lake.batch("t", 1, [{"id": 1, "name": 5}, {"id": 2, "name": 6}], pa.schema([ID, ("name", pa.int16())])))
+        lake.batch("t", 2, [{"id": 9, "name": 0.5}], real)
+    else:
+        client.load(named(lake, 1, {1: "a", 2: "b"}))
+        after = named(lake, 2, {1: "a", 2: "b", 9: "z"}, "label")
+        if scenario == "taking over":
+            client.load(after)
+        if scenario == "back-fill":
+            client.sync()
+            client.session.execute('ALTER TABLE CURATED.T DROP COLUMN "LABEL"')
+    steps = dying(client, limit=0)
+    while not (done := dying(client, limit=steps))[1]:
+        steps = done[0] + 1
+    client.load(*[batch for batch in batches(client) if batch.day.day == 2])
+    assert client.sync() == []
+    client.proven()
+
+
+def batches(client: Client) -> list[Manifest]:
+    from lab_insights.lake.tables import manifests
+
+    return manifests(client.lake, "curated", client.tenant, "t")
+
+
+def dying(client: Client, limit: int) -> Any:
+    """Sync until `limit` statements of changes were run; return how far it came, and whether it came to its end."""
+    if limit == 0:
+        return 1
+    run, counted = client.session.execute, 0
+
+    def execute(sql: str, *binds: Any) -> Any:
+        nonlocal counted
+        if sql.lstrip().startswith(("ALTER", "UPDATE", "INSERT", "CREATE", "COPY", "COMMENT")):
+            counted += 1
+            if counted > limit:
+                raise KeyboardInterrupt
+        return run(sql, *binds)
+
+    client.session.execute = execute  # type: ignore[method-assign]
+    try:
+        sync(client.session, client.lake, client.tenant, "test")
+    except KeyboardInterrupt:
+        return limit, False
+    finally:
+        client.session.execute = run  # type: ignore[method-assign]
+    return limit, True
+
+
+def test_a_load_that_meets_a_table_under_change_tries_again_by_its_new_shape(
+    client: Client, lake: TestLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.load(lake.batch("t", 1, [{"id": 1, "v": 1}], pa.schema([ID, ("v", pa.int16())])))
+    late = lake.batch("t", 2, [{"id": 2, "v": 2}], pa.schema([ID, ("v", pa.int16())]))
+    real = lake.batch("t", 3, [{"id": 3, "v": 0.5}], pa.schema([ID, ("v", pa.float64())]))
+    changes = pending(client.session, client.lake, client.tenant)
+    [widening] = [change for change in changes if change.what == "widening"]
+    planned = schema_sync.planned
+
+    def then_changed(*arguments: Any) -> Any:
+        after = planned(*arguments)
+        if then_changed.once:  # type: ignore[attr-defined]
+            then_changed.once = False  # type: ignore[attr-defined]
+            for statement in widening.statements[:3]:
+                client.session.execute(statement)
+        return after
+
+    then_changed.once = True  # type: ignore[attr-defined]
+    monkeypatch.setattr(schema_sync, "planned", then_changed)
+    client.load(late)
+    assert client.live("ID", "V") == [(1, 1.0), (2, 2.0)]
+    client.load(real)
+    client.proven()
+
+
+def test_every_change_is_recorded_with_its_run(client: Client, lake: TestLake) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    client.load(named(lake, 2, {1: "a", 2: "b"}, "label"))
+    client.sync()
+    rows = client.session.execute("SELECT WHAT, COLUMN_NAME, RENAMED_TO, RUN_ID FROM OPS.SCHEMA_CHANGES ORDER BY CHANGED_AT")
+    assert rows == [("new table", "", None, "test"), ("new column", "LABEL", None, "test"), ("rename", "NAME", "LABEL", "test")]
