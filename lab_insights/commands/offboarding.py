@@ -25,6 +25,7 @@ from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
 from lab_insights.warehouse import roles
 from lab_insights.warehouse.names import database
+from lab_insights.warehouse.report_page import LAYER as REPORTS
 from lab_insights.warehouse.session import Session
 
 Counts = dict[str, int]
@@ -124,7 +125,7 @@ class Offboarding:
         return counts | {"roles": len(roles.ROLES)}
 
     def _lake(self) -> Counts:
-        erased = [erase_objects(self.lake, layer, self.tenant) for layer in LAYERS]
+        erased = [erase_objects(self.lake, layer, self.tenant) for layer in (*LAYERS, REPORTS)]
         return {"objects": sum(each.objects for each in erased), "bytes": sum(each.bytes for each in erased)}
 
     def _catalog(self) -> Counts:

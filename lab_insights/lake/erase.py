@@ -22,8 +22,8 @@ class Erased:
     bytes: int
 
 
-def erase_objects(lake: Lake, layer: Layer, tenant: TenantId) -> Erased:
-    """Delete every version of every object of a tenant in a layer."""
+def erase_objects(lake: Lake, layer: Layer | str, tenant: TenantId) -> Erased:
+    """Delete every version of every object of a tenant in a layer (or in `reports`)."""
     s3, bucket = lake.storage.aws.client("s3"), lake.storage.bucket(layer)
     objects = size = 0
     batch: list[dict[str, str]] = []

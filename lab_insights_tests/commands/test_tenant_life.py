@@ -24,6 +24,7 @@ from lab_insights.lake.layout import LAYERS, Partition
 from lab_insights.local import snowflake
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
+from lab_insights.warehouse.report_page import LAYER as REPORTS
 from lab_insights_tests.commands.cli import Cli
 from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant, make_lake
 
@@ -33,11 +34,12 @@ META = {"source_updated_at": pa.timestamp("us"), "batch_id": pa.string(), "is_de
 @pytest.fixture(scope="module")
 def lake(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     made = make_lake(aws_endpoint, tmp_path_factory.mktemp("clock") / "clock")
+    s3 = made.storage.aws.client("s3")
+    s3.create_bucket(Bucket=made.storage.bucket(REPORTS))
     for layer in LAYERS:
         made.storage.aws.client("glue").create_database(DatabaseInput={"Name": glue.database(made.storage.prefix, layer)})
-        made.storage.aws.client("s3").put_bucket_versioning(
-            Bucket=made.storage.bucket(layer), VersioningConfiguration={"Status": "Enabled"}
-        )
+    for layer in (*LAYERS, REPORTS):
+        s3.put_bucket_versioning(Bucket=made.storage.bucket(layer), VersioningConfiguration={"Status": "Enabled"})
     return made
 
 
@@ -198,6 +200,7 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_wherever_it_w
     for its in (tenant, other):
         put(lake, its, "crm.note", text=["secret", "b"])
         put(lake, its, "crm.note", "raw", text=["secret", "b"])
+        lake.storage.put(REPORTS, f"tenant={its}/date={day(1)}/report.html", b"secret")
     glue.register_lake(lake, [tenant, other])
     words = ("tenant", "offboard", tenant, "--export", str(tmp_path / "export"), "--confirm", tenant)
     if cut:
@@ -220,7 +223,7 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_wherever_it_w
     assert digests == {each["sha256"] for each in listed}
 
     s3, db = aws.client("s3"), aws.client("dynamodb")
-    for layer in LAYERS:
+    for layer in (*LAYERS, REPORTS):
         left = s3.list_object_versions(Bucket=lake.storage.bucket(layer), Prefix=f"tenant={tenant}/")
         assert not left.get("Versions")
         assert not left.get("DeleteMarkers")
@@ -236,8 +239,9 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_wherever_it_w
     certificate = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/certificate.json") or b"")
     assert set(certificate["deleted"]) == {"database", "lake", "catalog", "state", "partitions", "registry"}
     if cut is None:
-        assert certificate["deleted"]["lake"]["objects"] >= 4
+        assert certificate["deleted"]["lake"]["objects"] >= 5
         assert certificate["deleted"]["database"]["databases"] == 1
+    assert lake.storage.get(REPORTS, f"tenant={other}/date={day(1)}/report.html") == b"secret"
     assert "secret" not in json.dumps(certificate)
 
 
