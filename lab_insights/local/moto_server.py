@@ -26,6 +26,8 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.server import main
 from moto.sqs.models import Queue, SQSBackend
 
+from lab_insights.local import moto_iam
+
 _ONE_AT_A_TIME = threading.RLock()
 _INDEX_NAME = 6  # the place of `index_name` among the arguments of Table.query after the hash key
 _WRITES = ("put_item", "update_item", "delete_item")
@@ -52,6 +54,7 @@ def mend() -> None:
         setattr(backend, name, _in_turn(getattr(backend, name)))
     _mend_queries()
     _mend_sending()
+    moto_iam.mend()
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
 

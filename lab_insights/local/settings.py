@@ -12,6 +12,7 @@ from lab_insights.aws import Aws
 from lab_insights.clock import Clock
 from lab_insights.local import snowflake
 from lab_insights.local.databases import Engine
+from lab_insights.local.deployer import ACCOUNT
 
 PREFIX = "lab-insights-local"
 _RELATIONAL: Mapping[str, Engine] = {"crm": "mysql", "lis": "mysql", "audit": "postgresql", "messages": "postgresql"}
@@ -74,7 +75,7 @@ def lab_insights(base: str, aws: Aws, snowflake_port: int, engines: Mapping[str,
         "tables": [f"{PREFIX}-src-critical_notification"],
     }
     return {
-        "aws": {"region": aws.region, "endpoint_url": aws.endpoint_url},
+        "aws": {"region": aws.region, "endpoint_url": aws.endpoint_url, "tenant_role": f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-tenant"},
         "lake": {"prefix": PREFIX},
         "snowflake": {
             "account": "fakesnow",

@@ -20,7 +20,7 @@ from lab_insights.tenants.registry import Registry
 
 def open_aws(config: Config) -> Aws:
     """Return the AWS clients of a configuration."""
-    return Aws(config.aws.region, config.aws.endpoint_url)
+    return Aws(config.aws.region, config.aws.endpoint_url, config.aws.tenant_role)
 
 
 def open_lake(config: Config) -> Lake:
