@@ -12,11 +12,12 @@ from lab_insights.assets.snowflake import asset_of
 from lab_insights.assets.sources import source_key
 from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.assets.tenant_days import FAILED
+from lab_insights.aws import Aws
 from lab_insights.checks import loads
 from lab_insights.checks.verdicts import RECONCILED
 from lab_insights.errors import told
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.governance import glue, history
+from lab_insights.governance import glue, history, lake_formation, people
 from lab_insights.lab.declared import by_raw_table
 from lab_insights.lake.compact import Compacted, compact_all
 from lab_insights.lake.sweep import Swept, sweep_all
@@ -65,6 +66,8 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
             ]
     registered = glue.register(aws, opened.storage, found)
     partitions = glue.register_lake(opened, [tenant.id for tenant in _tenants(lake, config)])
+    account, prefix = people.account(aws), opened.storage.prefix
+    governed = [lake_formation.govern(aws, prefix, account, each.id, open_=not each.suspended) for each in _tenants(lake, config)]
     later = [change for change in changes if change.version > 1]
     for change in later:
         context.log.warning(f"Schema change: {change}")
@@ -77,7 +80,8 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
         differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
         note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
     counts = {"tables": len(found), "glue_tables": registered, "first_seen": len(changes) - len(later), "schema_changes": len(later)}
-    context.add_output_metadata({**counts, "glue_partitions": partitions})
+    permissions = {"permissions": sum(each.in_force for each in governed), "permissions_changed": sum(each.changed for each in governed)}
+    context.add_output_metadata({**counts, "glue_partitions": partitions, **permissions, **_enforced(aws)})
     note(context, lake, "crawl", counts, failed=bool(failed))
     _raise("sources could not be crawled; the others are in the catalog", failed)
 
@@ -173,6 +177,10 @@ def sweep_lake(context: dg.OpExecutionContext, config: KeepConfig, lake: LakeRes
     if not config.dry_run:
         note(context, lake, "lake.sweep", totals, failed=bool(failed))
     _raise("tenants could not be swept; the others are", failed)
+
+
+def _enforced(aws: Aws) -> dict[str, str]:
+    return {"note": "permissions are recorded, not enforced, by the local stand-in"} if aws.endpoint_url else {}
 
 
 def _json(receipts: Sequence[Compacted | Swept]) -> dg.MetadataValue:

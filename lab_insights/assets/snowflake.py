@@ -75,9 +75,7 @@ def _modelled(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDe
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.of(tenant)
-            batches = [
-                (key, manifest) for key in keys for manifest in landed(own, Partition(tables[key][0], tenant, tables[key][1], day))
-            ]
+            batches = [(key, manifest) for key in keys for manifest in landed(own, Partition(tables[key][0], tenant, tables[key][1], day))]
             with warehouse.session(context.run.run_id) as session:
                 loaded = load(session, own.storage, tenant, [manifest for _, manifest in batches], run_id=context.run.run_id)
                 checks.note(loads.by_ledger(session, asset_of, [manifest for _, manifest in batches]))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_insights.errors import LandingMismatch
-from lab_insights.governance import glue
+from lab_insights.governance import glue, lake_formation, people
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.erase import erase_items, erase_objects
 from lab_insights.lake.layout import LAYERS
@@ -128,7 +128,10 @@ class Offboarding:
         return {"objects": sum(each.objects for each in erased), "bytes": sum(each.bytes for each in erased)}
 
     def _catalog(self) -> Counts:
-        return {"partitions": glue.forget(self.lake.storage.aws, self.lake.storage.prefix, self.tenant)}
+        aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
+        grants = lake_formation.forget(aws, prefix, self.tenant)
+        partitions = glue.forget(aws, prefix, self.tenant)
+        return {"partitions": partitions, "grants": grants, "aws_roles": people.remove(aws, prefix, self.tenant)}
 
     def _registry(self) -> Counts:
         self.registry.remove(self.tenant)

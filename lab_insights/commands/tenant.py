@@ -16,6 +16,7 @@ from lab_insights.names import tenant_id
 
 if TYPE_CHECKING:
     from lab_insights.config import Config
+    from lab_insights.names import TenantId
 
 app = typer.Typer(no_args_is_help=True, help="The tenant registry: who is loaded, from which tables, into which database.")
 
@@ -111,6 +112,7 @@ def suspend(
         said = (
             "is active again" if resume else "is suspended: schedules leave it out, and its readers and analysts can not use its database"
         )
+        _governed(config, known.id, open_=resume)
         record(config, "tenant.resume" if resume else "tenant.suspend", known.id)
         out.print(f"[green]✓[/] {known.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
 
@@ -163,6 +165,22 @@ def _register(tenants: list) -> None:  # type: ignore[type-arg]
             record(config, "tenant.register", tenant.id, statements=count)
             said = f"is registered, with database {tenant.database}, roles and warehouse ({count} statements)"
             out.print(f"[green]✓[/] {tenant.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
+            said = _governed(config, tenant.id, open_=not tenant.suspended)
+            out.print(f"[green]✓[/] {tenant.id} {said}", highlight=False, soft_wrap=True)
+
+
+def _governed(config: Config, tenant: TenantId, *, open_: bool) -> str:
+    """Make a tenant's own catalog databases and its people's roles in AWS, and grant them what they may see, or nothing."""
+    from lab_insights.governance import glue, lake_formation, people
+    from lab_insights.resources.lake import open_aws
+
+    aws, prefix = open_aws(config), config.lake.prefix
+    account = people.account(aws)
+    glue.establish(aws, prefix, tenant)
+    roles = people.establish(aws, prefix, account, tenant)
+    count = lake_formation.govern(aws, prefix, account, tenant, open_=open_).in_force
+    local = "; recorded, not enforced" if aws.endpoint_url else ""
+    return f"has {roles} roles in AWS, with {count} tags and grants in Lake Formation{local}"
 
 
 def _recorded(config: Config) -> str:

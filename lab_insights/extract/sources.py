@@ -178,7 +178,9 @@ class Sources:
             reason = str(error) if isinstance(error, LabInsightsError) else type(error).__name__
             # The error itself is what counts when the status can not be written either.
             with suppress(Exception):
-                last[what] = self._processing(tenant).record(tenant, Attempt(**told | {"outcome": "failed", "reason": reason}), last.get(what))
+                last[what] = self._processing(tenant).record(
+                    tenant, Attempt(**told | {"outcome": "failed", "reason": reason}), last.get(what)
+                )
             raise
         last[what] = self._processing(tenant).record(tenant, Attempt(**told), last.get(what))
 

@@ -1,17 +1,20 @@
 """What moto's IAM lacks for sessions with tags; its own evaluator decides, and only what it is given is completed.
 
 moto 5.2.5 forgets the tags of `AssumeRole`, compares `${aws:PrincipalTag/…}` with resources as if it were text, does not take a role's session for its
-role where a trust policy names the role, and knows no resource of DynamoDB's requests, so that only `*` allows any. Conditions of policies stay as they
-are there: an Allow is blind to those that it does not know. Nothing of it matters before `POST /moto-api/reset-auth` switches the checks on.
+role where a trust policy names the role, and knows no resource of DynamoDB's requests, so that only `*` allows any. Asked for the LF-tags of a database
+that has none it fails. Conditions of policies stay as they are there: an Allow is blind to those that it does not know. Nothing of IAM matters before
+`POST /moto-api/reset-auth` switches the checks on.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Any
 
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam import access_control
+from moto.lakeformation.models import LakeFormationBackend
 from moto.sts.responses import TokenResponse
 
 _TAG = re.compile(r"\$\{aws:PrincipalTag/([^}]+)\}")
@@ -23,6 +26,7 @@ def mend() -> None:
     tags: dict[str, dict[str, str]] = {}
     _mend_sessions(tags)
     _mend_trust()
+    _mend_tags()
     DynamoHandler._determine_resource = _table  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -56,6 +60,16 @@ def _mend_trust() -> None:
         return bool(matches(self, principal) or (role != principal and matches(self, role)))
 
     access_control.IAMPolicyStatement._check_principal = check_principal  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _mend_tags() -> None:
+    made = LakeFormationBackend.__init__
+
+    def make(self: LakeFormationBackend, region_name: str, account_id: str) -> None:
+        made(self, region_name, account_id)
+        self.lf_database_tags, self.lf_table_tags = defaultdict(list), defaultdict(list)
+
+    LakeFormationBackend.__init__ = make  # type: ignore[method-assign]
 
 
 def _table(self: DynamoHandler) -> str:

@@ -30,7 +30,8 @@ from lab_insights.local import moto_iam
 
 _ONE_AT_A_TIME = threading.RLock()
 _INDEX_NAME = 6  # the place of `index_name` among the arguments of Table.query after the hash key
-_WRITES = ("put_item", "update_item", "delete_item")
+# A read in the middle of an update finds an item that has only its key yet.
+_IN_TURN = ("put_item", "update_item", "delete_item", "get_item")
 
 
 def mend() -> None:
@@ -50,7 +51,7 @@ def mend() -> None:
                 raise
 
     backend.transact_write_items = transact_write_items  # type: ignore[method-assign]
-    for name in _WRITES:
+    for name in _IN_TURN:
         setattr(backend, name, _in_turn(getattr(backend, name)))
     _mend_queries()
     _mend_sending()
