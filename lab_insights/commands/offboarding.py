@@ -131,7 +131,7 @@ class Offboarding:
         aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
         grants = lake_formation.forget(aws, prefix, self.tenant)
         partitions = glue.forget(aws, prefix, self.tenant)
-        return {"partitions": partitions, "grants": grants, "aws_roles": people.remove(aws, prefix, self.tenant)}
+        return {"partitions": partitions, "grants": grants, "roles": people.remove(aws, prefix, self.tenant)}
 
     def _registry(self) -> Counts:
         self.registry.remove(self.tenant)

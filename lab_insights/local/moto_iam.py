@@ -1,7 +1,8 @@
 """What moto's IAM lacks for sessions with tags; its own evaluator decides, and only what it is given is completed.
 
 moto 5.2.5 forgets the tags of `AssumeRole`, compares `${aws:PrincipalTag/…}` with resources as if it were text, does not take a role's session for its
-role where a trust policy names the role, and knows no resource of DynamoDB's requests, so that only `*` allows any. Asked for the LF-tags of a database
+role where a trust policy names the role, and knows neither the tables of DynamoDB's requests, so that only `*` allows any, nor that a transaction needs
+what its items need. Asked for the LF-tags of a database
 that has none it fails. Conditions of policies stay as they are there: an Allow is blind to those that it does not know. Nothing of IAM matters before
 `POST /moto-api/reset-auth` switches the checks on.
 """
@@ -18,6 +19,8 @@ from moto.lakeformation.models import LakeFormationBackend
 from moto.sts.responses import TokenResponse
 
 _TAG = re.compile(r"\$\{aws:PrincipalTag/([^}]+)\}")
+# A transaction is no action of its own in IAM: it needs those of its items.
+_PARTS = {"dynamodb:TransactWriteItems": ("dynamodb:PutItem", "dynamodb:UpdateItem"), "dynamodb:TransactGetItems": ("dynamodb:GetItem",)}
 _SESSION = re.compile(r":sts::(\d+):assumed-role/([^/]+)/.*")
 
 
@@ -26,6 +29,7 @@ def mend() -> None:
     tags: dict[str, dict[str, str]] = {}
     _mend_sessions(tags)
     _mend_trust()
+    _mend_transactions()
     _mend_tags()
     DynamoHandler._determine_resource = _table  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -60,6 +64,16 @@ def _mend_trust() -> None:
         return bool(matches(self, principal) or (role != principal and matches(self, role)))
 
     access_control.IAMPolicyStatement._check_principal = check_principal  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _mend_transactions() -> None:
+    check = access_control.IAMRequestBase.check_action_permitted
+
+    def check_action_permitted(self: access_control.IAMRequestBase, resource: str) -> None:
+        for self._action in _PARTS.get(self._action, (self._action,)):
+            check(self, resource)
+
+    access_control.IAMRequestBase.check_action_permitted = check_action_permitted  # type: ignore[method-assign]
 
 
 def _mend_tags() -> None:
