@@ -70,7 +70,8 @@ def _mend_transactions() -> None:
     check = access_control.IAMRequestBase.check_action_permitted
 
     def check_action_permitted(self: access_control.IAMRequestBase, resource: str) -> None:
-        for self._action in _PARTS.get(self._action, (self._action,)):
+        for part in _PARTS.get(self._action, (self._action,)):
+            self._action = part
             check(self, resource)
 
     access_control.IAMRequestBase.check_action_permitted = check_action_permitted  # type: ignore[method-assign]
