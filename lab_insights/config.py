@@ -31,7 +31,7 @@ class Aws(Section):
     region: str = "us-east-1"
     endpoint_url: str | None = None
     tenant_role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")] | None = Field(
-        None,
+        default=None,
         description="ARN of the role that what is done for one tenant assumes (the template's output TenantRoleArn); none: nothing is assumed.",
     )
 

@@ -119,7 +119,7 @@ def reconcile_warehouse(context: dg.OpExecutionContext, config: TenantsConfig, l
     opened = lake.open()
     checks, assets = Checks(opened), set[str]()
     for tenant in _tenants(lake, config):
-        found = loads.by_every_row(opened.of(tenant.id), tenant.id, lambda: warehouse.session(context.run_id), asset_of)
+        found = loads.by_every_row(opened.for_tenant(tenant.id), tenant.id, lambda: warehouse.session(context.run_id), asset_of)
         checks.note(found)
         assets |= {each.of.asset for each in found}
         context.log.info(f"{tenant.id}: {len(found)} tables compared, {sum(not each.passed for each in found)} differ")
@@ -147,7 +147,7 @@ def compact_states(context: dg.OpExecutionContext, config: TenantsConfig, lake: 
     failed: dict[str, Exception] = {}
     for tenant in _tenants(lake, config):
         try:
-            receipts += compact_all(opened.of(tenant.id), tenant.id)
+            receipts += compact_all(opened.for_tenant(tenant.id), tenant.id)
         except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
             failed[tenant.id] = error
     context.add_output_metadata({"tables": len(receipts), "receipts": _json(receipts)})
@@ -167,7 +167,7 @@ def sweep_lake(context: dg.OpExecutionContext, config: KeepConfig, lake: LakeRes
     failed: dict[str, Exception] = {}
     for tenant in _tenants(lake, config):
         try:
-            receipts += sweep_all(opened.of(tenant.id), [tenant.id], grace=grace, keep=keep, dry_run=config.dry_run)
+            receipts += sweep_all(opened.for_tenant(tenant.id), [tenant.id], grace=grace, keep=keep, dry_run=config.dry_run)
         except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
             failed[tenant.id] = error
     totals = {

@@ -70,7 +70,7 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             for key in keys:
                 contract = by_key[key]
                 raw = table_id(contract.source.name, contract.source.table)
@@ -108,7 +108,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             tables = [table for table in own.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
             made = [curate_table(own, tenant, table, day, None, context.run.run_id) for table in tables]
             for batch in made:

@@ -85,7 +85,7 @@ def _modelled(config: Config, source: str, found: list[Contract], grid: dg.Multi
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            own, known = opened.of(tenant), registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             for key in keys:
                 table = sources.table(known, tables[key])
                 request = Request(day, config.mode, config.reload, dynamic=False, run_id=context.run.run_id)
@@ -126,7 +126,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            own, known = opened.of(tenant), registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             receipts: list[Receipt] = []
             broken: list[LabInsightsError] = [*sources.broken(known)]
             refused: list[LabInsightsError] = []

@@ -74,7 +74,7 @@ def _modelled(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDe
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             batches = [(key, manifest) for key in keys for manifest in landed(own, Partition(tables[key][0], tenant, tables[key][1], day))]
             with warehouse.session(context.run.run_id) as session:
                 loaded = load(session, own.storage, tenant, [manifest for _, manifest in batches], run_id=context.run.run_id)
@@ -131,7 +131,7 @@ def _user_defined(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             batches: list[Manifest] = []
             layers: tuple[tuple[Layer, set[str]], ...] = (("curated", set(contracts())), ("transformed", wide))
             for layer, modelled in layers:

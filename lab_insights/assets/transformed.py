@@ -64,7 +64,7 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             for key in keys:
                 made = transform_wide(own, tenant, by_key[key], day, context.run.run_id)
                 checks.note(rows.derived(own, key.to_user_string(), made))
@@ -106,7 +106,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            own = opened.of(tenant)
+            own = opened.for_tenant(tenant)
             tables = [table for table in own.state.tables("curated", tenant, day, day) if is_user_defined(table, patterns)]
             made = [unpivot_table(own, tenant, table, day, context.run.run_id) for table in tables]
             for batch in made:

@@ -139,13 +139,13 @@ class Sources:
         if self._remote and self.plan(table).engine == "spark":
             # Whoever does it keeps the status too; what it committed is told by the lake.
             self._remote(table, request)
-            return partition_manifests(self._lake.of(table.tenant), Partition("raw", table.tenant, table.table_id, request.day))
+            return partition_manifests(self._lake.for_tenant(table.tenant), Partition("raw", table.tenant, table.table_id, request.day))
         source, at = self._config.sources[table.source], self._lake.clock.now()
         with self._attempted(table.tenant, table.table_id, request.run_id, str(request.day)) as attempt:
             top = self.ceiling(table.source)
             attempt.update(ceiling=top.how, lagging=top.lagged)
             warn = functools.partial(self._warn, table)
-            there = land.load(self._lake.of(table.tenant), source, self._aws, self.plan(table), request, top, self._spark, warn)
+            there = land.load(self._lake.for_tenant(table.tenant), source, self._aws, self.plan(table), request, top, self._spark, warn)
             # What a search for deletes found has no window, and tells nothing of the next load.
             made = [manifest for manifest in there if manifest.created_at >= at and manifest.window]
             attempt.update(load=there[-1].load if there else "", rows=sum(manifest.rows for manifest in there), **measured(made))
@@ -155,7 +155,7 @@ class Sources:
         self._warnings[table.tenant, table.table_id] = text
 
     def _processing(self, tenant: TenantId) -> Processing:
-        state = self._lake.of(tenant).state
+        state = self._lake.for_tenant(tenant).state
         return Processing(state.aws, state.prefix)
 
     def _last(self, tenant: TenantId) -> dict[str, Attempt]:

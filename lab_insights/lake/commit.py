@@ -41,7 +41,7 @@ class Lake:
     state: State
     clock: Clock = field(default_factory=Clock)
 
-    def of(self, tenant: TenantId) -> Lake:
+    def for_tenant(self, tenant: TenantId) -> Lake:
         """Return the lake in a tenant's own session, which reaches what is the tenant's; this one where no role is configured."""
         aws = self.storage.aws.of(tenant)
         if aws == self.storage.aws:
