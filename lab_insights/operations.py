@@ -67,7 +67,13 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
     registered = glue.register(aws, opened.storage, found)
     partitions = glue.register_lake(opened, [tenant.id for tenant in _tenants(lake, config)])
     account, prefix = people.account(aws), opened.storage.prefix
-    governed = [lake_formation.govern(aws, prefix, account, each.id, open_=not each.suspended) for each in _tenants(lake, config)]
+    governed, ungoverned = list[lake_formation.Applied](), dict[str, Exception]()
+    for each in _tenants(lake, config):
+        try:
+            governed.append(lake_formation.govern(aws, prefix, account, each.id, open_=not each.suspended))
+        except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+            ungoverned[each.id] = error
+            context.log.error(f"The permissions of {each.id} are as they were: {told(error)}")  # noqa: TRY400 (no traceback: it may quote a row)
     later = [change for change in changes if change.version > 1]
     for change in later:
         context.log.warning(f"Schema change: {change}")
@@ -82,8 +88,9 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
     counts = {"tables": len(found), "glue_tables": registered, "first_seen": len(changes) - len(later), "schema_changes": len(later)}
     permissions = {"permissions": sum(each.in_force for each in governed), "permissions_changed": sum(each.changed for each in governed)}
     context.add_output_metadata({**counts, "glue_partitions": partitions, **permissions, **_enforced(aws)})
-    note(context, lake, "crawl", counts, failed=bool(failed))
+    note(context, lake, "crawl", counts, failed=bool(failed or ungoverned))
     _raise("sources could not be crawled; the others are in the catalog", failed)
+    _raise("tenants' permissions could not be brought into line; the others' are (docs/how-to/permissions.md)", ungoverned)
 
 
 @dg.op(

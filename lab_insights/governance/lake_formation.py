@@ -175,7 +175,7 @@ def _granted(client: Any, prefix: str, tenant: TenantId) -> dict[tuple[str, Any,
         for each in page["PrincipalResourcePermissions"]:
             policy = each["Resource"].get("LFTagPolicy", {})
             tags = {tag["TagKey"]: frozenset(tag["TagValues"]) for tag in policy.get("Expression", ())}
-            if tags.get(f"{prefix}-tenant") != {tenant}:
+            if tags.get(f"{prefix}-tenant") != frozenset({tenant}):
                 continue
             plain = frozenset((key.removeprefix(f"{prefix}-"), values) for key, values in tags.items())
             what = (each["Principal"]["DataLakePrincipalIdentifier"], policy["ResourceType"], plain)
