@@ -179,9 +179,10 @@ def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tu
 
 
 def _land(lake: Lake, head: Head, draft: Draft, intent: Intent, rows: Rows | LandingRows) -> parts.Landed:
+    older = _snapshot_before(lake, head, draft)
     if isinstance(rows, parts.Landing):
-        return rows.land(lake.storage, intent)
-    return parts.land(lake.storage, intent, rows, _snapshot_before(lake, head, draft))
+        return parts.unless_known(lake.storage, rows.land(lake.storage, intent, older), older)
+    return parts.land(lake.storage, intent, rows, older)
 
 
 def _snapshot_before(lake: Lake, head: Head, draft: Draft) -> Manifest | None:

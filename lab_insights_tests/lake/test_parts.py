@@ -105,13 +105,13 @@ def test_rows_wait_in_files_no_longer_than_they_may_be_equal(lake: Lake, tenant:
     taken(lake, tenant, 1, MANY[0])
     monkeypatch.setattr(parts, "PART_ROWS", 2)
     waited = []
-    honest = parts._Writing.write
+    honest = parts.Writing._write
 
-    def write(self: parts._Writing, rows: pa.RecordBatch) -> None:
+    def write(self: parts.Writing, rows: pa.RecordBatch) -> None:
         honest(self, rows)
         waited.append(len(self._waiting))
 
-    monkeypatch.setattr(parts._Writing, "write", write)
+    monkeypatch.setattr(parts.Writing, "_write", write)
     taken(lake, tenant, 2, *MANY)
     assert waited == [1, 2, 1, 1, 1]
 
