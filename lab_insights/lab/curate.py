@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_insights.lab import types
+from lab_insights.lab import normalise, types
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
 from lab_insights.lab.records import PARSER_VERSION, Kind
@@ -62,6 +62,11 @@ class Curation:
         return self.contract.source.records if self.contract else None
 
     @property
+    def versions(self) -> bool:
+        """Whether every version of a row is a row of its own, which none replaces and a tombstone does not take away."""
+        return bool(self.contract and self.contract.source.rows == "versions")
+
+    @property
     def code_version(self) -> str:
         """What the rows depend on besides their inputs."""
         version = f"{CODE_VERSION}.{self.contract.version if self.contract else 'generic'}"
@@ -78,6 +83,7 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
         name="raw",
     )
     business = _modelled(raw, curation.contract) if curation.contract else _generic(raw)
+    gone = _gone(raw, curation.contract)
     meta = {
         "tenant_id": raw[TENANT],
         "source_system": ibis.literal(curation.source),
@@ -87,7 +93,7 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
         "ingested_at": raw[INGESTED],
         "batch_id": raw[BATCH],
         "record_hash": joined(list(business.values())).hexdigest("md5"),
-        "is_deleted": raw[GONE].notnull(),
+        "is_deleted": gone,
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
     keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
@@ -95,7 +101,7 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
     if not curation.key:
         newest = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
         return Query(newest.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
-    keys = [f"__key{position}" for position in range(len(curation.key))]
+    keys = list(curation.curated_key) if curation.versions else [f"__key{position}" for position in range(len(curation.key))]
     order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
     ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
     return Query(ranked.filter(ranked["__rank"] == 0).select(list(columns)))
@@ -124,25 +130,50 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
+def _gone(raw: ir.Table, contract: Contract | None) -> ir.BooleanValue:
+    """Whether a row is a tombstone; a row that a contract does not mean (`only`) is one as well, since it may have meant an older version of it."""
+    import ibis
+
+    if contract and contract.source.rows == "versions":
+        return ibis.literal(False)
+    gone = raw[GONE].notnull()
+    only = contract.source.only if contract else None
+    return gone | ~_flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
+
+
 def _modelled(raw: ir.Table, contract: Contract) -> dict[str, ir.Value]:
-    return {column.name: _column(raw, column) for column in contract.columns}
+    made: dict[str, ir.Value] = {}
+    for column in contract.columns:
+        made[column.name] = _column(raw, column, [made[name] for name in column.beside])
+    return made
 
 
-def _column(raw: ir.Table, column: ContractColumn) -> ir.Value:
+def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value]) -> ir.Value:
     import ibis
 
     wanted = ibis.dtype(types.arrow(column.type)) if column.type != "timestamp" else ibis.dtype("timestamp(6)")
-    if column.source not in raw.columns:
+    if column.always is not None:
+        return ibis.literal(column.always).cast(wanted)
+    there = column.source in raw.columns
+    if not there and not column.beside:
         return ibis.null(wanted)
-    value = raw[column.source]
-    if column.parse == "number":
-        text = value.cast("string").strip()
-        value = text.re_search(r"^[+-]?[0-9]+([.][0-9]+)?$").ifelse(text, ibis.null("string"))
-    if column.values:
+    # Where the source's column is missing, those beside it may say it all the same.
+    value = raw[column.source] if there else ibis.null("string")
+    if column.parse == "version":
+        value = joined(beside).hexdigest("md5")
+    elif column.parse:
+        value = normalise.parse(column.parse, value, beside, dict(column.values))
+    elif column.values:
         value = value.cast("string").cases(*column.values, else_=ibis.null("string"))
     if wanted.is_boolean() and value.type().is_string():
-        value = value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
+        value = _flag(value)
     return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
+
+
+def _flag(value: ir.StringValue) -> ir.BooleanValue:
+    import ibis
+
+    return value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:

@@ -60,10 +60,10 @@ class Lab:
         """Land and curate a day of every modelled table; those that are not named have no changes."""
         for name, raw in RAW.items():
             contract = by_raw_table()[raw]
-            cursor = str(contract.source.cursor)
-            needed = {*contract.source.key, cursor, *(column.source for column in contract.columns)}
+            cursor = contract.source.cursor
+            needed = {*contract.source.key, *(column.source for column in contract.columns)}
             schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in sorted(needed)])
-            rows = [{cursor: at(number)} | row for row in tables.get(name, ())]
+            rows = [({cursor: at(number)} if cursor else {}) | row for row in tables.get(name, ())]
             its: Kind = kind if name in tables else "delta"
             self.land(raw, number, rows, schema, kind=its, key=contract.source.key, cursor=cursor, supersedes=supersedes)
             self.curate(raw, number)
