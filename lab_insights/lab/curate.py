@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH, INGESTED, TENANT, GONE = "__batch", "__ingested_at", "__tenant", "__gone_at"
+_MADE = "__made_"
 _BESIDE = {BATCH: "string", INGESTED: "timestamp(6)", TENANT: "string", GONE: "timestamp(6)"}
 # Columns of every curated row, after the business columns; a contract that declares one of them itself keeps its own.
 META = (
@@ -82,22 +83,21 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
         ibis.schema({**dict(ibis.Schema.from_pyarrow(raw_schema).items()), **_BESIDE}),
         name="raw",
     )
-    business = _modelled(raw, curation.contract) if curation.contract else _generic(raw)
-    gone = _gone(raw, curation.contract)
+    keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
+    read, business = _modelled(keyed, curation.contract) if curation.contract else (keyed, _generic(keyed))
     meta = {
-        "tenant_id": raw[TENANT],
+        "tenant_id": read[TENANT],
         "source_system": ibis.literal(curation.source),
         "connection_id": ibis.literal(curation.source),
-        "source_pk": joined([raw[name] for name in curation.key]) if curation.key else ibis.null("string"),
-        "source_updated_at": _version(raw, curation.cursor),
-        "ingested_at": raw[INGESTED],
-        "batch_id": raw[BATCH],
+        "source_pk": joined([read[name] for name in curation.key]) if curation.key else ibis.null("string"),
+        "source_updated_at": _version(read, curation.cursor),
+        "ingested_at": read[INGESTED],
+        "batch_id": read[BATCH],
         "record_hash": joined(list(business.values())).hexdigest("md5"),
-        "is_deleted": gone,
+        "is_deleted": _gone(read, curation.contract),
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
-    keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
-    rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(curation.key)})
+    rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(curation.key)})
     if not curation.key:
         newest = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
         return Query(newest.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
@@ -141,11 +141,19 @@ def _gone(raw: ir.Table, contract: Contract | None) -> ir.BooleanValue:
     return gone | ~_flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
 
 
-def _modelled(raw: ir.Table, contract: Contract) -> dict[str, ir.Value]:
-    made: dict[str, ir.Value] = {}
-    for column in contract.columns:
-        made[column.name] = _column(raw, column, [made[name] for name in column.beside])
-    return made
+def _modelled(raw: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, ir.Value]]:
+    """Return `raw` with the contract's columns beside its own, and these by name.
+
+    Columns that look at others come a step after them: written as one step, each would hold the text of all that it looks at, and so would the hash.
+    """
+    left, made = list(contract.columns), dict[str, str]()
+    while left:
+        ready = [column for column in left if made.keys() >= set(column.beside)]
+        names = {column.name: f"{_MADE}{column.name}" for column in ready}
+        raw = raw.mutate(**{names[column.name]: _column(raw, column, [raw[made[name]] for name in column.beside]) for column in ready})
+        made |= names
+        left = [column for column in left if column.name not in made]
+    return raw, {column.name: raw[made[column.name]] for column in contract.columns}
 
 
 def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value]) -> ir.Value:

@@ -64,31 +64,25 @@ def _quantity(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalVal
     return _compared(text).ifelse(_decimal(_matched(text, _COMPARISON, 2)), _number(text))
 
 
-def _pair(text: ir.StringValue) -> tuple[ir.BooleanValue, ir.DecimalValue, ir.DecimalValue]:
-    """Whether a text is a ratio, and the two numbers of a ratio or range; of a range only where they are in order."""
-    import ibis
-
-    is_ratio = text.contains(":")
+def _pair(text: ir.StringValue, ratio: int, between: int) -> ir.DecimalValue:
+    """A number of a ratio or of a range, by its group in either; of a range only where the two are in order."""
     low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 3))
-    ordered = low <= high
-    nothing = ibis.null("decimal(38, 9)")
-    first, second = (
-        is_ratio.ifelse(_decimal(_matched(text, _RATIO, group)), ordered.ifelse(bound, nothing)) for group, bound in ((2, low), (3, high))
-    )
-    return is_ratio, first, second
+    return text.contains(":").ifelse(_decimal(_matched(text, _RATIO, ratio)), _where(low <= high, low if between == 1 else high))
 
 
-def _operator(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringValue:
+def _where(condition: ir.BooleanValue, value: ir.Value) -> ir.Value:
     import ibis
 
-    is_ratio, _first, second = _pair(text)
-    compared = ibis.coalesce(_matched(text, _COMPARISON, 1), is_ratio.ifelse(_matched(text, _RATIO, 1), ibis.null("string")))
-    between = second.notnull().ifelse(is_ratio.ifelse(ibis.literal(":"), ibis.literal("-")), ibis.null("string"))
-    return ibis.coalesce(_spelt(compared), between)
+    return condition.ifelse(value, ibis.null(value.type()))
 
 
-def _is_numeric(text: ir.StringValue) -> ir.BooleanValue:
-    return _quantity(text).notnull() | _pair(text)[1].notnull()
+def _operator(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
+    import ibis
+
+    [low] = beside
+    is_ratio = text.contains(":")
+    compared = _where(_compared(text), _spelt(is_ratio.ifelse(_matched(text, _RATIO, 1), _matched(text, _COMPARISON, 1))))
+    return ibis.coalesce(compared, _where(low.notnull(), is_ratio.ifelse(ibis.literal(":"), ibis.literal("-"))))
 
 
 def _part(text: ir.StringValue, place: int) -> ir.StringValue:
@@ -113,32 +107,26 @@ def _code(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
 def _code_system(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
     import ibis
 
-    ours = _word(text).notnull().ifelse(ibis.literal("SCT"), ibis.null("string"))
-    return _is_coded(beside).ifelse(_part(text, 2), ours)
+    return _is_coded(beside).ifelse(_part(text, 2), _where(_word(text).notnull(), ibis.literal("SCT")))
 
 
 def _text(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
-    import ibis
-
-    return _is_coded(beside).ifelse(_part(text, 1), _is_numeric(text).ifelse(ibis.null("string"), text.nullif("")))
+    _type, number, low = beside
+    return _is_coded(beside).ifelse(_part(text, 1), _where(number.isnull() & low.isnull(), text.nullif("")))
 
 
 def _bound(text: ir.StringValue, group: int, operators: Sequence[str]) -> ir.DecimalValue:
     """An end of a reference range: of `3.5-5.1` one of two, of `<0.4` and `>=60` the one that it has."""
-    import ibis
-
-    nothing = ibis.null("decimal(38, 9)")
     low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 3))
-    one = _spelt(_matched(text, _COMPARISON, 1)).isin(operators).ifelse(_decimal(_matched(text, _COMPARISON, 2)), nothing)
-    return ibis.coalesce((low <= high).ifelse(low if group == 1 else high, nothing), one)
+    one = _where(_spelt(_matched(text, _COMPARISON, 1)).isin(operators), _decimal(_matched(text, _COMPARISON, 2)))
+    return _compared(text).ifelse(one, _where(low <= high, low if group == 1 else high))
 
 
 def _ucum(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringValue:
     import ibis
 
-    spelt = text.replace(" ", "").replace("µ", "u").replace("μ", "u")
-    known = spelt.lower().cases(*UNITS.items(), else_=ibis.null("string"))
-    return text.isnull().ifelse(ibis.null("string"), known)
+    spelt = text.replace(" ", "").replace("µ", "u").replace("μ", "u").lower()
+    return _where(text.notnull(), spelt.cases(*UNITS.items(), else_=ibis.null("string")))
 
 
 def _loinc(text: ir.StringValue, local: ir.Value, mapped: Mapping[str, str]) -> ir.StringValue:
@@ -162,9 +150,8 @@ def _abnormal(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.BooleanVal
     flag, number, operator, low, high = beside
     outside = (number < low).fill_null(False) | (number > high).fill_null(False)
     compared = operator.isnull() & number.notnull() & (low.notnull() | high.notnull())
-    by_range = compared.ifelse(outside, ibis.null("boolean"))
-    by_flag = flag.notnull().ifelse(flag != ibis.literal("normal"), ibis.null("boolean"))
-    return text.nullif("").isnull().ifelse(by_range, by_flag)
+    by_flag = _where(flag.notnull(), flag != ibis.literal("normal"))
+    return text.nullif("").isnull().ifelse(_where(compared, outside), by_flag)
 
 
 def _critical(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.BooleanValue:
@@ -173,11 +160,9 @@ def _critical(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.BooleanVal
 
 def _share(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue:
     """A percentage in either of its spellings: 0.10 and 50 are both legal, 50 % too."""
-    import ibis
-
     number = _decimal(_matched(text, rf"^({_NUMBER}) *%?$", 1))
     share = ((number > 1) | text.endswith("%")).ifelse((number / 100).cast("decimal(38, 9)"), number)
-    return share.between(0, 1).ifelse(share, ibis.null("decimal(38, 9)"))
+    return _where(share.between(0, 1), share)
 
 
 def _time_of_day(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringValue:
@@ -189,20 +174,20 @@ def _time_of_day(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringV
     of_twelve = half.isnull() | hour.between(1, 12)
     shifted = half.fill_null("").cases(("P", hour % 12 + 12), ("A", hour % 12), else_=hour)
     told = shifted.cast("string").lpad(2, "0") + ibis.literal(":") + minute + ibis.literal(":") + second.cases(("60", "59"), else_=second)
-    return of_twelve.ifelse(told, ibis.null("string"))
+    return _where(of_twelve, told)
 
 
 _PARSERS: dict[Parser, Callable[[ir.StringValue, Sequence[ir.Value]], ir.Value]] = {
     "number": _number,
     "quantity": _quantity,
     "operator": _operator,
-    "low": lambda text, _: _pair(text)[1],
-    "high": lambda text, _: _pair(text)[2],
+    "low": lambda text, _: _pair(text, 2, 1),
+    "high": lambda text, _: _pair(text, 3, 3),
     "code": _code,
     "code_system": _code_system,
     "text": _text,
     "range_low": lambda text, _: _bound(text, 1, (">", ">=")),
-    "range_high": lambda text, _: _bound(text, 2, ("<", "<=")),
+    "range_high": lambda text, _: _bound(text, 3, ("<", "<=")),
     "ucum": _ucum,
     "mapping_method": _mapping_method,
     "abnormal": _abnormal,
