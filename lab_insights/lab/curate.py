@@ -144,8 +144,16 @@ def _gone(raw: ir.Table, contract: Contract | None) -> ir.BooleanValue:
 def _modelled(raw: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, ir.Value]]:
     """Return `raw` with the contract's columns beside its own, and these by name.
 
-    Columns that look at others come a step after them: written as one step, each would hold the text of all that it looks at, and so would the hash.
+    The texts that parsers read come first, and columns that look at others a step after them: written as one step, each would hold the expressions of
+    all that it looks at, and DuckDB took 2 s to plan an empty day of results; so it takes 0.05 s.
     """
+    raw = raw.mutate(
+        **{
+            _text_of(column): normalise.text(column.parse, raw[column.source])
+            for column in contract.columns
+            if column.parse and column.source in raw.columns
+        }
+    )
     left, made = list(contract.columns), dict[str, str]()
     while left:
         ready = [column for column in left if made.keys() >= set(column.beside)]
@@ -154,6 +162,10 @@ def _modelled(raw: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, ir
         made |= names
         left = [column for column in left if column.name not in made]
     return raw, {column.name: raw[made[column.name]] for column in contract.columns}
+
+
+def _text_of(column: ContractColumn) -> str:
+    return f"__text_{'unit_' if column.parse == 'ucum' else ''}{column.source}"
 
 
 def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value]) -> ir.Value:
@@ -165,14 +177,15 @@ def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value]) -> ir
     there = column.source in raw.columns
     if not there and not column.beside:
         return ibis.null(wanted)
-    # Where the source's column is missing, those beside it may say it all the same.
-    value = raw[column.source] if there else ibis.null("string")
     if column.parse == "version":
         value = joined(beside).hexdigest("md5")
     elif column.parse:
-        value = normalise.parse(column.parse, value, beside, dict(column.values))
+        # Where the source's column is missing, those beside it may say it all the same.
+        value = normalise.parse(column.parse, raw[_text_of(column)] if there else ibis.null("string"), beside, dict(column.values))
     elif column.values:
-        value = value.cast("string").cases(*column.values, else_=ibis.null("string"))
+        value = raw[column.source].cast("string").cases(*column.values, else_=ibis.null("string"))
+    else:
+        value = raw[column.source]
     if wanted.is_boolean() and value.type().is_string():
         value = _flag(value)
     return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)

@@ -22,20 +22,25 @@ Parser = Literal[
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:[.][0-9]+)?|[.][0-9]+)"
 _IS_NUMBER = rf"^{_NUMBER}$"
-_COMPARISON = rf"^(<=|>=|=<|=>|<|>|≤|≥) *({_NUMBER})$"
+_COMPARISON = rf"^(<=|>=|<|>|≤|≥) *({_NUMBER})$"
 # A titer is 1:80, whatever is compared with it; a range is two numbers parted by a dash, a long dash or "to".
 _RATIO = r"^(<=|>=|<|>)? *([0-9]+) *: *([0-9]+)$"
-_RANGE = rf"^[(\[]? *({_NUMBER}) *(-|–|to) *({_NUMBER}) *[)\]]?$"
+_RANGE = rf"^[(\[]? *({_NUMBER}) *(?:-|–|to) *({_NUMBER}) *[)\]]?$"
 _LOINC = r"^[0-9]{1,7}-[0-9]$"
 _CLOCK = r"^([01]?[0-9]|2[0-3])(:|h|H)?([0-5][0-9])((:)([0-5][0-9]|60))? *([AaPp])?[.]?([Mm])?[.]?$"
 
 
-def parse(parser: Parser, value: ir.Value, beside: Sequence[ir.Value] = (), mapped: Mapping[str, str] | None = None) -> ir.Value:
-    """Return what `parser` reads in a source column; `beside` are the row's other columns that it looks at, `mapped` the contract's declared codes."""
-    text = value.cast("string").strip()
+def text(parser: Parser, value: ir.Value) -> ir.StringValue:
+    """Return the text that `parser` reads of a source column: without blanks around it; a unit as `terminology.UNITS` spells them."""
+    stripped = value.cast("string").strip()
+    return stripped.replace(" ", "").replace("µ", "u").replace("μ", "u").lower() if parser == "ucum" else stripped
+
+
+def parse(parser: Parser, told: ir.StringValue, beside: Sequence[ir.Value] = (), mapped: Mapping[str, str] | None = None) -> ir.Value:
+    """Return what `parser` reads in its text; `beside` are the row's other columns that it looks at, `mapped` the contract's declared codes."""
     if parser == "loinc":
-        return _loinc(text, beside[0], mapped or {})
-    return _PARSERS[parser](text, beside)
+        return _loinc(told, beside[0], mapped or {})
+    return _PARSERS[parser](told, beside)
 
 
 def _matched(text: ir.StringValue, pattern: str, group: int) -> ir.StringValue:
@@ -52,11 +57,11 @@ def _number(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue
 
 
 def _compared(text: ir.StringValue) -> ir.BooleanValue:
-    return text.substr(0, 1).isin(["<", ">", "=", "≤", "≥"])
+    return text.substr(0, 1).isin(["<", ">", "≤", "≥"])
 
 
 def _spelt(operator: ir.StringValue) -> ir.StringValue:
-    return operator.cases(("=<", "<="), ("≤", "<="), ("=>", ">="), ("≥", ">="), else_=operator)
+    return operator.replace("≤", "<=").replace("≥", ">=")
 
 
 def _quantity(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue:
@@ -66,7 +71,7 @@ def _quantity(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalVal
 
 def _pair(text: ir.StringValue, ratio: int, between: int) -> ir.DecimalValue:
     """A number of a ratio or of a range, by its group in either; of a range only where the two are in order."""
-    low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 3))
+    low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 2))
     return text.contains(":").ifelse(_decimal(_matched(text, _RATIO, ratio)), _where(low <= high, low if between == 1 else high))
 
 
@@ -115,18 +120,17 @@ def _text(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
     return _is_coded(beside).ifelse(_part(text, 1), _where(number.isnull() & low.isnull(), text.nullif("")))
 
 
-def _bound(text: ir.StringValue, group: int, operators: Sequence[str]) -> ir.DecimalValue:
+def _bound(text: ir.StringValue, group: int, openings: list[str]) -> ir.DecimalValue:
     """An end of a reference range: of `3.5-5.1` one of two, of `<0.4` and `>=60` the one that it has."""
-    low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 3))
-    one = _where(_spelt(_matched(text, _COMPARISON, 1)).isin(operators), _decimal(_matched(text, _COMPARISON, 2)))
+    low, high = _decimal(_matched(text, _RANGE, 1)), _decimal(_matched(text, _RANGE, 2))
+    one = _where(text.substr(0, 1).isin(openings), _decimal(_matched(text, _COMPARISON, 2)))
     return _compared(text).ifelse(one, _where(low <= high, low if group == 1 else high))
 
 
 def _ucum(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringValue:
     import ibis
 
-    spelt = text.replace(" ", "").replace("µ", "u").replace("μ", "u").lower()
-    return _where(text.notnull(), spelt.cases(*UNITS.items(), else_=ibis.null("string")))
+    return _where(text.notnull(), text.cases(*UNITS.items(), else_=ibis.null("string")))
 
 
 def _loinc(text: ir.StringValue, local: ir.Value, mapped: Mapping[str, str]) -> ir.StringValue:
@@ -182,12 +186,12 @@ _PARSERS: dict[Parser, Callable[[ir.StringValue, Sequence[ir.Value]], ir.Value]]
     "quantity": _quantity,
     "operator": _operator,
     "low": lambda text, _: _pair(text, 2, 1),
-    "high": lambda text, _: _pair(text, 3, 3),
+    "high": lambda text, _: _pair(text, 3, 2),
     "code": _code,
     "code_system": _code_system,
     "text": _text,
-    "range_low": lambda text, _: _bound(text, 1, (">", ">=")),
-    "range_high": lambda text, _: _bound(text, 3, ("<", "<=")),
+    "range_low": lambda text, _: _bound(text, 1, [">", "≥"]),
+    "range_high": lambda text, _: _bound(text, 2, ["<", "≤"]),
     "ucum": _ucum,
     "mapping_method": _mapping_method,
     "abnormal": _abnormal,
