@@ -23,6 +23,10 @@ def patient(key: str, **more: Any) -> dict[str, Any]:
     return {"id": key, "mrn": f"m{key}", "sex": "F", "birth_date": "1980-05-06", **more}
 
 
+def code(record: str, connection: str, host: str, **more: Any) -> dict[str, Any]:
+    return {"record_type": "account", "connection_id": connection, "host_code": host, "record_id": record, **more}
+
+
 def order(key: str, of: str, **more: Any) -> dict[str, Any]:
     return {"id": key, "patient_id": of, "ordered_at": at(1), "priority": "S", **CODES, **more}
 
@@ -43,6 +47,7 @@ def lived(lake: Lake) -> Lab:
             {"id": "a1", "name": "North", "connection_id": "lis^fin", "host_code": "A1^F1"},
             {"id": "a2", "name": "South", "connection_id": "lis", "host_code": "A2"},
         ],
+        record_host_code=[code("a1", "lis^fin", "A1^F1"), code("a2", "lis", "A2")],
         lab_order=[order("o1", "p1"), order("o2", "p2", account_host_code="A2"), order("o3", "p3", account_host_code="unknown")],
         result=[result("r1", "o1", "p1"), result("r2", "o2", "p2"), result("r3", "o2", "p2", status_raw="P")],
         crm_case=[{"id": "k1", "account_id": "a1", "status": "open", "opened_at": at(1)}],
