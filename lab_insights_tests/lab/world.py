@@ -57,8 +57,9 @@ class Lab:
         return commit(self.lake, settled_head(self.lake, partition), draft, Rows(batches, schema))[0]
 
     def modelled(self, number: int, kind: Kind = "delta", *, supersedes: bool = False, **tables: Sequence[dict[str, Any]]) -> None:
-        """Land and curate a day of every modelled table; those that are not named have no changes."""
-        for name, raw in RAW.items():
+        """Land and curate a day of the tables that wide ones read, and of those that are named; those that are not have no changes."""
+        for name in sorted({*tables, *(each for wide in WIDE_TABLES for each in wide.inputs)}):
+            raw = RAW[name]
             contract = by_raw_table()[raw]
             cursor = contract.source.cursor
             needed = {*contract.source.key, *(column.source for column in contract.columns)}

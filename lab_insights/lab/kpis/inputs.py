@@ -8,7 +8,7 @@ _ID, _TEXT, _AT, _FLAG = "VARCHAR", "VARCHAR", "TIMESTAMP_NTZ", "BOOLEAN"
 
 INPUTS: dict[str, Input] = {
     "account": Input("account", {"account_id": _ID, "name": _TEXT, "status": _TEXT}),
-    "patient": Input("patient", {"patient_id": _ID, "merged_into_patient_id": _ID}),
+    "patient": Input("patient", {"patient_id": _ID}),
     "lab_order": Input(
         "lab_order",
         {
@@ -21,7 +21,7 @@ INPUTS: dict[str, Input] = {
             "ordered_at": _AT,
         },
     ),
-    "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID}, layer="transformed"),
+    "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID, "surviving_patient_id": _ID}, layer="transformed"),
     "result": Input(
         "result",
         {
@@ -34,6 +34,7 @@ INPUTS: dict[str, Input] = {
             "value_type": _TEXT,
             "value_num": "NUMBER(38,9)",
             "unit_raw": _TEXT,
+            "unit_ucum": _TEXT,
             "flag_raw": _TEXT,
             "flag_norm": _TEXT,
             "status_raw": _TEXT,
