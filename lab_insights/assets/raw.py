@@ -49,7 +49,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     """Return one step for each source's modelled tables, and one for all other tables."""
     by_source: dict[str, list[Contract]] = {}
     for contract in contracts().values():
-        if contract.source.name in config.sources and contract.source.records is None:
+        if contract.source.name in config.sources and contract.source.whole:
             by_source.setdefault(contract.source.name, []).append(contract)
     return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
 

@@ -28,7 +28,7 @@ def build(config: Config) -> list[dg.AssetSpec]:
             uri=f"{config.sources[contract.source.name].engine}://{contract.source.name}/{contract.source.table}",
         )
         for contract in contracts().values()
-        if contract.source.name in config.sources and contract.source.records is None
+        if contract.source.name in config.sources and contract.source.whole
     ]
     rest = [
         spec(

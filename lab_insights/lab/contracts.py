@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
+from lab_insights.lab.normalise import Parser
 from lab_insights.lab.records import Kind
 
 Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
@@ -36,13 +37,22 @@ class Model(BaseModel):
 
 
 class ContractColumn(Model):
-    """One column. `source` is the source column (`from:`), `values` normalises codes (`map:`), `parse: number` reads numbers out of free text."""
+    """One column. `source` is the source column (`from:`), `values` normalises codes (`map:`), `parse` reads the value as `lab.normalise` says.
+
+    A parser may look at other columns of the row (`with:`), which stand before it. `unmapped` names the column that holds the source value beside this
+    one: rows that have that and not this are counted in the batch's receipt. `always` is the column's value in every row, whatever the source says.
+    """
 
     name: Name
     type: Annotated[str, AfterValidator(_type)]
     source: str = Field(alias="from")
     values: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = Field((), alias="map")
-    parse: Literal["number"] | None = None
+    parse: Parser | None = None
+    beside: tuple[Name, ...] = Field((), alias="with")
+    unmapped: Name | None = None
+    always: str | None = None
+    unit: str | None = None
+    terminology: str | None = None
     phi: Phi
     description: str
 
@@ -51,6 +61,7 @@ class SourceMapping(Model):
     """The source table that a contract reads, with the key and cursor that it is known to have.
 
     With `records` the rows are messages, and the contract reads the records of that kind out of them (`lab.records`); key and cursor are the records'.
+    `only` is a flag of the source: a row where it is not set is a tombstone. `rows: versions` keeps every version that was ever landed, not the newest.
     """
 
     name: Name
@@ -58,6 +69,13 @@ class SourceMapping(Model):
     key: tuple[str, ...]
     cursor: str | None = None
     records: Kind | None = None
+    only: str | None = None
+    rows: Literal["newest", "versions"] = "newest"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the contract is what the source table is: others read something out of its rows."""
+        return self.records is None and self.rows == "newest"
 
 
 class Contract(Model):
@@ -75,7 +93,15 @@ class Contract(Model):
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names) or not set(self.key) <= set(names):
             raise ValueError("columns need distinct names, and every key column must be one of them")
+        for position, column in enumerate(self.columns):
+            if not set(column.beside) <= set(names[:position]) or (column.unmapped and column.unmapped not in names):
+                raise ValueError(f"{column.name}: `with` names columns before it, and `unmapped` a column")
         return self
+
+    @property
+    def unmapped(self) -> dict[str, str]:
+        """The columns that are normalised, each with the column that holds the source value beside it."""
+        return {column.name: column.unmapped for column in self.columns if column.unmapped}
 
     @property
     def version(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_insights.lab import types
+from lab_insights.lab import normalise, types
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
 from lab_insights.lab.records import PARSER_VERSION, Kind
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH, INGESTED, TENANT, GONE = "__batch", "__ingested_at", "__tenant", "__gone_at"
+_MADE = "__made_"
 _BESIDE = {BATCH: "string", INGESTED: "timestamp(6)", TENANT: "string", GONE: "timestamp(6)"}
 # Columns of every curated row, after the business columns; a contract that declares one of them itself keeps its own.
 META = (
@@ -62,6 +63,11 @@ class Curation:
         return self.contract.source.records if self.contract else None
 
     @property
+    def versions(self) -> bool:
+        """Whether every version of a row is a row of its own, which none replaces and a tombstone does not take away."""
+        return bool(self.contract and self.contract.source.rows == "versions")
+
+    @property
     def code_version(self) -> str:
         """What the rows depend on besides their inputs."""
         version = f"{CODE_VERSION}.{self.contract.version if self.contract else 'generic'}"
@@ -77,25 +83,25 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
         ibis.schema({**dict(ibis.Schema.from_pyarrow(raw_schema).items()), **_BESIDE}),
         name="raw",
     )
-    business = _modelled(raw, curation.contract) if curation.contract else _generic(raw)
+    keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
+    read, business = _modelled(keyed, curation.contract) if curation.contract else (keyed, _generic(keyed))
     meta = {
-        "tenant_id": raw[TENANT],
+        "tenant_id": read[TENANT],
         "source_system": ibis.literal(curation.source),
         "connection_id": ibis.literal(curation.source),
-        "source_pk": joined([raw[name] for name in curation.key]) if curation.key else ibis.null("string"),
-        "source_updated_at": _version(raw, curation.cursor),
-        "ingested_at": raw[INGESTED],
-        "batch_id": raw[BATCH],
+        "source_pk": joined([read[name] for name in curation.key]) if curation.key else ibis.null("string"),
+        "source_updated_at": _version(read, curation.cursor),
+        "ingested_at": read[INGESTED],
+        "batch_id": read[BATCH],
         "record_hash": joined(list(business.values())).hexdigest("md5"),
-        "is_deleted": raw[GONE].notnull(),
+        "is_deleted": _gone(read, curation.contract),
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
-    keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
-    rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(curation.key)})
+    rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(curation.key)})
     if not curation.key:
         newest = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
         return Query(newest.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
-    keys = [f"__key{position}" for position in range(len(curation.key))]
+    keys = list(curation.curated_key) if curation.versions else [f"__key{position}" for position in range(len(curation.key))]
     order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
     ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
     return Query(ranked.filter(ranked["__rank"] == 0).select(list(columns)))
@@ -124,25 +130,71 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
-def _modelled(raw: ir.Table, contract: Contract) -> dict[str, ir.Value]:
-    return {column.name: _column(raw, column) for column in contract.columns}
+def _gone(raw: ir.Table, contract: Contract | None) -> ir.BooleanValue:
+    """Whether a row is a tombstone; a row that a contract does not mean (`only`) is one as well, since it may have meant an older version of it."""
+    import ibis
+
+    if contract and contract.source.rows == "versions":
+        return ibis.literal(False)
+    gone = raw[GONE].notnull()
+    only = contract.source.only if contract else None
+    return gone | ~_flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
 
 
-def _column(raw: ir.Table, column: ContractColumn) -> ir.Value:
+def _modelled(raw: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, ir.Value]]:
+    """Return `raw` with the contract's columns beside its own, and these by name.
+
+    The texts that parsers read come first, and columns that look at others a step after them: written as one step, each would hold the expressions of
+    all that it looks at, and DuckDB took 2 s to plan an empty day of results; so it takes 0.05 s.
+    """
+    raw = raw.mutate(
+        **{
+            _text_of(column): normalise.text(column.parse, raw[column.source])
+            for column in contract.columns
+            if column.parse and column.source in raw.columns
+        }
+    )
+    left, made = list(contract.columns), dict[str, str]()
+    while left:
+        ready = [column for column in left if made.keys() >= set(column.beside)]
+        names = {column.name: f"{_MADE}{column.name}" for column in ready}
+        raw = raw.mutate(**{names[column.name]: _column(raw, column, [raw[made[name]] for name in column.beside]) for column in ready})
+        made |= names
+        left = [column for column in left if column.name not in made]
+    return raw, {column.name: raw[made[column.name]] for column in contract.columns}
+
+
+def _text_of(column: ContractColumn) -> str:
+    return f"__text_{'unit_' if column.parse == 'ucum' else ''}{column.source}"
+
+
+def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value]) -> ir.Value:
     import ibis
 
     wanted = ibis.dtype(types.arrow(column.type)) if column.type != "timestamp" else ibis.dtype("timestamp(6)")
-    if column.source not in raw.columns:
+    if column.always is not None:
+        return ibis.literal(column.always).cast(wanted)
+    there = column.source in raw.columns
+    if not there and not column.beside:
         return ibis.null(wanted)
-    value = raw[column.source]
-    if column.parse == "number":
-        text = value.cast("string").strip()
-        value = text.re_search(r"^[+-]?[0-9]+([.][0-9]+)?$").ifelse(text, ibis.null("string"))
-    if column.values:
-        value = value.cast("string").cases(*column.values, else_=ibis.null("string"))
+    if column.parse == "version":
+        value = joined(beside).hexdigest("md5")
+    elif column.parse:
+        # Where the source's column is missing, those beside it may say it all the same.
+        value = normalise.parse(column.parse, raw[_text_of(column)] if there else ibis.null("string"), beside, dict(column.values))
+    elif column.values:
+        value = raw[column.source].cast("string").cases(*column.values, else_=ibis.null("string"))
+    else:
+        value = raw[column.source]
     if wanted.is_boolean() and value.type().is_string():
-        value = value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
+        value = _flag(value)
     return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
+
+
+def _flag(value: ir.StringValue) -> ir.BooleanValue:
+    import ibis
+
+    return value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:

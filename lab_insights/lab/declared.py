@@ -14,8 +14,8 @@ from lab_insights.lab.wide import WIDE_TABLES
 
 @functools.cache
 def by_raw_table() -> dict[str, Contract]:
-    """Return the contracts by the lake id of the raw table whose rows each reads; those that read the records in messages are not among them."""
-    return {_raw(contract): contract for contract in contracts().values() if contract.source.records is None}
+    """Return the contracts by the lake id of the raw table whose rows each is; what is read out of them besides, records and versions, is not among them."""
+    return {_raw(contract): contract for contract in contracts().values() if contract.source.whole}
 
 
 @functools.cache

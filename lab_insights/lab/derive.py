@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawRows:
-    """How many raw rows went into a curated batch, and how many of them have no whole key; `more` counts what the rows were made of."""
+    """How many raw rows went into a curated batch, and how many of them have no whole key; `more` counts what the rows were made of.
+
+    `unmapped` are normalised columns, each with that of its source value: rows that have only the latter are counted.
+    """
 
     rows: int
     excluded: int
     more: Mapping[str, int] = field(default_factory=dict)
+    unmapped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,6 +58,7 @@ class DerivedRows:
         counts = {"kept": kept}
         if self.raw:
             counts |= {"superseded": self.raw.rows - self.raw.excluded - kept, "excluded": self.raw.excluded, **self.raw.more}
+            counts |= {f"unmapped_{name}": count for name, count in self.engine.unmapped(self.raw.unmapped).items()}
         return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
 
 

@@ -39,7 +39,8 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
     curation, last = curation_of(raw_table, contract, every), every[-1]
     draft = Draft(
         partition=Partition("curated", tenant, contract.table if contract else raw_table, day),
-        kind="snapshot" if any(manifest.kind == "snapshot" for manifest in every) else "delta",
+        # A snapshot does not replace the versions that were seen before it.
+        kind="snapshot" if any(manifest.kind == "snapshot" for manifest in every) and not curation.versions else "delta",
         supersedes=True,
         key=curation.curated_key,
         window=_window(every),
@@ -67,19 +68,25 @@ def curation_of(raw_table: str, contract: Contract | None, every: Sequence[Manif
 
 
 def curated_rows(lake: Lake, curation: curate.Curation, every: Sequence[Manifest]) -> tuple[Query, Inputs]:
-    """Return the curated rows of a day as a query, and its inputs: the day's raw batches from its newest snapshot on."""
+    """Return the curated rows of a day as a query, and its inputs: the day's raw batches from its newest snapshot on; where versions are kept, all."""
     if kind := curation.records:
         return curate.curated(records.schema(kind), curation), {"raw": parsed(lake.storage, _counted(every)).reader(kind)}
     schema = TableState(tuple(every)).schema
-    return curate.curated(schema, curation), {"raw": raw_reader(lake.storage, _counted(every), schema)}
+    return curate.curated(schema, curation), {"raw": raw_reader(lake.storage, _read(curation, every), schema)}
 
 
 def _accounted(lake: Lake, curation: curate.Curation, every: Sequence[Manifest]) -> RawRows:
     given = sum(manifest.rows for manifest in every)
+    unmapped = curation.contract.unmapped if curation.contract else {}
     if kind := curation.records:
         found = parsed(lake.storage, _counted(every))
-        return RawRows(found.rows[kind], found.without_id[kind], {**found.counts(), "replaced": given - found.messages})
-    return RawRows(given, without_key(lake.storage, _counted(every), curation.key))
+        more = {**found.counts(), "replaced": given - found.messages}
+        return RawRows(found.rows[kind], found.without_id[kind], more, unmapped)
+    return RawRows(given, without_key(lake.storage, _read(curation, every), curation.key), unmapped=unmapped)
+
+
+def _read(curation: curate.Curation, every: Sequence[Manifest]) -> Sequence[Manifest]:
+    return every if curation.versions else _counted(every)
 
 
 def _counted(every: Sequence[Manifest]) -> Sequence[Manifest]:

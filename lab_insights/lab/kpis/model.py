@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from lab_insights.names import quoted
@@ -21,23 +21,18 @@ Build = Callable[[Relations, str], str]
 
 @dataclass(frozen=True)
 class Input:
-    """A table that KPIs read, its columns with types in the names of the curated model.
-
-    `table` is its name in the lake's curated layer. One that no contract describes is `source.table`, and `names` says what it calls a column.
-    """
+    """A table of the curated or transformed layer that KPIs read, with the columns that they need and their types."""
 
     table: str
     columns: Types
     layer: Literal["curated", "transformed"] = "curated"
-    names: Mapping[str, str] = field(default_factory=dict)
 
     def select(self, view: str, held: Sequence[str]) -> str:
         """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null."""
         there = {name.upper() for name in held}
         listed = []
         for name, kind in self.columns.items():
-            found = self.names.get(name, name).upper()
-            value = quoted(found, "snowflake") if found in there else "NULL"
+            value = quoted(name.upper(), "snowflake") if name.upper() in there else "NULL"
             listed.append(f"CAST({value} AS {kind}) AS {name.upper()}")
         return f"SELECT {', '.join(listed)} FROM {view}"
 
