@@ -38,7 +38,7 @@ def _mend_sessions(tags: dict[str, dict[str, str]]) -> None:
     assume, collect = TokenResponse.assume_role, access_control.AssumedRoleAccessKey.collect_policies
 
     def assume_role(self: TokenResponse) -> Any:
-        made = assume(self)
+        made: Any = assume(self)
         given = self._get_param("Tags") or []
         tags[made.result["Credentials"].access_key_id] = {tag["Key"]: tag["Value"] for tag in given}
         return made
