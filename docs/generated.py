@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 
 from lab_insights.cli import app
-from lab_insights.lab.contracts import Contract, contracts
+from lab_insights.lab.contracts import Contract, ContractColumn, contracts
 from lab_insights.lab.kpis import INPUTS, REPORTS, Report
 from lab_insights.lab.kpis.quality import MEASURES
 
@@ -61,18 +61,27 @@ def _measures() -> str:
     return f"### Measures of data quality\n\n| measure | what fails it |\n|---|---|\n{rows}\n"
 
 
+def _read_from(column: ContractColumn) -> str:
+    if column.always is not None:
+        return f"always {column.always}"
+    return f"`{column.source}`" + (f", read as {column.parse.replace('_', ' ')}" if column.parse else ", by a map" if column.values else "")
+
+
 def _table(contract: Contract) -> str:
     rows = "\n".join(
-        f"| `{column.name}` | {column.type} | `{column.source}` | {column.phi} | {column.description.replace('|', '&#124;')} |"
+        f"| `{column.name}` | {column.type} | {column.unit or column.terminology or ''} | {_read_from(column)} | {column.phi} | "
+        f"{column.description.replace('|', '&#124;')} |"
         for column in contract.columns
     )
     key = " and ".join(f"`{name}`" for name in contract.key)
+    if contract.source.rows == "versions":
+        key += ", never replaced"
     records = f"the `{contract.source.records}` records in the messages of " if contract.source.records else ""
     return f"""## {contract.table}
 
 {contract.description} One row per {key}, from {records}`{contract.source.name}.{contract.source.table}`.
 
-| column | type | source column | PHI | description |
-|---|---|---|---|---|
+| column | type | unit or terminology | source column | PHI | description |
+|---|---|---|---|---|---|
 {rows}
 """

@@ -29,7 +29,9 @@ def _people(inputs: Inputs) -> ir.Table:
     """Each patient, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with."""
     people = identities.survivors(inputs.live("patient"))
     changed = inputs.touched("patient", "patient_id").as_table().union(inputs.touched("patient", "merged_into_patient_id").as_table())
-    return people.mutate(touched=people.person.isin(identities.merged_with(people, changed.touched).person)).rename(surviving_patient_id="survivor")
+    return people.mutate(touched=people.person.isin(identities.merged_with(people, changed.touched).person)).rename(
+        surviving_patient_id="survivor"
+    )
 
 
 def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Table:

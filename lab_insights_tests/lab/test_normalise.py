@@ -73,8 +73,10 @@ VALUES: dict[str | None, tuple[Any, ...]] = {
 def test_a_value_is_a_number_a_comparison_a_titer_a_range_a_word_or_a_text() -> None:
     rows = curate("result", [{"value_raw": text, "value_type": "ST"} for text in VALUES])
     found = {row["value_raw"]: tuple(row[name] for name in FIELDS) for row in rows}
-    numbers = {text: tuple(Decimal(each) if each and place in (0, 2, 3) else each for place, each in enumerate(told)) for text, told in VALUES.items()}  # fmt: skip
-    assert found == numbers
+    assert found == {
+        text: tuple(Decimal(each) if each and place in {0, 2, 3} else each for place, each in enumerate(told))
+        for text, told in VALUES.items()
+    }
     assert {row["value_raw"] for row in rows} == set(VALUES), "source values are never overwritten"
 
 
@@ -87,7 +89,15 @@ def test_a_coded_value_is_its_code_its_system_and_its_name() -> None:
 
 
 def test_units_become_ucum_by_their_spelling_and_unknown_ones_nothing() -> None:
-    spelt = {"mg/dl": "mg/dL", "MG/DL": "mg/dL", "x10E3/uL": "10*3/uL", "K/µL": "10*3/uL", "mEq/L": "meq/L", "uIU/mL": "u[IU]/mL", "titer": "{titer}"}
+    spelt = {
+        "mg/dl": "mg/dL",
+        "MG/DL": "mg/dL",
+        "x10E3/uL": "10*3/uL",
+        "K/µL": "10*3/uL",
+        "mEq/L": "meq/L",
+        "uIU/mL": "u[IU]/mL",
+        "titer": "{titer}",
+    }
     spelt |= {"μg / dL": "ug/dL", "mL/min/1.73m2": "mL/min/{1.73_m2}", "%": "%"}
     unknown = dict.fromkeys(["furlong", "", None])
     assert read("ucum", [*spelt, *unknown]) == spelt | unknown
@@ -151,7 +161,14 @@ def test_a_loinc_code_is_the_sources_else_the_declared_ones_and_the_method_says_
 
 
 def test_a_typed_time_of_day_is_read_where_it_is_one() -> None:
-    times = {"0715": "07:15:00", "7:15 AM": "07:15:00", "7:15 p.m.": "19:15:00", "12:05 am": "00:05:00", "07h15": "07:15:00", "23:59:60": "23:59:59"}
+    times = {
+        "0715": "07:15:00",
+        "7:15 AM": "07:15:00",
+        "7:15 p.m.": "19:15:00",
+        "12:05 am": "00:05:00",
+        "07h15": "07:15:00",
+        "23:59:60": "23:59:59",
+    }
     times |= {"715": "07:15:00", "1300": "13:00:00"}
     unreadable = dict.fromkeys(["approx. 7", "early", "25:00", "13:00 PM", "7", "", None])
     assert read("time_of_day", [*times, *unreadable]) == times | unreadable
@@ -167,7 +184,12 @@ def test_both_spellings_of_a_percentage_are_a_share() -> None:
 
 def test_zero_dates_and_the_epoch_stay_what_they_are() -> None:
     [visit] = curate("encounter", [{"discharged_on": None, "discharged_on__text": "0000-00-00", "arrival_text": "early"}])
-    assert (visit["discharged_on"], visit["discharged_on_raw"], visit["arrival_raw"], visit["arrival_time"]) == (None, "0000-00-00", "early", None)
+    assert (visit["discharged_on"], visit["discharged_on_raw"], visit["arrival_raw"], visit["arrival_time"]) == (
+        None,
+        "0000-00-00",
+        "early",
+        None,
+    )
     [tube] = curate("specimen", [{"received_at": at(1).replace(year=1970, month=1, day=1, hour=0), "collected_at": at(1, 0)}])
     assert (tube["received_at"].year, tube["collected_at"]) == (1970, at(1, 0))
 

@@ -19,7 +19,9 @@ from lab_insights_tests.lab.world import STAMP, Lab, at
 from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant
 
 RESULT = "lis.result"
-SCHEMA = pa.schema([*((name, pa.string()) for name in ("id", "value_raw", "unit_raw", "status_raw", "component_code")), ("updated_at", STAMP)])
+SCHEMA = pa.schema(
+    [*((name, pa.string()) for name in ("id", "value_raw", "unit_raw", "status_raw", "component_code")), ("updated_at", STAMP)]
+)
 DAYS = (1, 2, 3)
 
 

@@ -128,7 +128,14 @@ PANELS = [
         "stat_target_minutes": 60,
         "min_retest_hours": 24,
     },
-    {"orderable_id": "2", "test_code": "CBC", "name": "Blood count", "department": "hematology", "tat_target_minutes": 120, "stat_target_minutes": None},
+    {
+        "orderable_id": "2",
+        "test_code": "CBC",
+        "name": "Blood count",
+        "department": "hematology",
+        "tat_target_minutes": 120,
+        "stat_target_minutes": None,
+    },
     {"orderable_id": "3", "test_code": "UCX", "name": "Culture", "department": "microbiology", "is_billable": False},
 ]
 
