@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.aws import Aws
+from lab_insights.config import PhiSection
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import description, phi_class, strictest
 from lab_insights.lake.commit import Lake
@@ -54,7 +55,8 @@ def register(aws: Aws, storage: Storage, tables: Iterable[SourceTable]) -> int:
         for column in table.columns:
             if column.name.lower() in _PARTITIONS:
                 continue  # Athena reads no table in which a column is called as a partition key
-            columns.setdefault(column.name.lower(), _column("raw", table.table_id, column.name, "string", column.type, column.comment))
+            its = _column("raw", table.table_id, column.name, "string", column.type, column.comment, storage.phi)
+            columns.setdefault(column.name.lower(), its)
     for identifier, columns in united.items():
         _put(aws, storage, "raw", identifier, columns)
     return len(united)
@@ -78,7 +80,7 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
                 batches = lake.state.batches(layer, tenant, table)
                 newest = batches[-1].partition.day
                 for manifest in manifests(lake, layer, tenant, table, newest, newest):
-                    _unite(columns, layer, table, manifest.schema_())
+                    _unite(columns, layer, table, manifest.schema_(), storage.phi)
             _put(aws, storage, layer, table, columns, keep=True)
             for tenant in its:
                 written += _register_partitions(lake, layer, tenant, table)
@@ -115,22 +117,22 @@ def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, An
             continue
 
 
-def _column(layer: Layer, table: str, name: str, kind: str, source_type: str, comment: str | None) -> dict[str, Any]:
+def _column(layer: Layer, table: str, name: str, kind: str, source_type: str, comment: str | None, phi: PhiSection) -> dict[str, Any]:
     said = comment or description(layer, table, name)
     return {
         "Name": name.lower()[:255],
         "Type": kind,
         "Comment": f"{source_type[:180]}{f': {said}' if said else ''}"[:255],
-        "Parameters": {"phi": phi_class(layer, table, name)},
+        "Parameters": {"phi": phi_class(layer, table, name, phi)},
     }
 
 
-def _unite(columns: Columns, layer: Layer, table: str, schema: pa.Schema) -> None:
+def _unite(columns: Columns, layer: Layer, table: str, schema: pa.Schema, phi: PhiSection) -> None:
     for field in schema:
         name, kind = field.name.lower(), _hive(field.type)
         if name in _PARTITIONS:
             continue
-        made = columns.setdefault(name, _column(layer, table, field.name, kind, str(field.type), None))
+        made = columns.setdefault(name, _column(layer, table, field.name, kind, str(field.type), None, phi))
         if made["Type"] != kind:
             # tenants, or batches of a day, that hold it in several types: each partition's files say theirs
             made["Type"] = "string"
