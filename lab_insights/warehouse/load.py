@@ -2,10 +2,10 @@
 
 For each batch: a stage table of this load alone, made before BEGIN; then one transaction of COPY of the files that the
 manifest names (the rows are counted), MERGE of the newest version per key, tombstones where a snapshot lacks a key, both
-once more for the de-identified form of a modelled table, and the ledger row. A batch that is in the ledger is skipped,
-a batch that fails leaves no trace, and the order of days does not matter. What is not guaranteed: several batches are several transactions, so that the good ones of a tenant-day stay
-when one fails; and a late row of an already loaded later day that is older than a snapshot loaded afterwards is taken
-for deleted.
+once more for the de-identified form of a modelled table, and the ledger row. A batch that is in the ledger is skipped, a
+batch that fails leaves no trace, and the order of days does not matter. What is not guaranteed: several batches are
+several transactions, so that the good ones of a tenant-day stay when one fails; and a late row of an already loaded
+later day that is older than a snapshot loaded afterwards is taken for deleted.
 """
 
 from __future__ import annotations
