@@ -2,7 +2,7 @@
 
 | column | becomes |
 |---|---|
-| direct or unclassified | left out; an identifier, which rows are joined by, a pseudonym |
+| direct or unclassified, and text as the source wrote it (`…_raw`) | left out; an identifier, which rows are joined by, a pseudonym |
 | any date or instant | its year; a year of birth of 90 years ago or more is the year 90 years ago |
 | postal code | its first three digits, 000 where fewer than 20,000 people live (Census 2000, as the rule's guidance lists them) |
 | other quasi-identifiers | left out, but sex |
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 Kind = Literal["date", "text", "other"]
 Rule = Literal["pseudonym", "year", "birth year", "zip3", "kept"]
 _SPARSE = ("036", "059", "063", "102", "203", "556", "692", "790", "821", "823", "830", "831", "878", "879", "884", "890", "893")
-_KEPT_QUASI = frozenset({"sex", "sex_raw"})
+_KEPT_QUASI = frozenset({"sex"})
+# What the source wrote, whatever it is called: the normalised column beside it is kept.
+_AS_WRITTEN = "_raw"
 _IDENTIFIERS = ("_id", "_number", "mrn", "accession", "npi")
 # What the lake adds to a row: of no use to a model, and instants close to those of the row.
 _OURS = frozenset({"batch_id", "ingested_at", "source_updated_at", "connection_id", "tenant_id", "is_deleted"})
@@ -52,7 +54,7 @@ def rule(layer: Layer, table: str, column: str, kind: Kind, declared: PhiSection
         return None
     if phi != "unclassified" and name.endswith(_IDENTIFIERS) and kind == "text":
         return "pseudonym"
-    if phi in {"direct", "unclassified"}:
+    if phi in {"direct", "unclassified"} or (kind == "text" and name.endswith(_AS_WRITTEN)):
         return None
     if kind == "date":
         return "birth year" if name.startswith("birth") else "year"
