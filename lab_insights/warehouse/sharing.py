@@ -15,7 +15,7 @@ from lab_insights.warehouse.names import database, identifier
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 
-_VIEWS = "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'DEIDENTIFIED' ORDER BY TABLE_NAME"
+_VIEWS = "SELECT DISTINCT TABLE_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'DEIDENTIFIED' ORDER BY 1"
 
 
 def share(tenant: TenantId) -> str:

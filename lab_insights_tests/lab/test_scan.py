@@ -65,7 +65,9 @@ def test_classes_are_proposed_with_shares_and_no_value_and_a_declared_column_is_
         }
         for number in range(40)
     ]
-    schema = pa.schema([("id", pa.int64()), *((name, pa.string()) for name in ("contact", "seen", "colour", "note")), ("updated_at", STAMP)])
+    schema = pa.schema(
+        [("id", pa.int64()), *((name, pa.string()) for name in ("contact", "seen", "colour", "note")), ("updated_at", STAMP)]
+    )
     lab.land("crm.udt_contact", 1, rows, schema)
     lab.curate("crm.udt_contact", 1)
     lab.modelled(1, "snapshot", patient=[{"id": "p1", "family_name": "Sampledottir"}])
