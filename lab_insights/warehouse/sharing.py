@@ -46,9 +46,11 @@ def removal(tenant: TenantId) -> list[str]:
 
 def apply(session: Session, tenant: Tenant) -> int:
     """Bring a tenant's share into line with its registry entry and return how many statements that took; a suspended tenant shares nothing."""
-    use(session, tenant.id)
     accounts = () if tenant.suspended else tenant.share_with
-    views = [str(name) for (name,) in session.execute(_VIEWS)] if accounts else []
+    views: list[str] = []
+    if accounts:
+        use(session, tenant.id)
+        views = [str(name) for (name,) in session.execute(_VIEWS)]
     statements = plan(tenant.id, accounts, views)
     for statement in statements:
         session.execute(statement)
