@@ -82,7 +82,7 @@ docs: setup ## Serve the documentation on http://127.0.0.1:8000
 	@$(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8000
 
 lock: setup ## Compile every lock again, within the bounds of setup.py
-	@$(COMPILE) --upgrade setup.py --extra local --extra dev --output-file requirements.lock
+	@$(COMPILE) --upgrade setup.py --extra local --extra dev --extra scan --output-file requirements.lock
 	@$(COMPILE) --upgrade $(SNOWFLAKE_IN) --output-file requirements-snowflake.lock
 	@$(COMPILE) --upgrade $(CHECKOV_IN) --output-file requirements-checkov.lock
 

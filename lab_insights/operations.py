@@ -27,7 +27,7 @@ from lab_insights.resources.contained import contained
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.tenants.registry import Tenant
-from lab_insights.warehouse import provision, sync
+from lab_insights.warehouse import provision, sharing, sync
 
 
 class TenantsConfig(dg.Config):
@@ -106,6 +106,7 @@ def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: La
             try:
                 provision.provision(session, opened.storage, tenant.id, tenant.tier)
                 changes = sync.sync(session, opened, tenant.id, context.run_id)
+                sharing.apply(session, tenant)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[tenant.id] = error
                 continue

@@ -25,7 +25,8 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
-from lab_insights.warehouse.load import LoadReceipt, load
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.receipt import LoadReceipt
 
 KINDS = {"snowflake", "table"}
 

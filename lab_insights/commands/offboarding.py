@@ -23,7 +23,7 @@ from lab_insights.lake.layout import LAYERS
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
-from lab_insights.warehouse import roles
+from lab_insights.warehouse import roles, sharing
 from lab_insights.warehouse.names import database
 from lab_insights.warehouse.session import Session
 
@@ -119,7 +119,7 @@ class Offboarding:
             its = f"SELECT COUNT(*), SUM(ROW_COUNT) FROM \"{name}\".INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = 'BASE TABLE'"
             tables, rows = self.session.execute(its)[0]
             counts = {"databases": 1, "tables": int(tables), "rows": int(rows or 0)}
-        for statement in roles.removal(self.tenant):
+        for statement in [*sharing.removal(self.tenant), *roles.removal(self.tenant)]:
             self.session.execute(statement)
         return counts | {"roles": len(roles.ROLES)}
 

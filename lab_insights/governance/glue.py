@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lab_insights.aws import Aws
+from lab_insights.config import PhiSection
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import strictest
 from lab_insights.governance.hive import PARTITIONS, Columns, column, unite
@@ -53,7 +54,8 @@ def register(aws: Aws, storage: Storage, tables: Iterable[SourceTable]) -> int:
         for each in table.columns:
             if each.name.lower() in PARTITIONS:
                 continue  # Athena reads no table in which a column is called as a partition key
-            columns.setdefault(each.name.lower(), column("raw", table.table_id, each.name, "string", each.type, each.comment))
+            its = column("raw", table.table_id, each.name, "string", each.type, each.comment, storage.phi)
+            columns.setdefault(each.name.lower(), its)
     for identifier, columns in united.items():
         _put(aws, storage, "raw", identifier, columns)
     return len(united)
@@ -81,7 +83,7 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
                 newest = batches[-1].partition.day
                 for manifest in manifests(lake, layer, tenant, table, newest, newest):
                     for of in (columns, own):
-                        unite(of, layer, table, manifest.schema_())
+                        unite(of, layer, table, manifest.schema_(), storage.phi)
                 _put_own(lake, layer, table, own, tenant)
             _put(aws, storage, layer, table, columns, keep=True)
             written += sum(_register_partitions(lake, layer, tenant, table) for tenant in its)

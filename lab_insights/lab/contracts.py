@@ -10,12 +10,12 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from lab_insights.config import Phi
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
 from lab_insights.lab.normalise import Parser
 from lab_insights.lab.records import Kind
 
-Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DIRECTORY = Path(__file__).parent / "contract_files"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from lab_insights.aws import DENIED, Aws
+from lab_insights.config import PhiSection
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 
@@ -37,10 +38,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Storage:
-    """The lake's buckets, one a layer, named from the deployment's prefix."""
+    """The lake's buckets, one a layer, named from the deployment's prefix, and what the deployment says of the PHI in them."""
 
     aws: Aws
     prefix: str
+    phi: PhiSection = field(default_factory=PhiSection, compare=False, repr=False)
 
     @property
     def _s3(self) -> Any:

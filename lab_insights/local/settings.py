@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ def write(
     for name, engine in engines.items():
         _secret(aws, f"{PREFIX}/{name}", urls[engine])
     _secret(aws, f"{PREFIX}/snowflake", json.dumps(snowflake.LOGIN))
+    _secret(aws, f"{PREFIX}/pseudonyms", secrets.token_hex(32), kept=True)
     clock = Clock(directory / "clock")
     if not (directory / "clock").exists():
         clock.set(datetime.fromisoformat(f"{first_day}T00:00:00+00:00"))
@@ -86,6 +88,7 @@ def lab_insights(base: str, aws: Aws, snowflake_port: int, engines: Mapping[str,
         },
         "sources": {**sources, "notifications": notifications},
         "partitions": {"start": first_day},
+        "phi": {"pseudonym_key": f"secret:{PREFIX}/pseudonyms"},
         "clock": {"file": str(clock)},
     }
 
@@ -102,12 +105,14 @@ def dagster(home: Path) -> dict[str, Any]:
     }
 
 
-def _secret(aws: Aws, name: str, value: str) -> None:
-    secrets = aws.client("secretsmanager")
+def _secret(aws: Aws, name: str, value: str, *, kept: bool = False) -> None:
+    """Write a secret; one that is there stays as it is when it is to be `kept`."""
+    manager = aws.client("secretsmanager")
     try:
-        secrets.create_secret(Name=name, SecretString=value)
-    except secrets.exceptions.ResourceExistsException:
-        secrets.put_secret_value(SecretId=name, SecretString=value)
+        manager.create_secret(Name=name, SecretString=value)
+    except manager.exceptions.ResourceExistsException:
+        if not kept:
+            manager.put_secret_value(SecretId=name, SecretString=value)
 
 
 def _yaml(path: Path, content: dict[str, Any]) -> None:

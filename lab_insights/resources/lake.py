@@ -26,7 +26,9 @@ def open_aws(config: Config) -> Aws:
 def open_lake(config: Config) -> Lake:
     """Return the lake of a configuration."""
     aws = open_aws(config)
-    return Lake(Storage(aws, config.lake.prefix), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None))
+    return Lake(
+        Storage(aws, config.lake.prefix, config.phi), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None)
+    )
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -105,7 +105,8 @@ def test_adding_a_tenant_makes_its_database_roles_and_grants_and_says_what_is_no
 def test_the_difference_is_printed_as_ddl_and_nothing_is_done(cli: Cli, lake: Lake, tenant: TenantId) -> None:
     put(lake, tenant, "crm.note", text=["a", "b"])
     output = cli("schema", "diff", "--tenant", tenant, code=0).output
-    assert 'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0), "TEXT" VARCHAR' in output
+    masked = 'WITH MASKING POLICY "OPS"."MASK_UNCLASSIFIED_NUMBER_0" WITH TAG ("OPS"."PHI" = \'unclassified\'), "TEXT" VARCHAR WITH MASKING POLICY'
+    assert f'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0) {masked}' in output
     [change] = json.loads(cli("schema", "diff", "--tenant", tenant, "--json", code=0).stdout)
     assert (change["tenant"], change["table"], change["what"]) == (tenant, "CURATED.CRM.NOTE", "new table")
     assert "not a tenant" in cli("schema", "diff", "--tenant", "../evil", code=2).output
