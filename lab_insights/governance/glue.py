@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lab_insights.aws import Aws
-from lab_insights.config import PhiSection
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import strictest
 from lab_insights.governance.hive import PARTITIONS, Columns, column, unite

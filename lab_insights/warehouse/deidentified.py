@@ -116,8 +116,12 @@ def pseudonymiser(session: Session, storage: Storage, tenant: TenantId) -> Pseud
 
 
 def rules_of(its: Shape, phi: PhiSection) -> dict[str, Rule]:
-    """Return the rule of each column of a batch, by its name in the warehouse; what is left out has none."""
+    """Return the rule of each column of a batch, by its name in the warehouse; what is left out has none.
+
+    A text of the key that no rule keeps is a pseudonym all the same, since rows are found by it; views do not show it.
+    """
     found = {name: rule(its.layer, its.table, its.spelling[name], _kind(kind), phi) for name, kind in its.columns.items()}
+    found |= {name: "pseudonym" for name in its.key if not found.get(name) and its.columns[name].kind == "VARCHAR"}
     return {name: by for name, by in found.items() if by and its.columns[name].kind != "TIME"}
 
 
