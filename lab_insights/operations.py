@@ -1,6 +1,7 @@
 """The operations that are not assets: crawling the sources, bringing the client databases' schemas into line, and keeping the lake."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ from lab_insights.resources.audit import note
 from lab_insights.resources.contained import contained
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.retries import persistently
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse import provision, sharing, sync
 
@@ -52,7 +54,7 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
     for tenant in _tenants(lake, config):
         for name in sources.names():
             try:
-                catalog = sources.catalog(name, tenant)
+                catalog = persistently(functools.partial(sources.catalog, name, tenant), context.log.warning)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[f"{name} of {tenant.id}"] = error
                 continue
@@ -105,7 +107,7 @@ def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: La
         for tenant in _tenants(lake, config):
             try:
                 provision.provision(session, opened.storage, tenant.id, tenant.tier)
-                changes = sync.sync(session, opened, tenant.id, context.run_id)
+                changes = persistently(functools.partial(sync.sync, session, opened, tenant.id, context.run_id), context.log.warning)
                 sharing.apply(session, tenant)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[tenant.id] = error

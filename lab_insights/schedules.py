@@ -16,7 +16,7 @@ from lab_insights.sensors.ranges import Grid
     job=RAW,
     cron_schedule="15 0 * * *",
     execution_timezone="UTC",
-    description="Every tenant's day that has just ended, a quarter of an hour after midnight UTC.",
+    description="Every tenant's day that has just ended, a quarter of an hour after midnight UTC. Off until you turn it on: it reads the sources.",
 )
 def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for yesterday, all tenants but those that are suspended."""
@@ -29,7 +29,7 @@ def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipR
     job=RAW,
     cron_schedule="*/15 * * * *",
     execution_timezone="UTC",
-    description="Today's open day of the tenants whose tier is `frequent`, every quarter of an hour.",
+    description="Today's open day of the tenants whose tier is `frequent`, every quarter of an hour. Off until you turn it on: it reads the sources.",
 )
 def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for today, near-real-time tenants."""
@@ -45,7 +45,7 @@ keeping = dg.ScheduleDefinition(
     job=keep_lake,
     cron_schedule="30 3 * * 0",
     execution_timezone="UTC",
-    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday.",
+    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday. Off until you turn it on: it deletes.",
 )
 
 checking = dg.ScheduleDefinition(
@@ -53,14 +53,16 @@ checking = dg.ScheduleDefinition(
     job=CHECK,
     cron_schedule="5,20,35,50 * * * *",
     execution_timezone="UTC",
-    description="Looks four times an hour whether a tenant is late, and whether a partition was left failed.",
+    description="Looks four times an hour whether a tenant is late, and whether a partition was left failed. On by default: it changes nothing.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 reconciling = dg.ScheduleDefinition(
     name="reconciling",
     job=reconcile,
     cron_schedule="30 4 * * *",
     execution_timezone="UTC",
-    description="Compares every client database with the lake, once a day: after the daily loads, before most deliver-by times.",
+    description="Compares every client database with the lake, once a day: after the daily loads, before most deliver-by times. "
+    "Off until you turn it on: it keeps a warehouse busy.",
 )
 
 

@@ -3,13 +3,14 @@
 Dagster reads the annotations of asset bodies when they are defined, so the modules that have any do without postponed annotations.
 """
 
+import functools
 from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
-from pydantic import Field
 
 from lab_insights.assets.checks import Checks, Events, check_specs
+from lab_insights.assets.loading import LoadConfig, TablesConfig, prepare
 from lab_insights.assets.receipts import Receipt, lake_receipt, total
 from lab_insights.assets.sources import source_key
 from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
@@ -19,25 +20,15 @@ from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
 from lab_insights.config import Config
 from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
 from lab_insights.extract.catalog import table_id
-from lab_insights.extract.land import Mode, Request
+from lab_insights.extract.land import Request
 from lab_insights.governance import glue
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
+from lab_insights.retries import persistently
 
 LAKE_KINDS = {"s3", "parquet"}
 PATH_COLUMNS = {"tenant": "string", "table": "string", "date": "date"}
-
-
-class LoadConfig(dg.Config):
-    """How a load is done; the defaults need no typing."""
-
-    mode: Mode = Field(
-        default="auto",
-        description="`auto` follows the plan; `full` takes the whole table now; `incremental` reads only changes; "
-        "`deletes` reads changes, then compares key ranges with the source for rows that are gone.",
-    )
-    reload: bool = Field(default=False, description="Read a closed day's window again; the new batch supersedes the day's older ones.")
 
 
 def raw_key(contract: Contract) -> dg.AssetKey:
@@ -81,6 +72,7 @@ def _modelled(config: Config, source: str, found: list[Contract], grid: dg.Multi
         pool=f"source_{source}",
     )
     def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+        prepare(config, lake.config(), [source], lake)
         opened, registry, sources = lake.open(), lake.registry(), lake.sources()
         checks = Checks(opened)
 
@@ -88,7 +80,7 @@ def _modelled(config: Config, source: str, found: list[Contract], grid: dg.Multi
             own, known = opened.for_tenant(tenant), registry.get(tenant)
             for key in keys:
                 table = sources.table(known, tables[key])
-                request = Request(day, config.mode, config.reload, dynamic=False, run_id=context.run.run_id)
+                request = Request(day, config.mode, config.reload, config.forced, dynamic=False, run_id=context.run.run_id)
                 batches = sources.load(table, request)
                 checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
                 yield key, lake_receipt(own.storage, batches, sources.warning(table))
@@ -121,7 +113,8 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         backfill_policy=BACKFILL,
         pool="user_defined",
     )
-    def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+    def load(context: dg.AssetExecutionContext, config: TablesConfig, lake: LakeResource) -> Iterator[Events]:
+        prepare(config, lake.config(), lake.config().sources, lake)
         opened, registry, sources = lake.open(), lake.registry(), lake.sources()
         checks = Checks(opened)
 
@@ -131,9 +124,12 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
             broken: list[LabInsightsError] = [*sources.broken(known)]
             refused: list[LabInsightsError] = []
             for table in sources.undeclared(known):
+                if config.tables and table.table_id not in config.tables:
+                    continue
                 try:
-                    request = Request(day, config.mode, config.reload, dynamic=True, run_id=context.run.run_id)
-                    batches = sources.load(table, request)
+                    request = Request(day, config.mode, config.reload, config.forced, dynamic=True, run_id=context.run.run_id)
+                    # By table, and not only by the tenant's day: one that somebody keeps locked must not fail the others.
+                    batches = persistently(functools.partial(sources.load, table, request), context.log.warning)
                     checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
                     receipts.append(lake_receipt(own.storage, batches, sources.warning(table)))
                 except (SourceError, LandingMismatch) as error:
@@ -152,6 +148,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
                 context.log.warning(f"quarantined: {each}")
             quarantine = {str(each.table): f"{each.message} Remedy: {each.remedy}" for each in broken}
             more = {"quarantined_tables": len(broken), **({"quarantine": quarantine} if quarantine else {})}
+            more |= {"only": ", ".join(config.tables)} if config.tables else {}
             yield from ((key, total(receipts, **more)) for key in keys)
 
         yield from run_tenant_days(context, work, checks)

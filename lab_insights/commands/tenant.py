@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import err, load_config, out, print_json, told
+from lab_insights.commands.console import entry, err, load_config, out, print_json, told
 from lab_insights.errors import ConfigError
 from lab_insights.names import tenant_id
 
@@ -36,14 +35,12 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         if json:
             print_json([tenant.model_dump(mode="json") | {"database": tenant.database} for tenant in found])
             return
-        table = Table()
-        for name in ("tenant", "key", "layouts", "zone", "tier", "deliver by", "database", "state"):
-            table.add_column(name)
         for tenant in found:
-            state = "suspended" if tenant.suspended else "active"
+            entry(f"{tenant.id:<20} {'suspended' if tenant.suspended else 'active':<9} {tenant.tier:<8} {tenant.database}", indent=0)
             layouts = ", ".join(f"{source}: {layout}" for source, layout in tenant.layouts.items())
-            table.add_row(tenant.id, tenant.key, layouts, tenant.zone, tenant.tier, f"{tenant.deliver_by:%H:%M}", tenant.database, state)
-        out.print(table)
+            told_ = (f"key {tenant.key}", f"due at {tenant.deliver_by:%H:%M} {tenant.zone}", layouts)
+            entry("; ".join(filter(None, told_)), indent=6, style="dim")
+        out.print(f"{len(found)} tenants", highlight=False)
 
 
 @app.command()

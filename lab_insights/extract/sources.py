@@ -14,7 +14,7 @@ from lab_insights.errors import LabInsightsError, SourceError
 from lab_insights.extract import databases, land
 from lab_insights.extract.catalog import Catalog, SourceTable, crawl
 from lab_insights.extract.nulls import null_share
-from lab_insights.extract.plan import Declared, Known, Machine, Plan, plan
+from lab_insights.extract.plan import Declared, EngineName, Known, Machine, Plan, plan
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
@@ -110,10 +110,12 @@ class Sources:
         """Return what a person should know of a table that was loaded, or None."""
         return self._warnings.get((table.tenant, table.table_id))
 
-    def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None) -> Plan:
-        """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it."""
+    def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None, engine: EngineName | None = None) -> Plan:
+        """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it; a given `engine` wins over all."""
         source = self._config.sources[table.source]
         override: Override | None = source.overrides.get(table.name)
+        if engine and source.engine != "dynamodb":
+            override = (override or Override()).model_copy(update={"engine": engine})
         last = self._last(table.tenant).get(table.table_id)
         if table.tenant not in self._disqualified:
             self._disqualified[table.tenant] = self._processing(table.tenant).disqualified(table.tenant)
@@ -136,7 +138,7 @@ class Sources:
 
     def load(self, table: SourceTable, request: land.Request) -> list[Manifest]:
         """Bring a table's day up to date and return the day's live manifests; what becomes of it is kept as processing status."""
-        if self._remote and self.plan(table).engine == "spark":
+        if self._remote and self.plan(table, engine=request.engine).engine == "spark":
             # Whoever does it keeps the status too; what it committed is told by the lake.
             self._remote(table, request)
             return partition_manifests(self._lake.for_tenant(table.tenant), Partition("raw", table.tenant, table.table_id, request.day))
@@ -145,7 +147,16 @@ class Sources:
             top = self.ceiling(table.source)
             attempt.update(ceiling=top.how, lagging=top.lagged)
             warn = functools.partial(self._warn, table)
-            there = land.load(self._lake.for_tenant(table.tenant), source, self._aws, self.plan(table), request, top, self._spark, warn)
+            there = land.load(
+                self._lake.for_tenant(table.tenant),
+                source,
+                self._aws,
+                self.plan(table, engine=request.engine),
+                request,
+                top,
+                self._spark,
+                warn,
+            )
             # What a search for deletes found has no window, and tells nothing of the next load.
             made = [manifest for manifest in there if manifest.created_at >= at and manifest.window]
             attempt.update(load=there[-1].load if there else "", rows=sum(manifest.rows for manifest in there), **measured(made))

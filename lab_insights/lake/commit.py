@@ -23,6 +23,7 @@ from lab_insights.errors import CommitConflict, LandingMismatch
 from lab_insights.lake import parts
 from lab_insights.lake.layout import Partition, batch_id, manifest_key
 from lab_insights.lake.manifest import Kind, Manifest, SourceProof, Window, encode_schema
+from lab_insights.lake.meter import PROCESS
 from lab_insights.lake.state import Head, Intent, State
 from lab_insights.lake.storage import ObjectExists, Storage
 from lab_insights.names import TenantId
@@ -133,9 +134,10 @@ def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tu
     Raises `CommitConflict` when another run owns the series by now, and `LandingMismatch` when the lake gives back other rows than it was given.
     """
     started = time.monotonic()
-    intent = lake.state.begin(head, draft.partition, draft.window)
-    landed = _land(lake, head, draft, intent, rows)
-    facts = rows.facts()
+    with PROCESS.metered() as share:
+        intent = lake.state.begin(head, draft.partition, draft.window)
+        landed = _land(lake, head, draft, intent, rows)
+        facts = rows.facts()
     manifest = Manifest(
         layer=draft.partition.layer,
         tenant=draft.partition.tenant,
@@ -164,6 +166,7 @@ def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tu
         reason="; ".join(filter(None, (draft.reason, facts.note))),
         ranges=facts.ranges,
         seconds=round(time.monotonic() - started, 3),
+        cpu_seconds=round(share.seconds, 3),
         predicted=draft.predicted,
         longest_statement=facts.longest_statement,
         limits=dict(draft.limits),

@@ -58,6 +58,12 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         config = self.config()
         return Registry(open_aws(config), config.lake.prefix)
 
+    def prepare_spark(self) -> None:
+        """Start Spark now where this process is to start it; raise `ConfigError` when it can not."""
+        config = self.config()
+        if config.spark.emr is None:
+            session(config.spark)
+
     def sources(self) -> Sources:
         """Return the sources, whose catalogs and ceilings are found anew."""
         config = self.config()
