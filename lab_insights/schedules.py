@@ -11,6 +11,9 @@ from lab_insights.partitions import TENANTS
 from lab_insights.resources.lake import LakeResource
 from lab_insights.sensors.ranges import Grid
 
+# Tenants of one run that a schedule requests.
+MOST_TENANTS = 50
+
 
 @dg.schedule(
     job=RAW,
@@ -73,6 +76,7 @@ def _requests(context: dg.ScheduleEvaluationContext, day: date, tenants: Iterabl
     order = tuple(context.instance.get_dynamic_partitions(str(TENANTS.name)))
     grid = Grid(context.instance, repository, RAW.name, order)
     chosen = [tenant for tenant in tenants if tenant in order]
+    # A run holds back the later layers of all its tenants until the slowest is done, so no run has too many.
+    stretches = [piece for stretch in grid.stretches((day, tenant) for tenant in chosen) for piece in stretch.pieces(MOST_TENANTS)]
     # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.
-    stretches = grid.stretches((day, tenant) for tenant in chosen)
     return [grid.run_request(stretch, [f"{cause} {key}" for key in stretch.keys]) for stretch in stretches]
