@@ -88,7 +88,7 @@ def test_a_job_keeps_its_preset_and_takes_the_choices_that_it_has(built: dg.Defi
         return configured.get("ops", {})
 
     assert ops("full_load")["raw_crm"]["config"]["mode"] == "full"
-    assert ops("incremental_load", reload=True)["raw_crm"]["config"] == {"mode": "incremental", "reload": True}
+    assert ops("incremental_load", reload=True)["raw_crm"]["config"] == {"mode": "incremental", "reload": True, "engine": "auto"}
     assert ops("raw") == {}
     assert ops("everything", mode="deletes", reload=True, engine="spark", scanned=frozenset({"crm"})) == {
         "raw_crm": {"config": {"mode": "deletes", "reload": True}},
@@ -115,7 +115,9 @@ def test_a_choice_of_tables_is_taken_in_every_layer_and_one_that_nobody_has_is_t
     chosen = runs.configured(
         runs.narrowed(built.resolve_job_def("dynamic_full_load"), ["crm.udt_visit"])[0], runs.Choices(user_defined=("crm.udt_visit",))
     )
-    assert chosen["ops"] == {"raw_user_defined": {"config": {"mode": "full", "tables": ["crm.udt_visit"]}}}
+    assert chosen["ops"] == {
+        "raw_user_defined": {"config": {"mode": "full", "reload": False, "engine": "auto", "tables": ["crm.udt_visit"]}}
+    }
     for job, table in (("curation", "no.such"), ("raw", "nothing"), ("crawl", "account")):
         with pytest.raises(ConfigError, match="has no table"):
             assets(job, table)

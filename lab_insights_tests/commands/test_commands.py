@@ -233,7 +233,7 @@ def test_an_item_written_wrongly_by_hand_is_shown_beside_the_tenants(deployed: C
         (("run", "crawl", "--day", "2026-01-01"), "has no days"),
         (("run", "curation", "--reload"), "reads no source"),
         (("run", "raw", "--engine", "hadoop"), "Invalid value"),
-        (("run", "full_load", "--reload"), "a full load the whole table as it is now"),
+        (("run", "dynamic_full_load", "--reload"), "a full load the whole table as it is now"),
         (("run", "raw", "--table", "nothing"), "has no table nothing"),
         (("run", "crawl", "--table", "account"), "has no tables to choose from"),
         (("cost", "--day", "yesterday"), "is no date"),
