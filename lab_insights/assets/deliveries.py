@@ -133,7 +133,11 @@ def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[delivery.De
         if each.at is None or known.known(tenant, each.day):
             return None
         days = costs(lake, instance, [tenant], [each.day])
-        return known.judge(tenant, each.day, spending.spent(days[0]), DELIVERIES.to_user_string()) if days else None
+        if not days:
+            return None
+        bytes_, cpu_seconds, statements = (days[0].total(name) for name in ("bytes", "cpu_seconds", "statements"))
+        spent = spending.Spent(int(bytes_), round(cpu_seconds, 3), int(statements))
+        return known.judge(tenant, each.day, spent, DELIVERIES.to_user_string())
 
     with ThreadPoolExecutor(TENANTS_AT_ONCE, thread_name_prefix="cost") as pool:
         return [judged for judged in pool.map(judge, found) if judged]

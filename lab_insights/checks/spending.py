@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from statistics import median
 
 from lab_insights.checks.verdicts import COST_AS_USUAL, Judgement, Subject
-from lab_insights.cost import TenantDay
 from lab_insights.lake.items import Items
 from lab_insights.names import TenantId
 
@@ -28,11 +27,6 @@ class Spent:
 
 # Less than this is not worth a person's time, however unusual (bytes, seconds, statements).
 FLOOR = Spent(500_000_000, 300.0, 2_000)
-
-
-def spent(day: TenantDay) -> Spent:
-    """Return the sums over all layers."""
-    return Spent(int(day.total("bytes")), round(day.total("cpu_seconds"), 3), int(day.total("statements")))
 
 
 def unusual(now: Spent, before: Sequence[Spent], floor: Spent = FLOOR) -> str:
