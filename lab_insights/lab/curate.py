@@ -1,8 +1,8 @@
 """Curation: the rows of a day's raw batches → the newest version per key, typed and named by contract, or generically where there is none.
 
-Every expression reads one table, `raw`: the rows of the day's live batches with `__batch` (the batch they came with), `__ingested_at`, `__tenant` and
-`__gone_at`, which is null but for tombstones: those are a version of their key as of that instant.
-A row whose declared key is null in part is no version of anything: it stays in raw, and is counted as excluded.
+Every source is one relation: the rows of the day's live batches with `__batch` (the batch they came with), `__ingested_at`, `__tenant` and `__gone_at`,
+which is null but for tombstones: those are a version of their key as of that instant. A table of several sources is the union of what each gives.
+A row whose declared key is null in part is no version of anything, nor is one that its mapping skips: it stays in raw, and is counted as excluded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 from lab_insights.lab import types
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
+from lab_insights.lab.instants import instant
+from lab_insights.lab.mappings import POSITION, Mapping
+from lab_insights.lab.packed import ABSENT, unpacked
 from lab_insights.lab.records import PARSER_VERSION, Kind
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH, INGESTED, TENANT, GONE = "__batch", "__ingested_at", "__tenant", "__gone_at"
+# The column of a contract that keeps, by column, the texts that are no instants of the forms that a mapping gives.
+UNREAD = "unread_times"
 _BESIDE = {BATCH: "string", INGESTED: "timestamp(6)", TENANT: "string", GONE: "timestamp(6)"}
 # Columns of every curated row, after the business columns; a contract that declares one of them itself keeps its own.
 META = (
@@ -42,12 +47,16 @@ _OURS = re.compile(rf"(source_)*({'|'.join((*META, 'occurrence'))})", re.IGNOREC
 
 @dataclass(frozen=True)
 class Curation:
-    """What is needed to curate one raw table, whichever tenant's. `key` are the raw key columns, `cursor` the raw column that orders versions."""
+    """What is needed to curate one raw table, whichever tenant's. `key` are the raw key columns, `cursor` the raw column that orders versions.
+
+    With a contract the `mapping` into it says how; without one the table is curated as it was landed.
+    """
 
     source: str
     key: tuple[str, ...]
     cursor: str | None
     contract: Contract | None = None
+    mapping: Mapping | None = None
 
     @property
     def curated_key(self) -> tuple[str, ...]:
@@ -59,25 +68,33 @@ class Curation:
     @property
     def records(self) -> Kind | None:
         """The kind of records that the rows are, where the raw table's are messages."""
-        return self.contract.source.records if self.contract else None
+        return self.mapping.source.records if self.mapping else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every newest raw row with a whole key is one curated row."""
+        return self.mapping is None or (self.mapping.one_to_one and not self.mapping.split and not self.mapping.skip)
 
     @property
     def code_version(self) -> str:
         """What the rows depend on besides their inputs."""
         version = f"{CODE_VERSION}.{self.contract.version if self.contract else 'generic'}"
+        if self.mapping and not self.mapping.is_own:
+            version = f"{version}.{self.mapping.version}"
         return f"{version}.{PARSER_VERSION}" if self.records else version
 
 
 @functools.lru_cache(maxsize=4096)
-def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
-    """Return the curated rows as a query over `raw`, which has `raw_schema` and the columns of its batches."""
+def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") -> Query:
+    """Return the curated rows as a query over `relation`, which has `raw_schema` and the columns of its batches."""
     import ibis
 
-    raw = ibis.table(
-        ibis.schema({**dict(ibis.Schema.from_pyarrow(raw_schema).items()), **_BESIDE}),
-        name="raw",
-    )
-    business = _modelled(raw, curation.contract) if curation.contract else _generic(raw)
+    raw = raw_table(raw_schema, relation)
+    mapping = curation.mapping
+    if mapping and mapping.split:
+        raw = unpacked(raw, mapping.split)
+    business = _modelled(raw, curation) if curation.contract else _generic(raw)
+    gone = raw[GONE].notnull()
     meta = {
         "tenant_id": raw[TENANT],
         "source_system": ibis.literal(curation.source),
@@ -87,18 +104,49 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
         "ingested_at": raw[INGESTED],
         "batch_id": raw[BATCH],
         "record_hash": joined(list(business.values())).hexdigest("md5"),
-        "is_deleted": raw[GONE].notnull(),
+        "is_deleted": gone | raw[ABSENT] if ABSENT in raw.columns else gone,
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
-    keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
-    rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(curation.key)})
+    versioned = [*curation.key, *([POSITION] if POSITION in raw.columns else [])]
+    conditions = accepted(raw, curation)
+    keyed = raw.filter(conditions) if conditions else raw
+    rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(versioned)})
     if not curation.key:
-        newest = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
-        return Query(newest.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
-    keys = [f"__key{position}" for position in range(len(curation.key))]
+        last = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
+        return Query(last.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
+    rows = newest(rows, [f"__key{position}" for position in range(len(versioned))])
+    if mapping and not mapping.one_to_one:
+        rows = newest(rows, list(curation.curated_key))
+    return Query(rows.select(list(columns)))
+
+
+def raw_table(schema: pa.Schema, relation: str = "raw") -> ir.Table:
+    """Return the relation of raw rows: its schema, and the columns of the batches."""
+    import ibis
+
+    return ibis.table(ibis.schema({**dict(ibis.Schema.from_pyarrow(schema).items()), **_BESIDE}), name=relation)
+
+
+def newest(rows: ir.Table, keys: list[str]) -> ir.Table:
+    """Return the newest version of each key of curated rows."""
+    import ibis
+
     order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
     ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
-    return Query(ranked.filter(ranked["__rank"] == 0).select(list(columns)))
+    return ranked.filter(ranked["__rank"] == 0).drop("__rank")
+
+
+def accepted(raw: ir.Table, curation: Curation) -> list[ir.BooleanValue]:
+    """Return what makes a raw row a version of something: a whole key, at the source and curated, and no code that the mapping skips."""
+    import ibis
+
+    conditions = [raw[name].notnull() for name in curation.key]
+    if curation.is_plain or not (curation.contract and curation.mapping):
+        return conditions
+    columns = {column.name: column for column in curation.mapping.read(curation.contract)}
+    conditions += [_column(raw, columns[name], curation.source).notnull() for name in curation.contract.key]
+    skipped = (raw[name].cast("string").isin(list(codes)) for name, codes in curation.mapping.skip if name in raw.columns)
+    return conditions + [~ibis.coalesce(each, False) for each in skipped]
 
 
 @functools.cache
@@ -124,17 +172,45 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
-def _modelled(raw: ir.Table, contract: Contract) -> dict[str, ir.Value]:
-    return {column.name: _column(raw, column) for column in contract.columns}
+def _modelled(raw: ir.Table, curation: Curation) -> dict[str, ir.Value]:
+    assert curation.contract  # noqa: S101 (asked before)
+    columns = curation.mapping.read(curation.contract) if curation.mapping else curation.contract.columns
+    made = {column.name: _column(raw, column, curation.source) for column in columns}
+    if UNREAD in made:
+        made[UNREAD] = _unread(raw, made, columns)
+    return made
 
 
-def _column(raw: ir.Table, column: ContractColumn) -> ir.Value:
+def _unread(raw: ir.Table, made: dict[str, ir.Value], columns: tuple[ContractColumn, ...]) -> ir.StringValue:
+    """Return the texts that are no instants as a JSON object, null where there are none."""
+    import ibis
+
+    texts = []
+    for column in columns:
+        if column.instant and column.source in raw.columns:
+            text = raw[column.source].cast("string").strip()
+            told = text.re_replace(r"[\x00-\x1f]", " ").replace("\\", "\\\\").replace('"', '\\"')
+            wrong = made[column.name].isnull() & text.notnull() & (text != "")
+            texts.append(wrong.ifelse(ibis.literal(f'"{column.name}":"') + told + '"', ibis.null("string")))
+    if not texts:
+        return ibis.null("string")
+    listed = ibis.array(texts).filter(lambda text: text.notnull())
+    return (listed.length() > 0).ifelse(ibis.literal("{") + listed.join(",") + "}", ibis.null("string"))
+
+
+def _column(raw: ir.Table, column: ContractColumn, namespace: str) -> ir.Value:
     import ibis
 
     wanted = ibis.dtype(types.arrow(column.type)) if column.type != "timestamp" else ibis.dtype("timestamp(6)")
+    if column.always is not None:
+        return ibis.literal(column.always).cast(wanted)
+    if column.id:
+        return _identity(raw, column.id, namespace).cast(wanted)
     if column.source not in raw.columns:
         return ibis.null(wanted)
     value = raw[column.source]
+    if column.instant and value.type().is_string():
+        value = instant(value, column.instant)
     if column.parse == "number":
         text = value.cast("string").strip()
         value = text.re_search(r"^[+-]?[0-9]+([.][0-9]+)?$").ifelse(text, ibis.null("string"))
@@ -143,6 +219,18 @@ def _column(raw: ir.Table, column: ContractColumn) -> ir.Value:
     if wanted.is_boolean() and value.type().is_string():
         value = value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
     return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
+
+
+def _identity(raw: ir.Table, parts: tuple[str, ...], namespace: str) -> ir.StringValue:
+    """Return `<namespace>:<part>^<part>`, null where a part is missing that must not be."""
+    import ibis
+
+    texts = []
+    for part in parts:
+        there = [as_text(raw[name]).nullif("") for name in part.rstrip("?").split("|") if name in raw.columns]
+        text = ibis.coalesce(*there) if there else ibis.null("string")
+        texts.append(text.fill_null("") if part.endswith("?") else text)
+    return functools.reduce(lambda left, right: left + "^" + right, texts[1:], ibis.literal(f"{namespace}:") + texts[0])
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:
