@@ -110,6 +110,11 @@ def every() -> Iterator[tuple[Contract, Mapping]]:
     return ((known[table], mapping) for table, found in mappings().items() for mapping in found)
 
 
+def told_by_messages() -> set[str]:
+    """Return the sources that hold messages: what they tell may be what a laboratory system has as well."""
+    return {mapping.source.name for _, mapping in every() if mapping.source.records}
+
+
 @functools.cache
 def _mappings(package: Path, own: tuple[Path, ...]) -> dict[str, tuple[Mapping, ...]]:
     known = contracts()

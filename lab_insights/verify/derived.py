@@ -147,9 +147,10 @@ def _counts(of: Derivation, manifest: Manifest, given: Mapping[str, int]) -> Ite
         read_as_rows = {source for name, source in sources.items() if name not in of.records}
         for source in sorted(read_as_rows.difference(sources[name] for name in of.records.intersection(given))):
             rows = sum(rows for name, rows in given.items() if sources[name] == source)
-            accounted = accounted_for(counts, source if len({*sources.values()}) > 1 else "")
+            several = len({*sources.values()}) > 1
+            accounted = accounted_for(counts, source if several else "")
             if accounted != rows:
-                message = f"{rows} raw rows of {source} went in, and {accounted} are accounted for as kept, superseded or excluded"
+                message = f"{rows} raw rows{f' of {source}' if several else ''} went in, and {accounted} are accounted for as kept, superseded or excluded"
                 yield Fault("broken", message, REMAKE)
 
 

@@ -24,7 +24,10 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             + [("ordered_at", STAMP)]
         ),
     ),
-    "order_detail": ("lab_order_id", pa.schema([("lab_order_id", TEXT), ("account_id", TEXT), ("as_of", pa.date32())])),
+    "order_detail": (
+        "lab_order_id",
+        pa.schema([("lab_order_id", TEXT), ("account_id", TEXT), ("linked_order_id", TEXT), ("as_of", pa.date32())]),
+    ),
     "patient": ("patient_id", pa.schema([("patient_id", TEXT), ("merged_into_patient_id", TEXT)])),
     "result": (
         "result_id",
