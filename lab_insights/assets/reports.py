@@ -8,7 +8,7 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events
 from lab_insights.assets.receipts import Receipt
 from lab_insights.assets.snowflake import KINDS, snowflake_key
-from lab_insights.assets.specs import BACKFILL, PLATFORM, USER_DEFINED, spec
+from lab_insights.assets.specs import BACKFILL, PLATFORM, spec
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks.verdicts import RECONCILED
 from lab_insights.config import Config
@@ -82,10 +82,8 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
 
 
 def _deps(report: Report) -> list[dg.AssetKey]:
-    """What a KPI table is computed from; tables that no contract describes are one asset together."""
-    modelled = {name: INPUTS[name] for name in report.inputs if "." not in INPUTS[name].table}
-    landed = [snowflake_key(USER_DEFINED)] if len(modelled) < len(report.inputs) else []
-    return [*(snowflake_key(each.table) for each in modelled.values()), *landed, *(report_key(name) for name in report.after)]
+    """What a KPI table is computed from."""
+    return [*(snowflake_key(INPUTS[name].table) for name in report.inputs), *(report_key(name) for name in report.after)]
 
 
 def _receipt(made: ReportReceipt, zone: str) -> Receipt:

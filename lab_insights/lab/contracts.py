@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
 from lab_insights.lab.instants import form
+from lab_insights.lab.normalise import Parser
 from lab_insights.lab.records import Kind
 
 Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
@@ -47,7 +48,7 @@ def _listed(value: object) -> object:
 class Rule(Model):
     """How a column is read: from the source column `source` (`from:`), or `always` the same, or as an `id`; without any of them it is null.
 
-    `values` normalises codes (`map:`), `parse: number` reads numbers out of free text, `instant` gives the forms of free-text times (`lab.instants`).
+    `values` normalises codes (`map:`), `parse` reads the value as `lab.normalise` says, `instant` gives the forms of free-text times (`lab.instants`).
     An `id` joins source columns into `<source>:…`: `a|b` is the first that is not empty, `a?` may be empty.
     """
 
@@ -55,12 +56,12 @@ class Rule(Model):
     always: str | None = None
     id: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     values: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = Field((), alias="map")
-    parse: Literal["number"] | None = None
+    parse: Parser | None = None
     instant: Annotated[tuple[Annotated[str, AfterValidator(form)], ...], BeforeValidator(_listed)] = ()
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum([self.source is not None, self.always is not None, bool(self.id)]) > 1 or (self.instant and self.source is None):
+        if (self.id and (self.source is not None or self.always is not None)) or (self.instant and self.source is None):
             raise ValueError("a column has one of `from`, `always` and `id`, and `instant` is a way to read `from`")
         return self
 
@@ -71,10 +72,18 @@ class Rule(Model):
 
 
 class ContractColumn(Rule):
-    """One column, with how the contract's own source has it."""
+    """One column, with how the contract's own source has it.
+
+    A parser may look at other columns of the row (`with:`), which stand before it. `unmapped` names the column that holds the source value beside this
+    one: rows that have that and not this are counted in the batch's receipt.
+    """
 
     name: Name
     type: Annotated[str, AfterValidator(_type)]
+    beside: tuple[Name, ...] = Field((), alias="with")
+    unmapped: Name | None = None
+    unit: str | None = None
+    terminology: str | None = None
     phi: Phi
     description: str
 
@@ -83,6 +92,7 @@ class SourceMapping(Model):
     """The source table that a contract reads, with the key and cursor that it is known to have.
 
     With `records` the rows are messages, and the contract reads the records of that kind out of them (`lab.records`); key and cursor are the records'.
+    `only` is a flag of the source: a row where it is not set is a tombstone. `rows: versions` keeps every version that was ever landed, not the newest.
     """
 
     name: Name
@@ -90,11 +100,13 @@ class SourceMapping(Model):
     key: tuple[str, ...]
     cursor: str | None = None
     records: Kind | None = None
+    only: str | None = None
+    rows: Literal["newest", "versions"] = "newest"
 
     @property
     def whole(self) -> bool:
-        """Whether the rows are those of the source table: of messages others read the records."""
-        return self.records is None
+        """Whether the contract is what the source table is: others read something out of its rows."""
+        return self.records is None and self.rows == "newest"
 
 
 class Contract(Model):
@@ -114,11 +126,19 @@ class Contract(Model):
             raise ValueError("columns need distinct names, and every key column must be one of them")
         if any(column.id for column in self.columns):
             raise ValueError("`id` is for mapping files; the contract's own source keeps its ids, read them by `from`")
+        for position, column in enumerate(self.columns):
+            if not set(column.beside) <= set(names[:position]) or (column.unmapped and column.unmapped not in names):
+                raise ValueError(f"{column.name}: `with` names columns before it, and `unmapped` a column")
         return self
 
     def column(self, name: str) -> ContractColumn | None:
         """Return a column by name."""
         return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def unmapped(self) -> dict[str, str]:
+        """The columns that are normalised, each with the column that holds the source value beside it."""
+        return {column.name: column.unmapped for column in self.columns if column.unmapped}
 
     @property
     def version(self) -> str:

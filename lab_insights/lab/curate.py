@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_insights.lab import types
+from lab_insights.lab import normalise, types
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
 from lab_insights.lab.instants import instant
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BATCH, INGESTED, TENANT, GONE = "__batch", "__ingested_at", "__tenant", "__gone_at"
 # The column of a contract that keeps, by column, the texts that are no instants of the forms that a mapping gives.
 UNREAD = "unread_times"
+_MADE = "__made_"
 _BESIDE = {BATCH: "string", INGESTED: "timestamp(6)", TENANT: "string", GONE: "timestamp(6)"}
 # Columns of every curated row, after the business columns; a contract that declares one of them itself keeps its own.
 META = (
@@ -76,6 +77,11 @@ class Curation:
         return self.mapping is None or (self.mapping.one_to_one and not self.mapping.split and not self.mapping.skip)
 
     @property
+    def versions(self) -> bool:
+        """Whether every version of a row is a row of its own, which none replaces and a tombstone does not take away."""
+        return self.mapping is not None and self.mapping.source.rows == "versions"
+
+    @property
     def code_version(self) -> str:
         """What the rows depend on besides their inputs."""
         version = f"{CODE_VERSION}.{self.contract.version if self.contract else 'generic'}"
@@ -93,29 +99,30 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
     mapping = curation.mapping
     if mapping and mapping.split:
         raw = unpacked(raw, mapping.split)
-    business = _modelled(raw, curation) if curation.contract else _generic(raw)
-    gone = raw[GONE].notnull()
-    meta = {
-        "tenant_id": raw[TENANT],
-        "source_system": ibis.literal(curation.source),
-        "connection_id": ibis.literal(curation.source),
-        "source_pk": joined([raw[name] for name in curation.key]) if curation.key else ibis.null("string"),
-        "source_updated_at": _version(raw, curation.cursor),
-        "ingested_at": raw[INGESTED],
-        "batch_id": raw[BATCH],
-        "record_hash": joined(list(business.values())).hexdigest("md5"),
-        "is_deleted": gone | raw[ABSENT] if ABSENT in raw.columns else gone,
-    }
-    columns = {**business, **{name: meta[name] for name in META if name not in business}}
-    versioned = [*curation.key, *([POSITION] if POSITION in raw.columns else [])]
     conditions = accepted(raw, curation)
     keyed = raw.filter(conditions) if conditions else raw
-    rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(versioned)})
+    read, business = _modelled(keyed, curation) if curation.contract else (keyed, _generic(keyed))
+    gone = _gone(read, curation)
+    meta = {
+        "tenant_id": read[TENANT],
+        "source_system": ibis.literal(curation.source),
+        "connection_id": ibis.literal(curation.source),
+        "source_pk": joined([read[name] for name in curation.key]) if curation.key else ibis.null("string"),
+        "source_updated_at": _version(read, curation.cursor),
+        "ingested_at": read[INGESTED],
+        "batch_id": read[BATCH],
+        "record_hash": joined(list(business.values())).hexdigest("md5"),
+        "is_deleted": gone | read[ABSENT] if ABSENT in read.columns else gone,
+    }
+    columns = {**business, **{name: meta[name] for name in META if name not in business}}
+    versioned = [*curation.key, *([POSITION] if POSITION in read.columns else [])]
+    rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(versioned)})
     if not curation.key:
         last = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
         return Query(last.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
-    rows = newest(rows, [f"__key{position}" for position in range(len(versioned))])
-    if mapping and not mapping.one_to_one:
+    if not curation.versions:
+        rows = newest(rows, [f"__key{position}" for position in range(len(versioned))])
+    if mapping and (curation.versions or not mapping.one_to_one):
         rows = newest(rows, list(curation.curated_key))
     return Query(rows.select(list(columns)))
 
@@ -144,7 +151,9 @@ def accepted(raw: ir.Table, curation: Curation) -> list[ir.BooleanValue]:
     if curation.is_plain or not (curation.contract and curation.mapping):
         return conditions
     columns = {column.name: column for column in curation.mapping.read(curation.contract)}
-    conditions += [_column(raw, columns[name], curation.source).notnull() for name in curation.contract.key]
+    conditions += [
+        _column(raw, columns[name], [], curation.source).notnull() for name in curation.contract.key if columns[name].parse != "version"
+    ]
     skipped = (raw[name].cast("string").isin(list(codes)) for name, codes in curation.mapping.skip if name in raw.columns)
     return conditions + [~ibis.coalesce(each, False) for each in skipped]
 
@@ -172,13 +181,44 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
-def _modelled(raw: ir.Table, curation: Curation) -> dict[str, ir.Value]:
+def _gone(raw: ir.Table, curation: Curation) -> ir.BooleanValue:
+    """Whether a row is a tombstone; a row that a contract does not mean (`only`) is one as well, since it may have meant an older version of it."""
+    import ibis
+
+    if curation.versions:
+        return ibis.literal(False)
+    gone = raw[GONE].notnull()
+    only = curation.mapping.source.only if curation.mapping else None
+    return gone | ~_flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
+
+
+def _modelled(raw: ir.Table, curation: Curation) -> tuple[ir.Table, dict[str, ir.Value]]:
+    """Return `raw` with the contract's columns beside its own, and these by name.
+
+    The texts that parsers read come first, and columns that look at others a step after them: written as one step, each would hold the expressions of
+    all that it looks at, and DuckDB took 2 s to plan an empty day of results; so it takes 0.05 s.
+    """
     assert curation.contract  # noqa: S101 (asked before)
     columns = curation.mapping.read(curation.contract) if curation.mapping else curation.contract.columns
-    made = {column.name: _column(raw, column, curation.source) for column in columns}
-    if UNREAD in made:
-        made[UNREAD] = _unread(raw, made, columns)
-    return made
+    raw = raw.mutate(
+        **{
+            _text_of(column): normalise.text(column.parse, raw[column.source])
+            for column in columns
+            if column.parse and column.source in raw.columns
+        }
+    )
+    left, made = list(columns), dict[str, str]()
+    while left:
+        ready = [column for column in left if made.keys() >= set(column.beside)]
+        names = {column.name: f"{_MADE}{column.name}" for column in ready}
+        values = {
+            names[column.name]: _column(raw, column, [raw[made[name]] for name in column.beside], curation.source) for column in ready
+        }
+        raw = raw.mutate(**values)
+        made |= names
+        left = [column for column in left if column.name not in made]
+    found = {column.name: raw[made[column.name]] for column in columns}
+    return raw, {**found, UNREAD: _unread(raw, found, columns)} if UNREAD in found else found
 
 
 def _unread(raw: ir.Table, made: dict[str, ir.Value], columns: tuple[ContractColumn, ...]) -> ir.StringValue:
@@ -198,7 +238,11 @@ def _unread(raw: ir.Table, made: dict[str, ir.Value], columns: tuple[ContractCol
     return (listed.length() > 0).ifelse(ibis.literal("{") + listed.join(",") + "}", ibis.null("string"))
 
 
-def _column(raw: ir.Table, column: ContractColumn, namespace: str) -> ir.Value:
+def _text_of(column: ContractColumn) -> str:
+    return f"__text_{'unit_' if column.parse == 'ucum' else ''}{column.source}"
+
+
+def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value], namespace: str) -> ir.Value:
     import ibis
 
     wanted = ibis.dtype(types.arrow(column.type)) if column.type != "timestamp" else ibis.dtype("timestamp(6)")
@@ -206,18 +250,22 @@ def _column(raw: ir.Table, column: ContractColumn, namespace: str) -> ir.Value:
         return ibis.literal(column.always).cast(wanted)
     if column.id:
         return _identity(raw, column.id, namespace).cast(wanted)
-    if column.source not in raw.columns:
+    there = column.source in raw.columns
+    if not there and not column.beside:
         return ibis.null(wanted)
-    value = raw[column.source]
-    if column.instant and value.type().is_string():
-        value = instant(value, column.instant)
-    if column.parse == "number":
-        text = value.cast("string").strip()
-        value = text.re_search(r"^[+-]?[0-9]+([.][0-9]+)?$").ifelse(text, ibis.null("string"))
-    if column.values:
-        value = value.cast("string").cases(*column.values, else_=ibis.null("string"))
+    if column.parse == "version":
+        value = joined(beside).hexdigest("md5")
+    elif column.parse:
+        # Where the source's column is missing, those beside it may say it all the same.
+        value = normalise.parse(column.parse, raw[_text_of(column)] if there else ibis.null("string"), beside, dict(column.values))
+    elif column.values:
+        value = raw[column.source].cast("string").cases(*column.values, else_=ibis.null("string"))
+    elif column.instant and raw[column.source].type().is_string():
+        value = instant(raw[column.source], column.instant)
+    else:
+        value = raw[column.source]
     if wanted.is_boolean() and value.type().is_string():
-        value = value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
+        value = _flag(value)
     return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
 
 
@@ -231,6 +279,12 @@ def _identity(raw: ir.Table, parts: tuple[str, ...], namespace: str) -> ir.Strin
         text = ibis.coalesce(*there) if there else ibis.null("string")
         texts.append(text.fill_null("") if part.endswith("?") else text)
     return functools.reduce(lambda left, right: left + "^" + right, texts[1:], ibis.literal(f"{namespace}:") + texts[0])
+
+
+def _flag(value: ir.StringValue) -> ir.BooleanValue:
+    import ibis
+
+    return value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:

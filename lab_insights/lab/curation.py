@@ -43,14 +43,16 @@ class Input:
 
     @property
     def counted(self) -> Sequence[Manifest]:
-        """The batches from the day's newest snapshot on."""
+        """The batches from the day's newest snapshot on; where versions are kept, all."""
+        if self.curation.versions:
+            return self.every
         snapshots = [index for index, manifest in enumerate(self.every) if manifest.kind == "snapshot"]
         return self.every[snapshots[-1] :] if snapshots else self.every
 
     @property
     def is_whole(self) -> bool:
-        """Whether the day has a snapshot of it."""
-        return any(manifest.kind == "snapshot" for manifest in self.every)
+        """Whether the day has a snapshot of it; none replaces the versions that were seen before it."""
+        return not self.curation.versions and any(manifest.kind == "snapshot" for manifest in self.every)
 
     @property
     def schema(self) -> pa.Schema:
@@ -131,16 +133,18 @@ def _account(storage: Storage, of: Input) -> RawRows:
     curation, source = of.curation, of.curation.source
     given, more = sum(manifest.rows for manifest in of.every), dict[str, int]()
     versions, lacking = given, 0
+    unmapped = curation.contract.unmapped if curation.contract else {}
     if kind := curation.records:
         found = parsed(storage, of.counted)
         more = {**found.counts(), "replaced": given - found.messages}
         versions, lacking = found.rows[kind], found.without_id[kind]
     if curation.is_plain:
-        return RawRows(versions, lacking if curation.records else without_key(storage, of.counted, curation.key), more, source)
+        excluded = lacking if curation.records else without_key(storage, of.counted, curation.key)
+        return RawRows(versions, excluded, more, source, unmapped=unmapped)
     with Duck({"raw": of.rows(storage)}) as engine:
         engine.run(accounted(of.schema, curation))
         [counts] = engine.table().to_pylist()
     if curation.mapping and curation.mapping.split:
         more["unmatched"] = counts["unmatched"]
-        return RawRows(versions, counts["excluded"], more, source, newest=counts["newest"])
-    return RawRows(versions, counts["excluded"], more, source)
+        return RawRows(versions, counts["excluded"], more, source, counts["newest"], unmapped)
+    return RawRows(versions, counts["excluded"], more, source, unmapped=unmapped)

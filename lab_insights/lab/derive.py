@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class RawRows:
     """How many rows of a raw table went into a curated batch, and how many of them are no versions of anything; `more` counts what the rows were made of.
 
-    `newest` is how many rows the curated ones of the `source` were made of, where one makes several.
+    `newest` is how many rows the curated ones of the `source` were made of, where one makes several. `unmapped` are normalised columns, each with that of
+    its source value: rows that have only the latter are counted.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class RawRows:
     more: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     newest: int | None = None
+    unmapped: Mapping[str, str] = field(default_factory=dict)
 
 
 def accounted_for(counts: Mapping[str, int], source: str = "") -> int:
@@ -81,6 +83,7 @@ class DerivedRows:
                 counts["absent"] = self.absent
             if UNREAD in self.schema.names and (unread := self.engine.rows(UNREAD)):
                 counts[UNREAD] = unread
+            counts |= {f"unmapped_{name}": count for name, count in self.engine.unmapped(self.raw[0].unmapped).items()}
         return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
 
     def _of(self, source: str) -> dict[str, int]:

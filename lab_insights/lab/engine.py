@@ -79,6 +79,15 @@ class Duck:
         row = self._connection.execute(f"SELECT {counted} FROM result{condition}", values).fetchone()
         return int(row[0]) if row else 0
 
+    def unmapped(self, pairs: Mapping[str, str]) -> dict[str, int]:
+        """Return for each normalised column how many live rows of `result` have a source value (in the column that it is paired with) and not it."""
+        if not pairs:
+            return {}
+        names = {name: (quoted(name, "duckdb"), quoted(source, "duckdb")) for name, source in pairs.items()}
+        counted = ", ".join(f"count(*) FILTER (WHERE {its} IS NULL AND {source} <> '')" for its, source in names.values())
+        row = self._connection.execute(f"SELECT {counted} FROM result WHERE NOT is_deleted").fetchone()
+        return dict(zip(names, map(int, row or ()), strict=True))
+
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of `result`, as the expression declares it."""

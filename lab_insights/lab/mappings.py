@@ -89,13 +89,14 @@ class Mapping(Model):
 
 
 _NOTHING = {"source": None, "always": None, "id": (), "instant": ()}
+_PLAIN = {"values": (), "parse": None, "beside": ()}
 
 
 def _ruled(column: ContractColumn, rule: Rule | None) -> ContractColumn:
     if rule is None:
-        return column.model_copy(update={**_NOTHING, "values": (), "parse": None})
+        return column.model_copy(update={**_NOTHING, **_PLAIN})
     said = {name: getattr(rule, name) for name in rule.model_fields_set}
-    inherited = {} if rule.source is not None and not rule.instant else {"values": (), "parse": None}
+    inherited = {} if rule.source is not None and not rule.instant else _PLAIN
     return column.model_copy(update={**_NOTHING, **inherited, **said})
 
 

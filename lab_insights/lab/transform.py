@@ -74,8 +74,8 @@ class Inputs:
 
     def touched(self, name: str, column: str) -> ir.Column:
         """Return the values of `column` in any version of a row that changed on the day."""
-        rows, delta, key = self._state[name], self._delta[name], contracts()[name].key[0]
-        changed = rows.filter(rows[key].isin(delta[key]))
+        rows, delta = self._state[name], self._delta[name]
+        changed = rows.semi_join(delta, list(contracts()[name].key))
         return changed.select(changed[column].name("touched")).distinct().touched
 
 

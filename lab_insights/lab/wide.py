@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab_insights.lab import identities
 from lab_insights.lab.mappings import told_by_messages
 from lab_insights.lab.transform import Field, Inputs, Wide
 
@@ -12,15 +13,25 @@ if TYPE_CHECKING:
 
 
 def _account_codes(inputs: Inputs) -> ir.Table:
-    """One row per (connection, host code): an account has several, parted by `^`, and orders name only the pair."""
-    accounts = inputs.live("account")
-    pairs = accounts.select(
-        accounts.account_id,
-        account_name=accounts.name,
-        pair=accounts.connection_id.split("^").zip(accounts.host_code.split("^")).unnest(),
-    )
-    return pairs.select("account_id", "account_name", code_connection=pairs.pair["f1"], code=pairs.pair["f2"]).distinct(
-        on=["code_connection", "code"]
+    """One row per (connection, host code) of an account: orders name only the pair."""
+    accounts, codes = inputs.live("account"), identities.records_by_code(inputs.live("record_host_code"), "account")
+    named = accounts.select(account_id=accounts.account_id, account_name=accounts.name)
+    found = codes.join(named, codes.record_id == named.account_id)
+    return found.select("account_id", "account_name", "code_connection", "code")
+
+
+def _touched_codes(inputs: Inputs) -> ir.Column:
+    """Host codes of any version of a row of the crosswalk that changed on the day."""
+    packed = inputs.touched("record_host_code", "host_code").as_table()
+    return packed.select(code=packed.touched.split("^").unnest()).code
+
+
+def _people(inputs: Inputs) -> ir.Table:
+    """Each patient, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with."""
+    people = identities.survivors(inputs.live("patient"))
+    changed = inputs.touched("patient", "patient_id").as_table().union(inputs.touched("patient", "merged_into_patient_id").as_table())
+    return people.mutate(touched=people.person.isin(identities.merged_with(people, changed.touched).person)).rename(
+        surviving_patient_id="survivor"
     )
 
 
@@ -40,10 +51,11 @@ def _account_profile(inputs: Inputs) -> ir.Table:
     rows = accounts.left_join(by_case, accounts.account_id == by_case.account_id).left_join(
         by_order, accounts.account_id == by_order.order_of
     )
-    touched_codes = inputs.touched("lab_order", "account_host_code")
-    touched_accounts = codes.filter(codes.code.isin(touched_codes)).account_id
+    placed_by = inputs.touched("lab_order", "account_host_code")
+    touched_accounts = codes.filter(codes.code.isin(placed_by) | codes.code.isin(_touched_codes(inputs))).account_id
     return rows.filter(
         rows.account_id.isin(inputs.touched("account", "account_id"))
+        | rows.account_id.isin(inputs.touched("record_host_code", "record_id"))
         | rows.account_id.isin(inputs.touched("crm_case", "account_id"))
         | rows.account_id.isin(touched_accounts)
     ).mutate(
@@ -59,7 +71,7 @@ def _told(rows: ir.Table) -> ir.BooleanValue:
 
 
 def _patient_profile(inputs: Inputs) -> ir.Table:
-    patients = inputs.newest("patient", "source_system")
+    patients, people = inputs.newest("patient", "source_system"), _people(inputs)
     # A number that two patients of a laboratory system have says which of them nobody knows.
     own = patients.filter(~_told(patients) & ~patients.is_deleted)
     known = own.group_by("mrn").agg(n=own.count(), linked_patient_id=own.patient_id.min())
@@ -76,16 +88,18 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
         .left_join(by_result, patients.patient_id == by_result.result_of)
         .left_join(by_message, patients.mrn == by_message.message_of)
         .left_join(by_access, patients.patient_id == by_access.access_of)
+        .left_join(people, patients.patient_id == people.person)
     )
     counts = {f"{name}_count": rows[f"{name}_count"].fill_null(0) for name in ("order", "result", "message", "access")}
     return rows.filter(
         rows.patient_id.isin(inputs.touched("patient", "patient_id"))
+        | rows.touched.fill_null(False)
         | rows.patient_id.isin(inputs.touched("lab_order", "patient_id"))
         | rows.patient_id.isin(inputs.touched("result", "patient_id"))
         | rows.mrn.isin(inputs.touched("message_log", "patient_mrn"))
         | rows.patient_id.isin(inputs.touched("audit_event", "entity_id"))
         | rows.mrn.isin(inputs.touched("patient", "mrn"))
-    ).mutate(surviving_patient_id=rows.merged_into_patient_id.coalesce(rows.patient_id), **counts)
+    ).mutate(surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id), **counts)
 
 
 def _order_links(orders: ir.Table, person: ir.Table) -> ir.Table:
@@ -105,7 +119,7 @@ def _order_links(orders: ir.Table, person: ir.Table) -> ir.Table:
 
 def _order_detail(inputs: Inputs) -> ir.Table:
     orders, patients, results = inputs.newest("lab_order", "source_system"), inputs.live("patient"), inputs.live("result")
-    codes = _account_codes(inputs)
+    codes, people = _account_codes(inputs), _people(inputs).rename(merged_person="person")
     person = patients.select(person=patients.patient_id, mrn=patients.mrn, sex=patients.sex, birth_date=patients.birth_date)
     links = _order_links(orders, person)
     reported = results.filter(results.status_norm.isin(["final", "corrected"]))
@@ -119,6 +133,7 @@ def _order_detail(inputs: Inputs) -> ir.Table:
         .left_join(codes, [orders.connection_id == codes.code_connection, orders.account_host_code == codes.code])
         .left_join(by_result, orders.lab_order_id == by_result.result_of)
         .left_join(links, orders.lab_order_id == links.told_order)
+        .left_join(people, orders.patient_id == people.merged_person)
     )
     return rows.filter(
         rows.lab_order_id.isin(inputs.touched("lab_order", "lab_order_id"))
@@ -127,16 +142,20 @@ def _order_detail(inputs: Inputs) -> ir.Table:
         | rows.mrn.isin(inputs.touched("patient", "mrn"))
         | rows.lab_order_id.isin(inputs.touched("result", "lab_order_id"))
         | rows.patient_id.isin(inputs.touched("patient", "patient_id"))
+        | rows.touched.fill_null(False)
         | rows.account_id.isin(inputs.touched("account", "account_id"))
+        | rows.account_host_code.isin(_touched_codes(inputs))
     ).mutate(result_count=rows.result_count.fill_null(0))
 
 
 def _result_detail(inputs: Inputs) -> ir.Table:
     results, orders, patients = inputs.newest("result"), inputs.live("lab_order"), inputs.live("patient")
     notifications, codes = inputs.live("critical_notification"), _account_codes(inputs)
+    people = _people(inputs).rename(merged_person="person")
     placed = orders.left_join(codes, [orders.connection_id == codes.code_connection, orders.account_host_code == codes.code])
     order = placed.select(
         of_order=placed.lab_order_id,
+        account_host_code=placed.account_host_code,
         account_id=placed.account_id,
         account_name=placed.account_name,
         priority=placed.priority,
@@ -148,13 +167,16 @@ def _result_detail(inputs: Inputs) -> ir.Table:
         results.left_join(order, results.lab_order_id == order.of_order)
         .left_join(person, results.patient_id == person.person)
         .left_join(told, results.result_id == told.told_of)
+        .left_join(people, results.patient_id == people.merged_person)
     )
     return rows.filter(
         rows.result_id.isin(inputs.touched("result", "result_id"))
         | rows.lab_order_id.isin(inputs.touched("lab_order", "lab_order_id"))
         | rows.patient_id.isin(inputs.touched("patient", "patient_id"))
+        | rows.touched.fill_null(False)
         | rows.result_id.isin(inputs.touched("critical_notification", "result_id"))
         | rows.account_id.isin(inputs.touched("account", "account_id"))
+        | rows.account_host_code.isin(_touched_codes(inputs))
     )
 
 
@@ -163,6 +185,7 @@ _PERSON = (
     Field("sex", "string", "Administrative sex of the patient."),
     Field("birth_date", "date", "Date of birth of the patient."),
 )
+_SURVIVOR = Field("surviving_patient_id", "string", "Where that patient lives on: the end of its merges, or itself.")
 _ACCOUNT = (
     Field("account_id", "string", "Ordering account, found by (connection, host code)."),
     Field("account_name", "string", "Current name of the ordering account."),
@@ -174,7 +197,7 @@ WIDE_TABLES: tuple[Wide, ...] = (
         "crm",
         "One account with its cases and orders counted, and when the last of each was.",
         ("account_id",),
-        ("account", "crm_case", "lab_order"),
+        ("account", "crm_case", "lab_order", "record_host_code"),
         (
             Field("account_id", "string", "Identifier of the account in the CRM."),
             Field("name", "string", "Current name of the organisation."),
@@ -199,7 +222,7 @@ WIDE_TABLES: tuple[Wide, ...] = (
         (
             Field("patient_id", "string", "Identifier of the patient in the LIS."),
             *_PERSON,
-            Field("surviving_patient_id", "string", "The patient that this one was merged into, or itself."),
+            _SURVIVOR,
             Field(
                 "linked_patient_id",
                 "string",
@@ -226,10 +249,11 @@ WIDE_TABLES: tuple[Wide, ...] = (
         "laboratory",
         "One order with its patient, its ordering account and how far its results are.",
         ("lab_order_id",),
-        ("lab_order", "patient", "account", "result"),
+        ("lab_order", "patient", "account", "result", "record_host_code"),
         (
             Field("lab_order_id", "string", "Identifier of the order in the LIS."),
-            Field("patient_id", "string", "Patient that the order is for."),
+            Field("patient_id", "string", "Patient that the order is for, as placed."),
+            _SURVIVOR,
             *_PERSON,
             *_ACCOUNT,
             Field("provider_id", "string", "Ordering provider."),
@@ -253,12 +277,13 @@ WIDE_TABLES: tuple[Wide, ...] = (
         "laboratory",
         "One result with its order, patient, ordering account and the first notification of a critical value.",
         ("result_id",),
-        ("result", "lab_order", "patient", "account", "critical_notification"),
+        ("result", "lab_order", "patient", "account", "critical_notification", "record_host_code"),
         (
             Field("result_id", "string", "Identifier of the result in the LIS."),
             Field("lab_order_id", "string", "Order that the result belongs to."),
             Field("order_item_id", "string", "Ordered test that the result answers."),
-            Field("patient_id", "string", "Patient the specimen was taken from."),
+            Field("patient_id", "string", "Patient the specimen was taken from, as reported."),
+            _SURVIVOR,
             *_PERSON,
             *_ACCOUNT,
             Field("priority", "string", "Priority of the order."),

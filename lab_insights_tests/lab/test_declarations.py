@@ -13,6 +13,7 @@ from lab_insights.lab import types
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import META, contract_schema
 from lab_insights.lab.declared import by_raw_table, curated_from, declared
+from lab_insights.lab.kpis import INPUTS, Input
 from lab_insights.lab.mappings import every
 from lab_insights.lab.records import FIELDS, schema
 from lab_insights.lab.wide import WIDE_TABLES
@@ -36,7 +37,8 @@ def test_every_raw_table_has_one_contract_at_most_and_is_known_by_it() -> None:
 @pytest.mark.parametrize("contract", [each for each in contracts().values() if each.source], ids=lambda contract: contract.table)
 def test_a_contracts_key_is_read_from_its_sources_key(contract: Contract) -> None:
     assert contract.source
-    assert [column.source for column in contract.columns if column.name in contract.key] == list(contract.source.key)
+    key = [column.source for column in contract.columns if column.name in contract.key and column.parse != "version"]
+    assert key == list(contract.source.key)
     assert set(META) <= set(contract_schema(contract).names)
     assert contract.columns[0].description.endswith((".", ".)"))
 
@@ -47,7 +49,15 @@ def test_a_raw_table_becomes_every_table_that_reads_it_and_one_without_a_contrac
     assert {
         contract.source.records for contract in made.values() if contract and contract.source and contract.source.name == "messages"
     } == {None, *FIELDS}
+    assert set(curated_from("lis.result")) == {"result", "result_version"}
     assert curated_from("crm.udt_equipment") == {"crm.udt_equipment": None}
+
+
+@pytest.mark.parametrize("each", INPUTS.values(), ids=lambda each: each.table)
+def test_what_kpis_read_is_modelled_under_that_name(each: Input) -> None:
+    wide = {wide.table: {field.name for field in wide.fields} for wide in WIDE_TABLES}
+    modelled = {contract.table: {column.name for column in contract.columns} for contract in contracts().values()}
+    assert set(each.columns) <= (modelled if each.layer == "curated" else wide)[each.table]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +90,9 @@ def test_a_changed_contract_has_another_version() -> None:
         {"surprise": 1},
         {"columns": [{"name": "a", "type": "decimal(39,1)", "from": "id", "phi": "none", "description": "d"}]},
         {"columns": [{"name": "a", "type": "string", "from": "id", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "parse": "magic", "phi": "none", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "parse": "loinc", "with": ["b"], "phi": "none", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "unmapped": "b", "phi": "none", "description": "d"}]},
     ],
 )
 def test_a_contract_that_can_not_be_is_refused(wrong: dict[str, object]) -> None:

@@ -38,8 +38,9 @@ def _test(
         ordered_at=at,
     )
     tube = {"collected_at": at + timedelta(minutes=10), "received_at": at + timedelta(minutes=20), **more}
-    made.add("lis.specimen", id=number, lab_order_id=number, status="received", **tube)
-    made.add("lis.order_item", id=number, lab_order_id=number, test_code=code, status="completed", is_add_on=0, added_at=at)
+    of = {"lab_order_id": str(number)}
+    made.add("specimen", specimen_id=str(number), status="received", **of, **tube)
+    made.add("order_item", order_item_id=str(number), test_code=code, status="completed", is_add_on=False, added_at=at, **of)
     for place, norm in enumerate(results):
         raw = (norm or "O")[0].upper()
         its = {
