@@ -57,6 +57,9 @@ setup(
             "moto[server]==5.2.5",
             "pgserver>=0.1.4",
         ],
+        "scan": [  # `lab-insights catalog scan`: pattern recognisers alone, no model
+            "presidio-analyzer>=2.2.360,<3",
+        ],
         "dev": [
             "cfn-lint>=1.50,<2",
             "deptry>=0.25,<1",

@@ -65,16 +65,20 @@ def _measures() -> str:
 
 def _table(contract: Contract) -> str:
     rows = "\n".join(
-        f"| `{column.name}` | {column.type} | {column.phi} | {column.description.replace('|', '&#124;')} |" for column in contract.columns
+        f"| `{column.name}` | {column.type} | {column.unit or column.terminology or ''} | {column.phi} | "
+        f"{column.description.replace('|', '&#124;')} |"
+        for column in contract.columns
     )
     key = " and ".join(f"`{name}`" for name in contract.key)
+    if any(mapping.source.rows == "versions" for mapping in mappings()[contract.table]):
+        key += ", never replaced"
     sources = "\n".join(_mapping(contract, mapping) for mapping in mappings()[contract.table])
     return f"""## {contract.table}
 
 {contract.description} One row per {key}.
 
-| column | type | PHI | description |
-|---|---|---|---|
+| column | type | unit or terminology | PHI | description |
+|---|---|---|---|---|
 {rows}
 
 {sources}
@@ -109,7 +113,7 @@ def _rule(column: ContractColumn, mapping: Mapping) -> str:
     codes = ", ".join(f"{code} = {meaning}" for code, meaning in column.values)
     ways = [
         *(f"as `{form}`" for form in column.instant),
-        *([f"as {column.parse}"] if column.parse else []),
+        *([f"read as {column.parse.replace('_', ' ')}"] if column.parse else []),
         *([f"codes {codes}"] if codes else []),
     ]
     return f"`{column.source}`{''.join(f', {way}' for way in ways)}".replace("|", "&#124;")

@@ -70,11 +70,12 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
+            own = opened.for_tenant(tenant)
             for key in keys:
                 contract = by_key[key]
-                made = curate_table(opened, tenant, contract.table, day, contract, context.run.run_id)
-                checks.note(rows.derived(opened, key.to_user_string(), made))
-                yield key, lake_receipt(opened.storage, [made])
+                made = curate_table(own, tenant, contract.table, day, contract, context.run.run_id)
+                checks.note(rows.derived(own, key.to_user_string(), made))
+                yield key, lake_receipt(own.storage, [made])
 
         yield from run_tenant_days(context, work, checks)
 
@@ -106,11 +107,12 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            tables = [table for table in opened.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
-            made = [curate_table(opened, tenant, table, day, None, context.run.run_id) for table in tables]
+            own = opened.for_tenant(tenant)
+            tables = [table for table in own.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
+            made = [curate_table(own, tenant, table, day, None, context.run.run_id) for table in tables]
             for batch in made:
-                checks.note(rows.derived(opened, only.key.to_user_string(), batch))
-            yield from ((key, total([lake_receipt(opened.storage, [batch]) for batch in made])) for key in keys)
+                checks.note(rows.derived(own, only.key.to_user_string(), batch))
+            yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)
 
         yield from run_tenant_days(context, work, checks)
 

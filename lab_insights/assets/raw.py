@@ -90,13 +90,13 @@ def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiP
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            known = registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             for key in keys:
                 table = sources.table(known, tables[key])
                 request = Request(day, config.mode, config.reload, dynamic=False, run_id=context.run.run_id)
                 batches = sources.load(table, request)
-                checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
-                yield key, lake_receipt(opened.storage, batches, sources.warning(table))
+                checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
+                yield key, lake_receipt(own.storage, batches, sources.warning(table))
 
         yield from run_tenant_days(context, work, checks)
         for warning in sources.warnings():
@@ -131,7 +131,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            known = registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             receipts: list[Receipt] = []
             broken: list[LabInsightsError] = [*sources.broken(known)]
             refused: list[LabInsightsError] = []
@@ -139,8 +139,8 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
                 try:
                     request = Request(day, config.mode, config.reload, dynamic=True, run_id=context.run.run_id)
                     batches = sources.load(table, request)
-                    checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
-                    receipts.append(lake_receipt(opened.storage, batches, sources.warning(table)))
+                    checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
+                    receipts.append(lake_receipt(own.storage, batches, sources.warning(table)))
                 except (SourceError, LandingMismatch) as error:
                     # One customer's odd table must not hold up the others of that customer.
                     broken.append(error)

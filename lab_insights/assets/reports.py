@@ -74,7 +74,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             with warehouse.session(context.run.run_id) as session:
                 for made in refresh(session, tenant, zone, day):
                     yield report_key(made.table), _receipt(made, zone)
-                yield DAILY_PAGE, _page_receipt(publish(session, opened, tenant, zone, day))
+                yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day))
 
         yield from run_tenant_days(context, work)
 

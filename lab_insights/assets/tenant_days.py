@@ -19,6 +19,7 @@ import dagster as dg
 from lab_insights import errors
 from lab_insights.assets.checks import Checks, Events, log_evaluations
 from lab_insights.assets.receipts import Receipt
+from lab_insights.aws import refused
 from lab_insights.names import TenantId
 from lab_insights.partitions import partition_key, selected
 from lab_insights.resources.audit import recorded
@@ -56,7 +57,7 @@ def run_tenant_days(context: dg.AssetExecutionContext, work: Work, checks: Check
                 for asset_key, receipt in work(tenant, day, keys):
                     outcome.done.append((asset_key, partition_key(day, tenant), receipt))
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's day)
-                outcome.error = f"{day}: {errors.told(error)}"
+                outcome.error = f"{day}: {errors.told(refused(error, tenant) or error)}"
                 context.log.error(f"{tenant} {outcome.error}", extra=_named(tenant, day))  # noqa: TRY400 (a traceback would quote the row that broke it)
                 return outcome
             rows = sum(receipt.rows for _, done, receipt in outcome.done if done == partition_key(day, tenant))

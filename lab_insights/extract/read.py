@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from adbc_driver_manager.dbapi import Connection, _SharedDatabase
 
+# What ADBC gathers of a batch before it hands it over. With its own 16 MB, several of which are held at once, a second reader took 78 MB and not 45.
+_BATCH_BYTES = 4 << 20
+
 
 def select(
     table: SourceTable,
@@ -249,6 +252,7 @@ def _postgresql_batches(
             *session,
         ):
             cursor.execute(setting)
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
         cursor.execute(text)
         yield from cursor.fetch_record_batch()
 

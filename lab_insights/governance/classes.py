@@ -1,13 +1,18 @@
-"""The PHI class of every column, from the contracts. What no contract classifies is unclassified, and that is PHI until somebody classifies it."""
+"""The PHI class of every column, from the contracts. What no contract classifies is unclassified, and that is PHI until somebody classifies it.
+
+Somebody does so in `lab_insights.yaml`, by patterns of tables and columns (`phi: classes:`); what a contract says can not be said otherwise there.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from lab_insights.lab.contracts import ContractColumn, Phi, contracts, directories
+from lab_insights.config import Phi, PhiSection
+from lab_insights.lab.contracts import ContractColumn, contracts, directories
 from lab_insights.lab.curate import META
 from lab_insights.lab.declared import read_by
 from lab_insights.lab.transform import META_COLUMNS
@@ -19,16 +24,19 @@ PhiClass = Phi | Literal["unclassified"]
 STRICTEST: tuple[PhiClass, ...] = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
 PHI: frozenset[PhiClass] = frozenset({"unclassified", "direct", "quasi", "clinical"})
 # The key of a row may be anything, a patient's number included, and so may be a digest of a row that somebody can guess.
+NOTHING = PhiSection()
 _OURS = frozenset({*META, *META_COLUMNS}) - {"source_pk", "record_hash"}
 
 
-def phi_class(layer: Layer, table: str, column: str) -> PhiClass:
-    """Return the class of a column of a lake table: of what is read into several, the strictest."""
-    return (
-        _classes(directories())
-        .get((layer, table.lower()), {})
-        .get(column.lower(), "none" if layer != "raw" and column.lower() in _OURS else "unclassified")
-    )
+def phi_class(layer: Layer, table: str, column: str, declared: PhiSection = NOTHING) -> PhiClass:
+    """Return the class of a column of a lake table: of what is read into several, the strictest; `declared` classifies what no contract does."""
+    its, name = _classes(directories()).get((layer, table.lower()), {}), column.lower()
+    if name in its:
+        return its[name]
+    if layer != "raw" and name in _OURS:
+        return "none"
+    # the long form of a table has values of all its columns in one: it stays unclassified
+    return (_declared(declared, table.lower(), name) if layer != "transformed" else None) or "unclassified"
 
 
 def description(layer: Layer, table: str, column: str) -> str:
@@ -45,9 +53,23 @@ def _read() -> Iterator[tuple[str, ContractColumn, str]]:
                     yield raw.lower(), column, name.lower()
 
 
+def modelled(layer: Layer, table: str) -> bool:
+    """Return whether a contract describes this table, in whatever case."""
+    return (layer, table.lower()) in _classes(directories())
+
+
 def strictest(classes: list[PhiClass]) -> PhiClass:
     """Return the class that identifies most, `none` of nothing."""
     return min(classes, key=STRICTEST.index, default="none")
+
+
+def _declared(declared: PhiSection, table: str, column: str) -> PhiClass | None:
+    for tables, columns in declared.classes.items():
+        if fnmatchcase(table, tables.lower()):
+            for pattern, phi in columns.items():
+                if fnmatchcase(column, pattern.lower()):
+                    return phi
+    return None
 
 
 @functools.cache

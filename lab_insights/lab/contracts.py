@@ -14,13 +14,13 @@ from typing import Annotated, Literal, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from lab_insights.config import Phi
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
 from lab_insights.lab.instants import form
 from lab_insights.lab.normalise import Parser
 from lab_insights.lab.records import Kind
 
-Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DIRECTORY = Path(__file__).parent / "contract_files"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,6 +40,13 @@ class Lake:
     storage: Storage
     state: State
     clock: Clock = field(default_factory=Clock)
+
+    def for_tenant(self, tenant: TenantId) -> Lake:
+        """Return the lake in a tenant's own session, which reaches what is the tenant's; this one where no role is configured."""
+        aws = self.storage.aws.of(tenant)
+        if aws == self.storage.aws:
+            return self
+        return replace(self, storage=replace(self.storage, aws=aws), state=replace(self.state, aws=aws))
 
     def dataset(self, tenant: TenantId, tables: Sequence[str], as_of: datetime) -> Dataset:
         """Return a tenant's curated or transformed tables as they were known at an instant: `lake.dataset.dataset`."""
@@ -172,9 +179,10 @@ def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tu
 
 
 def _land(lake: Lake, head: Head, draft: Draft, intent: Intent, rows: Rows | LandingRows) -> parts.Landed:
+    older = _snapshot_before(lake, head, draft)
     if isinstance(rows, parts.Landing):
-        return rows.land(lake.storage, intent)
-    return parts.land(lake.storage, intent, rows, _snapshot_before(lake, head, draft))
+        return parts.unless_known(lake.storage, rows.land(lake.storage, intent, older), older)
+    return parts.land(lake.storage, intent, rows, older)
 
 
 def _snapshot_before(lake: Lake, head: Head, draft: Draft) -> Manifest | None:

@@ -21,13 +21,15 @@ from lab_insights.tenants.registry import Registry
 
 def open_aws(config: Config) -> Aws:
     """Return the AWS clients of a configuration."""
-    return Aws(config.aws.region, config.aws.endpoint_url)
+    return Aws(config.aws.region, config.aws.endpoint_url, config.aws.tenant_role)
 
 
 def open_lake(config: Config) -> Lake:
     """Return the lake of a configuration."""
     aws = open_aws(config)
-    return Lake(Storage(aws, config.lake.prefix), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None))
+    return Lake(
+        Storage(aws, config.lake.prefix, config.phi), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None)
+    )
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

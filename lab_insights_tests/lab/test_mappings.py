@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lab_insights.errors import ConfigError
-from lab_insights.governance.classes import phi_class
+from lab_insights.governance.classes import phi_class, strictest
 from lab_insights.lab import contracts as module
 from lab_insights.lab import pipeline
 from lab_insights.lab.contracts import contracts
@@ -252,6 +252,21 @@ def test_every_mapping_reads_its_key_and_its_cursor() -> None:
         its = {column.name: column for column in mapping.read(contract)}
         assert all(its[key].reads for key in contract.key), mapping.raw
         assert "updated_at" not in its or its["updated_at"].source == mapping.source.cursor, mapping.raw
+
+
+def test_nothing_that_messages_tell_lands_in_a_column_of_a_milder_class() -> None:
+    """An id is made of numbers that identify, so its column must say that it does."""
+    told = {
+        (contract.source.records, column.source): column.phi
+        for contract in contracts().values()
+        if contract.source
+        for column in contract.columns
+    }
+    for contract, mapping in every():
+        if mapping.source.records and not mapping.is_own:
+            for column in mapping.read(contract):
+                reads = [told[mapping.source.records, name] for name in column.reads if column.parse != "version"]
+                assert strictest([column.phi, *reads]) == column.phi, f"{contract.table}.{column.name} of {mapping.raw}"
 
 
 GOOD: dict[str, Any] = yaml.safe_load((RIDGELINE / "mappings" / "ridgeline" / "patient.yaml").read_text())

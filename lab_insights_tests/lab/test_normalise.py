@@ -73,8 +73,10 @@ VALUES: dict[str | None, tuple[Any, ...]] = {
 def test_a_value_is_a_number_a_comparison_a_titer_a_range_a_word_or_a_text() -> None:
     rows = curate("result", [{"value_raw": text, "value_type": "ST"} for text in VALUES])
     found = {row["value_raw"]: tuple(row[name] for name in FIELDS) for row in rows}
-    numbers = {text: tuple(Decimal(each) if each and place in (0, 2, 3) else each for place, each in enumerate(told)) for text, told in VALUES.items()}  # fmt: skip
-    assert found == numbers
+    assert found == {
+        text: tuple(Decimal(each) if each and place in {0, 2, 3} else each for place, each in enumerate(told))
+        for text, told in VALUES.items()
+    }
     assert {row["value_raw"] for row in rows} == set(VALUES), "source values are never overwritten"
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab_insights.local import aws, processes, settings, snowflake
+from lab_insights.local import processes, settings
+from lab_insights_tests.assets.apart import stand_ins
 from lab_insights_tests.assets.world import FIRST, PEOPLE, Servers, World, customer, opened
 
 CHROMIUM = shutil.which("chromium")
@@ -41,12 +42,8 @@ class Ui:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, mysql_url: str, postgres_url: str) -> Iterator[Servers]:
     """Stand-ins of the UI's own: another deployment may live on those of this test process."""
-    directory = tmp_path_factory.mktemp("servers")
-    cloud = aws.start(directory / "aws.log")
-    warehouse = snowflake.start(directory, cloud.address, directory / "snowflake.log")
-    yield Servers(cloud.address, int(warehouse.address.rpartition(":")[2]), {"mysql": mysql_url, "postgresql": postgres_url})
-    processes.stop(warehouse)
-    processes.stop(cloud)
+    with stand_ins(tmp_path_factory.mktemp("servers"), mysql_url, postgres_url) as own:
+        yield own
 
 
 @pytest.fixture(scope="module")
