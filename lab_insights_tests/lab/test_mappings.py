@@ -66,6 +66,11 @@ def curate(lab: Lab, number: int, table: str = "result") -> Manifest:
     return pipeline.curate_table(lab.lake, lab.tenant, table, day(number), contracts()[table], "test")
 
 
+def counted(manifest: Manifest) -> dict[str, int]:
+    """What accounts for the rows, without what is not normalised."""
+    return {name: count for name, count in manifest.counts.items() if not name.startswith("unmapped_")}
+
+
 def components(lab: Lab, manifest: Manifest) -> dict[str, tuple[Any, ...]]:
     return {row["result_id"]: (row["component_code"], row["value_raw"]) for row in lab.rows(manifest) if not row["is_deleted"]}
 
@@ -110,7 +115,7 @@ def test_a_packed_column_becomes_a_row_for_each_component_and_what_does_not_matc
     assert (first["patient_id"], first["lab_order_id"], first["source_system"]) == ("ridgeline:7", "ridgeline:R1", "ridgeline")
     # Of the row with two parts the other places are tombstones: an earlier version may have had values there.
     assert {key for key, row in by_id.items() if row["is_deleted"]} == {"ridgeline:3^2", "ridgeline:3^3"}
-    assert manifest.counts == {"kept": 11, "superseded": 0, "excluded": 1, "unmatched": 2, "split": 6}
+    assert counted(manifest) == {"kept": 11, "superseded": 0, "excluded": 1, "unmatched": 2, "split": 6}
     assert findings(lab) == [("ok", findings(lab)[0][1])]
 
 
@@ -146,13 +151,13 @@ def test_free_text_times_are_read_in_their_forms_and_others_are_kept_and_counted
 def test_a_curated_day_is_the_union_of_its_sources_each_accounted_for(lab: Lab) -> None:
     land_lis(lab, 1, 1, 2, 2, kind="snapshot")
     only = curate(lab, 1)
-    assert (only.kind, only.counts) == ("snapshot", {"kept": 2, "superseded": 1, "excluded": 0})
+    assert (only.kind, counted(only)) == ("snapshot", {"kept": 2, "superseded": 1, "excluded": 0})
     land_ridgeline(lab, 1, line("1", "CBC3", "1,2,3"), line("1", "CBC3", "3,2,1", hour := 1), kind="snapshot")
     both = curate(lab, 1)
     assert hour
     assert set(components(lab, both)) == {"1", "2", "ridgeline:1^1", "ridgeline:1^2", "ridgeline:1^3"}
     assert (both.kind, len(both.inputs)) == ("snapshot", 2)
-    assert both.counts == {
+    assert counted(both) == {
         "kept": 5, "superseded": 2, "excluded": 0, "unmatched": 0, "split": 2, "kept_lis": 2, "superseded_lis": 1,
         "kept_ridgeline": 3, "superseded_ridgeline": 1, "split_ridgeline": 2,
     }  # fmt: skip
@@ -247,11 +252,12 @@ def test_what_is_mapped_is_declared_classified_and_served() -> None:
 
 
 def test_every_mapping_reads_its_key_and_its_cursor() -> None:
-    assert sum(not mapping.is_own for _, mapping in every()) >= 5
-    for contract, mapping in every():
+    mapped = [(contract, mapping) for contract, mapping in every() if not mapping.is_own]
+    assert len(mapped) >= 8
+    for contract, mapping in mapped:
         its = {column.name: column for column in mapping.read(contract)}
         assert all(its[key].reads for key in contract.key), mapping.raw
-        assert "updated_at" not in its or its["updated_at"].source == mapping.source.cursor, mapping.raw
+        assert "updated_at" not in its or its["updated_at"].source in {None, mapping.source.cursor}, mapping.raw
 
 
 def test_nothing_that_messages_tell_lands_in_a_column_of_a_milder_class() -> None:
@@ -265,7 +271,7 @@ def test_nothing_that_messages_tell_lands_in_a_column_of_a_milder_class() -> Non
     for contract, mapping in every():
         if mapping.source.records and not mapping.is_own:
             for column in mapping.read(contract):
-                reads = [told[mapping.source.records, name] for name in column.reads if column.parse != "version"]
+                reads = [told[mapping.source.records, name] for name in column.reads if not column.parse]
                 assert strictest([column.phi, *reads]) == column.phi, f"{contract.table}.{column.name} of {mapping.raw}"
 
 

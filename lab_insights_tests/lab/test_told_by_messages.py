@@ -91,6 +91,13 @@ def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_labor
     assert (counts["kept_lis"], counts["kept_messages"], counts["superseded_messages"], counts["excluded_messages"]) == (1, 4, 1, 1)
 
 
+def test_every_statement_of_a_message_is_a_version_that_is_no_lower_bound(told: Lab) -> None:
+    found = told.rows(made(told, 1, "result_version"))
+    versions = {(row["value_raw"], row["status_norm"], row["is_lower_bound"]) for row in found if row["result_id"] == "messages:P3^K^"}
+    assert versions == {("6.0", "preliminary", False), ("6.1", "final", False)}
+    assert {row["is_lower_bound"] for row in found if row["source_system"] == "lis"} == {True}
+
+
 def test_an_order_is_linked_by_its_filler_number_else_by_placer_number_and_patient(told: Lab) -> None:
     assert linked(told, 1, "order_detail", "lab_order_id", "linked_order_id") == {
         "o1": None,
