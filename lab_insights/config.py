@@ -246,6 +246,9 @@ class Config(Section):
     clock: ClockSection | None = None
     phi: PhiSection = PhiSection()
     alerts: AlertsSection = AlertsSection()
+    models: Path | None = Field(
+        None, description="Directory of the deployment's own `contracts` and `mappings`; a relative one is below that of this file."
+    )
 
 
 def locate() -> Path:
@@ -271,7 +274,7 @@ def load(path: Path | None = None) -> Config:
         ) from None
     try:
         tree = yaml.compose(text)
-        return Config.model_validate(yaml.safe_load(text))
+        config = Config.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "a sign that YAML does not allow"
         raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {problem}.", remedy="mend the line.") from None
@@ -282,6 +285,14 @@ def load(path: Path | None = None) -> Config:
             f"{path}:{_line(tree, first['loc'])}: {where}: {first['msg']}.",
             remedy=f"change `{where}`; docs/reference/config.md shows every key.",
         ) from None
+    if config.models is None:
+        return config
+    models = (path.parent / config.models).resolve()
+    if not models.is_dir():
+        raise ConfigError(
+            f"{path}:{_line(tree, ('models',))}: models: there is no directory {models}.", remedy="correct `models`, or leave it out."
+        )
+    return config.model_copy(update={"models": models})
 
 
 def _line(node: Any, loc: tuple[int | str, ...]) -> int:

@@ -19,7 +19,7 @@ from lab_insights.checks.verdicts import RECONCILED
 from lab_insights.errors import told
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance import glue, history, lake_formation, people
-from lab_insights.lab.declared import by_raw_table
+from lab_insights.lab.declared import read_by
 from lab_insights.lake.compact import Compacted, compact_all
 from lab_insights.lake.sweep import Swept, sweep_all
 from lab_insights.names import tenant_id
@@ -204,8 +204,8 @@ def _plain(fields: list[tuple[str, object]]) -> dict[str, object]:
 def _observed(change: history.Change, unread: Sequence[str]) -> dg.AssetObservation:
     """Tell the source's asset in Dagster what changed: the names of columns, and never a value."""
     source, _, table = change.table.partition(".")
-    contract = by_raw_table().get(change.table)
-    key = source_key(source, contract.source.table if contract else USER_DEFINED)
+    readers = read_by().get(change.table)
+    key = source_key(source, readers[0][1].source.table if readers else USER_DEFINED)
     lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed, "dropped_but_read_by_a_contract": unread}
     metadata = {name: ", ".join(columns) for name, columns in lists.items() if columns}
     return dg.AssetObservation(

@@ -19,47 +19,52 @@ from lab_insights.checks import rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
 from lab_insights.config import Config
 from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
-from lab_insights.extract.catalog import table_id
 from lab_insights.extract.land import Request
 from lab_insights.governance import glue
-from lab_insights.lab.contracts import Contract, contracts
+from lab_insights.lab.contracts import Contract
+from lab_insights.lab.declared import read_by
+from lab_insights.lab.mappings import Mapping
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.retries import persistently
 
+Readers = list[tuple[Contract, Mapping]]
+"""What a raw table is read by."""
 LAKE_KINDS = {"s3", "parquet"}
 PATH_COLUMNS = {"tenant": "string", "table": "string", "date": "date"}
 
 
-def raw_key(contract: Contract) -> dg.AssetKey:
-    """Return the key of the raw asset that a contract is curated from."""
-    return dg.AssetKey(["raw", contract.source.name, contract.source.table])
+def raw_key(mapping: Mapping) -> dg.AssetKey:
+    """Return the key of the raw asset that a mapping reads."""
+    return dg.AssetKey(["raw", mapping.source.name, mapping.source.table])
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return one step for each source's modelled tables, and one for all other tables."""
-    by_source: dict[str, list[Contract]] = {}
-    for contract in contracts().values():
-        if contract.source.name in config.sources and contract.source.whole:
-            by_source.setdefault(contract.source.name, []).append(contract)
+    by_source: dict[str, list[Readers]] = {}
+    for readers in read_by().values():
+        source = readers[0][1].source.name
+        if source in config.sources:
+            by_source.setdefault(source, []).append(readers)
     return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
 
 
-def _modelled(config: Config, source: str, found: list[Contract], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    tables = {raw_key(contract): table_id(source, contract.source.table) for contract in found}
+def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    tables = {raw_key(mapping): mapping.raw for [(_, mapping), *_] in found}
     specs = [
         spec(
-            raw_key(contract).path,
-            deps=[source_key(source, contract.source.table)],
-            description=f"{contract.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
+            raw_key(mapping).path,
+            deps=[source_key(source, mapping.source.table)],
+            description=f"{mapping.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
             kinds=LAKE_KINDS,
-            owner=OWNERS[contract.domain],
+            owner=OWNERS.get(contract.domain, PLATFORM),
             domain=contract.domain,
-            columns=source_columns(contract),
-            table_name=f"{glue.database(config.lake.prefix, 'raw')}.{source}_{contract.source.table}",
-            uri=f"s3://{config.lake.prefix}-raw/tenant=*/table={table_id(source, contract.source.table)}/",
+            columns=source_columns(readers),
+            table_name=f"{glue.database(config.lake.prefix, 'raw')}.{source}_{mapping.source.table}",
+            uri=f"s3://{config.lake.prefix}-raw/tenant=*/table={mapping.raw}/",
         ).with_io_manager_key("lake_io")
-        for contract in found
+        for readers in found
+        for contract, mapping in readers[:1]
     ]
 
     @dg.multi_asset(

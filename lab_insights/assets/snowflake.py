@@ -8,7 +8,17 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.curated import curated_key
 from lab_insights.assets.receipts import Receipt
-from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, USER_DEFINED, contract_columns, meta_columns, spec, wide_columns
+from lab_insights.assets.specs import (
+    BACKFILL,
+    MANY_TABLES,
+    OWNERS,
+    PLATFORM,
+    USER_DEFINED,
+    contract_columns,
+    meta_columns,
+    spec,
+    wide_columns,
+)
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.assets.transformed import transformed_key
 from lab_insights.checks import loads
@@ -97,7 +107,7 @@ def _spec(table: str, schema: str, dep: dg.AssetKey, description: str, domain: s
         deps=[dep],
         description=f"{description} In each tenant's own database; tombstones stay, `{table.upper()}_LIVE` hides them.",
         kinds=KINDS,
-        owner=OWNERS[domain],
+        owner=OWNERS.get(domain, PLATFORM),
         domain=domain,
         columns=columns,
         table_name=f"LAB_INSIGHTS_<TENANT>.{schema}.{table.upper()}",

@@ -9,7 +9,7 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.curated import KINDS, curated_key
 from lab_insights.assets.receipts import Receipt, lake_receipt, total
-from lab_insights.assets.specs import BACKFILL, OWNERS, USER_DEFINED, meta_columns, spec, wide_columns
+from lab_insights.assets.specs import BACKFILL, OWNERS, PLATFORM, USER_DEFINED, meta_columns, spec, wide_columns
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
 from lab_insights.checks.verdicts import GATES
@@ -41,7 +41,7 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
             deps=[curated_key(name) for name in wide.inputs],
             description=f"{wide.description} Grain: {', '.join(wide.key)}. A day re-emits every row that its changes touch.",
             kinds=KINDS,
-            owner=OWNERS[wide.domain],
+            owner=OWNERS.get(wide.domain, PLATFORM),
             domain=wide.domain,
             columns=wide_columns(wide),
             table_name=f"{glue.database(config.lake.prefix, 'transformed')}.{wide.table}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab_insights.lab import identities
+from lab_insights.lab.mappings import told_by_messages
 from lab_insights.lab.transform import Field, Inputs, Wide
 
 if TYPE_CHECKING:
@@ -64,8 +65,18 @@ def _account_profile(inputs: Inputs) -> ir.Table:
     )
 
 
+def _told(rows: ir.Table) -> ir.BooleanValue:
+    """Whether a row is what messages tell, and no laboratory system's own."""
+    return rows.source_system.isin(sorted(told_by_messages()))
+
+
 def _patient_profile(inputs: Inputs) -> ir.Table:
-    patients, people = inputs.newest("patient"), _people(inputs)
+    patients, people = inputs.newest("patient", "source_system"), _people(inputs)
+    # A number that two patients of a laboratory system have says which of them nobody knows.
+    own = patients.filter(~_told(patients) & ~patients.is_deleted)
+    known = own.group_by("mrn").agg(n=own.count(), linked_patient_id=own.patient_id.min())
+    same = known.filter(known.n == 1).select(same_mrn=known.mrn, linked_patient_id=known.linked_patient_id)
+    patients = patients.left_join(same, [patients.mrn == same.same_mrn, _told(patients)]).drop("same_mrn")
     messages, events = inputs.live("message_log"), inputs.live("audit_event")
     by_order = _count_and_last(inputs.live("lab_order"), "patient_id", "ordered_at", "order")
     by_result = _count_and_last(inputs.live("result"), "patient_id", "resulted_at", "result")
@@ -87,13 +98,30 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
         | rows.patient_id.isin(inputs.touched("result", "patient_id"))
         | rows.mrn.isin(inputs.touched("message_log", "patient_mrn"))
         | rows.patient_id.isin(inputs.touched("audit_event", "entity_id"))
+        | rows.mrn.isin(inputs.touched("patient", "mrn"))
     ).mutate(surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id), **counts)
 
 
+def _order_links(orders: ir.Table, person: ir.Table) -> ir.Table:
+    """Return the orders that messages tell of, each with the same order of a laboratory system: that of its filler number, else of placer number and patient.
+
+    A filler number is the laboratory's own; a placer number is one of many placers', so it counts for the same medical record number alone.
+    """
+    placed = orders.left_join(person, orders.patient_id == person.person)
+    numbers = placed.select("lab_order_id", "filler_number", "placer_number", "mrn", "source_system", "is_deleted")
+    told, own = numbers.filter(_told(numbers)), numbers.filter(~_told(numbers) & ~numbers.is_deleted)
+    by_filler = own.group_by(own_filler=own.filler_number).agg(filled=own.lab_order_id.min(), filled_n=own.count())
+    by_placer = own.group_by(own_placer=own.placer_number, own_mrn=own.mrn).agg(placed=own.lab_order_id.min(), placed_n=own.count())
+    rows = told.left_join(by_filler, [told.filler_number == by_filler.own_filler, by_filler.filled_n == 1])
+    rows = rows.left_join(by_placer, [rows.placer_number == by_placer.own_placer, rows.mrn == by_placer.own_mrn, by_placer.placed_n == 1])
+    return rows.select(told_order=rows.lab_order_id, linked_order_id=rows.filled.coalesce(rows.placed))
+
+
 def _order_detail(inputs: Inputs) -> ir.Table:
-    orders, patients, results = inputs.newest("lab_order"), inputs.live("patient"), inputs.live("result")
+    orders, patients, results = inputs.newest("lab_order", "source_system"), inputs.live("patient"), inputs.live("result")
     codes, people = _account_codes(inputs), _people(inputs).rename(merged_person="person")
     person = patients.select(person=patients.patient_id, mrn=patients.mrn, sex=patients.sex, birth_date=patients.birth_date)
+    links = _order_links(orders, person)
     reported = results.filter(results.status_norm.isin(["final", "corrected"]))
     by_result = (
         reported.group_by("lab_order_id")
@@ -104,10 +132,14 @@ def _order_detail(inputs: Inputs) -> ir.Table:
         orders.left_join(person, orders.patient_id == person.person)
         .left_join(codes, [orders.connection_id == codes.code_connection, orders.account_host_code == codes.code])
         .left_join(by_result, orders.lab_order_id == by_result.result_of)
+        .left_join(links, orders.lab_order_id == links.told_order)
         .left_join(people, orders.patient_id == people.merged_person)
     )
     return rows.filter(
         rows.lab_order_id.isin(inputs.touched("lab_order", "lab_order_id"))
+        | rows.filler_number.isin(inputs.touched("lab_order", "filler_number"))
+        | rows.placer_number.isin(inputs.touched("lab_order", "placer_number"))
+        | rows.mrn.isin(inputs.touched("patient", "mrn"))
         | rows.lab_order_id.isin(inputs.touched("result", "lab_order_id"))
         | rows.patient_id.isin(inputs.touched("patient", "patient_id"))
         | rows.touched.fill_null(False)
@@ -191,6 +223,11 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("patient_id", "string", "Identifier of the patient in the LIS."),
             *_PERSON,
             _SURVIVOR,
+            Field(
+                "linked_patient_id",
+                "string",
+                "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number.",
+            ),
             *(
                 Field(f"{name}_count", "int64", f"{text} of the patient.")
                 for name, text in (
@@ -222,6 +259,11 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("provider_id", "string", "Ordering provider."),
             Field("placer_number", "string", "Order number of the placer."),
             Field("filler_number", "string", "Order number of the laboratory."),
+            Field(
+                "linked_order_id",
+                "string",
+                "Of an order that messages tell of: the same order of a laboratory system, which alone is counted.",
+            ),
             Field("priority", "string", "stat, asap, routine, preoperative or timed."),
             Field("status", "string", "Status of the order."),
             Field("ordered_at", "timestamp", "When the order was placed, UTC."),

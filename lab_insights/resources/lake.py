@@ -9,6 +9,7 @@ from lab_insights.aws import Aws
 from lab_insights.clock import Clock
 from lab_insights.config import Config
 from lab_insights.extract.sources import Sources
+from lab_insights.lab.contracts import use
 from lab_insights.lab.declared import declared
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.state import State
@@ -37,8 +38,10 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     config_path: str = ""
 
     def config(self) -> Config:
-        """Read the configuration."""
-        return configuration.load(Path(self.config_path) if self.config_path else None)
+        """Read the configuration, and the contracts and mappings that it names."""
+        config = configuration.load(Path(self.config_path) if self.config_path else None)
+        use(config.models)
+        return config
 
     @property
     def prefix(self) -> str:

@@ -26,7 +26,9 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
     ),
     "order_detail": (
         "lab_order_id",
-        pa.schema([("lab_order_id", TEXT), ("account_id", TEXT), ("surviving_patient_id", TEXT), ("as_of", pa.date32())]),
+        pa.schema(
+            [(name, TEXT) for name in ("lab_order_id", "account_id", "surviving_patient_id", "linked_order_id")] + [("as_of", pa.date32())]
+        ),
     ),
     "patient": ("patient_id", pa.schema([("patient_id", TEXT), ("merged_into_patient_id", TEXT)])),
     "result": (

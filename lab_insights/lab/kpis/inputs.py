@@ -20,6 +20,7 @@ INPUTS: dict[str, Input] = {
             "status": _TEXT,
             "ordered_at": _AT,
         },
+        counted_once=True,
     ),
     "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID, "surviving_patient_id": _ID}, layer="transformed"),
     "result": Input(
@@ -43,6 +44,7 @@ INPUTS: dict[str, Input] = {
             "resulted_at": _AT,
             "verified_at": _AT,
         },
+        counted_once=True,
     ),
     "critical_notification": Input(
         "critical_notification", {"notification_id": _ID, "result_id": _ID, "notified_at": _AT, "acknowledged_at": _AT}
