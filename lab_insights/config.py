@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from datetime import date, time
@@ -172,6 +173,11 @@ class Source(Section):
     user_defined: tuple[str, ...] = ("udt_*", "*_cstm")
     overrides: dict[str, Override] = {}
     limits: Limits = Limits()  # type: ignore[call-arg]
+
+    def takes(self, table: str) -> bool:
+        """Return whether a table of this name is one of those that are read."""
+        included = any(fnmatch.fnmatchcase(table, pattern) for pattern in self.include)
+        return included and not any(fnmatch.fnmatchcase(table, pattern) for pattern in self.exclude)
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

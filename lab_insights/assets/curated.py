@@ -16,7 +16,7 @@ from lab_insights.config import Config
 from lab_insights.governance import glue
 from lab_insights.lab.contracts import Contract
 from lab_insights.lab.curate import META
-from lab_insights.lab.declared import by_raw_table, served
+from lab_insights.lab.declared import by_raw_table, has, served
 from lab_insights.lab.mappings import mappings
 from lab_insights.lab.pipeline import curate_table
 from lab_insights.names import TenantId
@@ -43,7 +43,7 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
     specs = [
         spec(
             key.path,
-            deps=dict.fromkeys(raw_key(mapping) for mapping in mappings()[contract.table] if mapping.source.name in config.sources),
+            deps=dict.fromkeys(raw_key(mapping) for mapping in mappings()[contract.table] if has(config.sources, mapping)),
             description=contract.description,
             kinds=KINDS,
             owner=OWNERS.get(domain, PLATFORM),

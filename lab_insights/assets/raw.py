@@ -22,7 +22,7 @@ from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
 from lab_insights.extract.land import Request
 from lab_insights.governance import glue
 from lab_insights.lab.contracts import Contract
-from lab_insights.lab.declared import read_by
+from lab_insights.lab.declared import has, read_by
 from lab_insights.lab.mappings import Mapping
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -43,9 +43,9 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     """Return one step for each source's modelled tables, and one for all other tables."""
     by_source: dict[str, list[Readers]] = {}
     for readers in read_by().values():
-        source = readers[0][1].source.name
-        if source in config.sources:
-            by_source.setdefault(source, []).append(readers)
+        mapping = readers[0][1]
+        if has(config.sources, mapping):
+            by_source.setdefault(mapping.source.name, []).append(readers)
     return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
 
 

@@ -13,8 +13,7 @@ from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import orphans
 from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED
 from lab_insights.config import Config
-from lab_insights.lab.contracts import contracts
-from lab_insights.lab.declared import served
+from lab_insights.lab.declared import served, served_wide
 from lab_insights.lab.kpis import INPUTS, REPORTS, Report
 from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.names import TenantId
@@ -33,8 +32,9 @@ def report_key(name: str) -> dg.AssetKey:
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a source that they read is not configured."""
-    if len(served(config.sources)) < len(contracts()):
+    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a table that they read is not."""
+    there = served(config.sources).keys() | {wide.table for wide in served_wide(config.sources)}
+    if any(each.table not in there for each in INPUTS.values()):
         return []
     specs = [
         spec(

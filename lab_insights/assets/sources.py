@@ -6,7 +6,7 @@ import dagster as dg
 
 from lab_insights.assets.specs import MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
 from lab_insights.config import Config
-from lab_insights.lab.declared import read_by
+from lab_insights.lab.declared import has, read_by
 
 
 def source_key(source: str, table: str) -> dg.AssetKey:
@@ -29,7 +29,7 @@ def build(config: Config) -> list[dg.AssetSpec]:
         )
         for readers in read_by().values()
         for contract, mapping in readers[:1]
-        if mapping.source.name in config.sources
+        if has(config.sources, mapping)
     ]
     rest = [
         spec(

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from lab_insights.checks.verdicts import FRESH, Judgement, Subject
 from lab_insights.errors import WarehouseError
 from lab_insights.extract.window import end_of
-from lab_insights.lab.declared import by_raw_table, curated_from, served_wide
+from lab_insights.lab.declared import Sources, curated_from, has, read_by, served_wide
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.items import Items
 from lab_insights.lake.layout import Layer, Partition
@@ -139,10 +139,10 @@ class Deliveries(Items):
 
 
 def deliveries(
-    lake: Lake, tenants: Iterable[Tenant], sources: Iterable[str], session_factory: Callable[[], Session], first_day: date
+    lake: Lake, tenants: Iterable[Tenant], sources: Sources, session_factory: Callable[[], Session], first_day: date
 ) -> list[Delivery]:
     """Return the newest due day of each tenant; one that is suspended, or registered after that day, is left out."""
-    known, now, names = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now(), frozenset(sources)
+    known, now = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now()
     found: list[Delivery] = []
     sessions: list[Session] = []
     try:
@@ -155,7 +155,7 @@ def deliveries(
             at = known.at(tenant.id, day)
             missing: tuple[str, ...] = ()
             if at is None:
-                missing, batches = _in_the_lake(lake, tenant, names, day)
+                missing, batches = _in_the_lake(lake, tenant, sources, day)
                 if not missing:
                     if not sessions:
                         sessions.append(session_factory())
@@ -188,9 +188,9 @@ def judged(found: Iterable[Delivery], standing: Iterable[Judgement], asset: str)
     ]
 
 
-def _in_the_lake(lake: Lake, tenant: Tenant, sources: frozenset[str], day: date) -> tuple[tuple[str, ...], list[Manifest]]:
+def _in_the_lake(lake: Lake, tenant: Tenant, sources: Sources, day: date) -> tuple[tuple[str, ...], list[Manifest]]:
     """Return what is missing of a day in the lake, and the batches that must be in the warehouse."""
-    expected = [raw for raw in by_raw_table() if raw.partition(".")[0] in sources]
+    expected = [raw for raw, [(_, mapping), *_] in read_by().items() if has(sources, mapping)]
     missing = [f"raw/{raw}" for raw in expected if not _ended(lake, Partition("raw", tenant.id, raw, day))]
     batches: list[Manifest] = []
     becoming = {name for raw in {*expected, *lake.state.tables("raw", tenant.id, day, day)} for name in curated_from(raw)}

@@ -86,7 +86,7 @@ class Sources:
         with self._attempted(tenant.id, identifier):
             raise SourceError(
                 f"Source {name} has no such table for this tenant.",
-                remedy="create it, correct the contract's source mapping, or leave the table out of this tenant's runs.",
+                remedy="create it, correct the mapping, or name it in the source's `exclude` where no tenant has it.",
                 tenant=tenant.id,
                 table=identifier,
             )

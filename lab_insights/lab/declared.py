@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
 from pathlib import Path
 
+from lab_insights.config import Source
 from lab_insights.extract.plan import Declared
 from lab_insights.lab.contracts import Contract, contracts, directories
 from lab_insights.lab.mappings import Mapping, every, mappings
 from lab_insights.lab.transform import Wide
 from lab_insights.lab.wide import WIDE_TABLES
+
+Sources = dict[str, Source]
 
 
 def by_raw_table() -> dict[str, Contract]:
@@ -46,12 +48,17 @@ def declared() -> dict[str, Declared]:
     return {raw: Declared(mapping.source.key, mapping.source.cursor) for raw, [(_, mapping), *_] in read_by().items()}
 
 
-def served(sources: Collection[str]) -> dict[str, Contract]:
-    """Return the contracts that a source of a deployment feeds, by curated table."""
-    feeding = {table: {mapping.source.name for mapping in found} for table, found in mappings().items()}
-    return {table: contract for table, contract in contracts().items() if feeding[table].intersection(sources)}
+def has(sources: Sources, mapping: Mapping) -> bool:
+    """Return whether a deployment reads the source table of a mapping: a table that its `include` and `exclude` leave out is expected nowhere."""
+    source = sources.get(mapping.source.name)
+    return source is not None and source.takes(mapping.source.table)
 
 
-def served_wide(sources: Collection[str]) -> list[Wide]:
-    """Return the wide tables that a deployment can make: those whose inputs all come from sources that it has."""
+def served(sources: Sources) -> dict[str, Contract]:
+    """Return the contracts that a source table of a deployment feeds, by curated table."""
+    return {table: contract for table, contract in contracts().items() if any(has(sources, mapping) for mapping in mappings()[table])}
+
+
+def served_wide(sources: Sources) -> list[Wide]:
+    """Return the wide tables that a deployment can make: those whose inputs it has all."""
     return [wide for wide in WIDE_TABLES if served(sources).keys() >= set(wide.inputs)]

@@ -142,7 +142,7 @@ def test_a_tenant_id_that_may_not_enter_a_path_is_refused_and_shown(deployed: Cl
 )
 def test_what_no_tenant_can_have_is_a_wrong_command(deployed: Cli, options: tuple[str, ...]) -> None:
     output = deployed("tenant", "add", "aurora", *options, code=2).output
-    assert "The key, a layout, the zone or the tier is not one that exists." in output
+    assert "The key, a layout, the zone, the tier or an account is not one that exists." in output
     assert "tenant aurora" in output
 
 
