@@ -34,8 +34,8 @@ from lab_insights.warehouse.provision import provision, use
 SCALE = 0.3
 # What wide tables and KPIs are made from, and one user-defined table: what else the laboratory has would only make the tests longer.
 INCLUDED = {
-    "crm": ["account", "record_host_code", "contact", "panel", "crm_case", "task", "udt_*"],
-    "lis": ["patient", "lab_order", "order_item", "specimen", "reject_reason", "result"],
+    "crm": ["account", "record_host_code", "panel", "crm_case", "task", "udt_*"],
+    "lis": ["patient", "encounter", "lab_order", "order_item", "specimen", "reject_reason", "result"],
     "audit": ["audit_event"],
     "messages": ["message"],
 }

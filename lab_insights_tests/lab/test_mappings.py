@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from lab_insights.config import Source
 from lab_insights.errors import ConfigError
 from lab_insights.governance.classes import phi_class, strictest
 from lab_insights.lab import contracts as module
@@ -243,7 +244,11 @@ def test_what_is_mapped_is_declared_classified_and_served() -> None:
     assert set(curated_from("ridgeline.rslt")) == {"result"}
     assert raw_tables(contracts()["patient"])[0] == "lis.patient"
     assert "ridgeline.ptnt" in raw_tables(contracts()["patient"])
-    assert {"patient", "lab_order", "result", "account", "instrument_check"} == set(served({"ridgeline"}))
+    tenancy = {"discriminator": {"schema": "ridgeline", "column": "tenant_id"}}
+    source = Source.model_validate({"engine": "postgresql", "url": "env:RIDGELINE", "tenancy": tenancy})
+    assert {"patient", "lab_order", "result", "account", "instrument_check"} == set(served({"ridgeline": source}))
+    without = source.model_copy(update={"exclude": ("qc", "rslt")})
+    assert {"patient", "lab_order", "account"} == set(served({"ridgeline": without})), "a table that is left out is expected nowhere"
     assert phi_class("raw", "ridgeline.ptnt", "CHART_NO") == "direct"
     assert phi_class("raw", "ridgeline.ptnt", "remark_nobody_mapped") == "unclassified"
     module.use(None)
