@@ -244,7 +244,7 @@ def test_what_is_mapped_is_declared_classified_and_served() -> None:
     assert set(curated_from("ridgeline.rslt")) == {"result"}
     assert raw_tables(contracts()["patient"])[0] == "lis.patient"
     assert "ridgeline.ptnt" in raw_tables(contracts()["patient"])
-    tenancy = {"discriminator": {"schema": "ridgeline", "column": "tenant_id"}}
+    tenancy = {"discriminator": {"schema": "ridgeline", "column": "tenant_id", "value": "{key}"}}
     source = Source.model_validate({"engine": "postgresql", "url": "env:RIDGELINE", "tenancy": tenancy})
     assert {"patient", "lab_order", "result", "account", "instrument_check"} == set(served({"ridgeline": source}))
     without = source.model_copy(update={"exclude": ("qc", "rslt")})
