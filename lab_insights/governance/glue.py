@@ -85,21 +85,31 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
     return written
 
 
+def held(aws: Aws, prefix: str, tenant: TenantId) -> int:
+    """Return how many partitions a tenant has in all tables."""
+    return sum(len(values) for _, _, values in _held(aws, prefix, tenant))
+
+
 def forget(aws: Aws, prefix: str, tenant: TenantId) -> int:
     """Take a tenant's partitions from every table; return how many there were. Tables stay: other tenants have them too."""
     glue, count = aws.client("glue"), 0
-    for layer in LAYERS:
-        name = database(prefix, layer)
+    for name, table, there in _held(aws, prefix, tenant):
+        for some in _cut(there, _DELETED):
+            glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
+        count += len(there)
+    return count
+
+
+def _held(aws: Aws, prefix: str, tenant: TenantId) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield every table with its database and the values of a tenant's partitions."""
+    glue = aws.client("glue")
+    for name in (database(prefix, layer) for layer in LAYERS):
         try:
             tables = [table["Name"] for page in glue.get_paginator("get_tables").paginate(DatabaseName=name) for table in page["TableList"]]
         except glue.exceptions.EntityNotFoundException:
             continue
         for table in tables:
-            there = [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
-            for some in _cut(there, _DELETED):
-                glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
-            count += len(there)
-    return count
+            yield name, table, [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
 
 
 def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, Any]]]:
