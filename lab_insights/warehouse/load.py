@@ -23,7 +23,7 @@ from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import ledger, schema_sync, sql
+from lab_insights.warehouse import fence, ledger, schema_sync, sql
 from lab_insights.warehouse.catalog import Columns, Table, read_catalog
 from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.names import identifier, relation, table
@@ -147,14 +147,17 @@ class _Load:
         started, before = time.monotonic(), self._session.statements
         stage_table, of = relation(self._schema, name), schema_sync.located(manifest.layer, manifest.table)
         self._session.execute(sql.create_stage_table(stage_table, self._shape(manifest)))
+        called = fence.name(self._run_id, manifest.tenant, *ledger.series(manifest))
         for attempt in range(ATTEMPTS):
             head, columns = known.heads[ledger.series(manifest)], self._columns[of]
             try:
-                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head)
+                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head, called)
             except WarehouseError as error:
                 if attempt == ATTEMPTS - 1:
                     raise
-                if not isinstance(error, LockConflict):
+                if isinstance(error, LockConflict):
+                    fence.abort_predecessors(self._session, called)
+                else:
                     # a table whose shape somebody changed meanwhile is loaded by its new one
                     self._synced([manifest])
                     if self._columns[of] == columns:
@@ -173,11 +176,11 @@ class _Load:
     def _shape(self, manifest: Manifest) -> Shape:
         return shape(manifest, self._renames.get(schema_sync.located(manifest.layer, manifest.table), ()))
 
-    def _transaction(self, manifest: Manifest, stage_table: str, head: Head) -> tuple[int, int, int, int]:
+    def _transaction(self, manifest: Manifest, stage_table: str, head: Head, called: str) -> tuple[int, int, int, int]:
         its, columns = self._shape(manifest), self._columns[schema_sync.located(manifest.layer, manifest.table)]
         target = table(its.layer, its.table)
         newest = ledger.is_newest_snapshot(manifest, head)
-        with self._session.transaction():
+        with self._session.transaction(called):
             ledger.move_head(self._session, manifest, head)
             keys = [part.key for part in manifest.parts]
             staged = sum(int(row[3]) for copy in sql.copies(stage_table, its.layer, keys) for row in self._session.execute(copy))

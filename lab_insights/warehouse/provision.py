@@ -13,7 +13,6 @@ from lab_insights.warehouse.admin import Done, Make, Step, apply
 from lab_insights.warehouse.names import database, identifier, stage
 from lab_insights.warehouse.session import Session
 
-SCHEMAS = ("CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED")
 LAYERS: tuple[Layer, ...] = ("curated", "transformed")
 # The storage integration that an account administrator creates once; a local lake needs none.
 INTEGRATION = "LAB_INSIGHTS"
@@ -57,7 +56,7 @@ def contents(storage: Storage, tenant: TenantId) -> list[Step]:
     integration = {} if storage.aws.endpoint_url else {"storage_integration": INTEGRATION}
     return [
         Make("DATABASE", (its,)),
-        *(Make("SCHEMA", (its, name)) for name in ("OPS", *SCHEMAS)),
+        *(Make("SCHEMA", (its, name)) for name in roles.SCHEMAS),
         # replaced, not kept: a stage left from another deployment would read another lake
         *(
             Make("STAGE", (its, *stage(layer).split(".")), {"url": f"s3://{storage.bucket(layer)}/", **integration}, mode="or_replace")

@@ -19,6 +19,8 @@ from lab_insights.warehouse.names import database, identifier
 
 Role = Literal["READER", "ANALYST", "LOADER", "OWNER"]
 ROLES: tuple[Role, ...] = ("READER", "ANALYST", "LOADER", "OWNER")
+SCHEMAS = ("OPS", "CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED")
+EVERY: tuple[Literal["ALL", "FUTURE"], ...] = ("ALL", "FUTURE")
 # What every tag value of a column may be; tags lie in each tenant's own OPS, so that dropping the database takes them along.
 PHI_VALUES = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
 
@@ -85,8 +87,8 @@ def permissions(tenant: TenantId, tier: str) -> list[Step]:
         Grant(("USAGE",), "WAREHOUSE", (warehouse(tier),), loader),
         Grant(("CREATE SCHEMA",), "DATABASE", (its,), loader),
         Grant(("USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE STAGE"), "SCHEMA", (its,), loader, "ALL"),
-        Grant(writing, "TABLE", (its,), loader, "ALL"),
-        Grant(writing, "TABLE", (its,), loader, "FUTURE"),
+        # by schema: where a schema has future grants of its own, as those below, Snowflake ignores those of its database
+        *(Grant(writing, "TABLE", (its, schema), loader, every) for schema in SCHEMAS for every in EVERY),
         GrantRole(loader, owner),
         *_reading(its, "CURATED", owner),
         *_reading(its, "TRANSFORMED", owner),
@@ -105,8 +107,8 @@ def removal(tenant: TenantId) -> list[Step]:
 
 
 def _reading(its: str, schema: str, who: str) -> list[Step]:
-    kinds, which = ("TABLE", "VIEW"), ("ALL", "FUTURE")
+    kinds = ("TABLE", "VIEW")
     return [
         Grant(("USAGE",), "SCHEMA", (its, schema), who),
-        *(Grant(("SELECT",), kind, (its, schema), who, every) for kind in kinds for every in which),  # type: ignore[arg-type]
+        *(Grant(("SELECT",), kind, (its, schema), who, every) for kind in kinds for every in EVERY),
     ]

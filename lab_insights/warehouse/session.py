@@ -112,9 +112,9 @@ class Session:
             raise WarehouseError(error.message, remedy="provision the tenant, or grant this role its database.", tenant=tenant) from None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block as one transaction: committed at its end, rolled back on any error."""
-        self.execute("BEGIN")
+    def transaction(self, name: str = "") -> Iterator[None]:
+        """Run the block as one transaction: committed at its end, rolled back on any error. `name` is an identifier that needs no quotes."""
+        self.execute(f"BEGIN NAME {name}" if name else "BEGIN")
         try:
             yield
             self.execute("COMMIT")

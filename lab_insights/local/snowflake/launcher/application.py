@@ -19,6 +19,7 @@ from starlette.routing import Route
 from .admin import Run, routes
 from .engine import Engine
 from .fast import fetch_once, merged
+from .keys import refused
 from .mends import mend
 from .sessions import Sessions
 from .statements import ACCEPTED, answered, drop_database, recorded_kind, swap, without_comments, without_policies
@@ -43,6 +44,7 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
             unknown: JSONResponse = await server.query_request(request)
             return unknown
         sessions.seen(token, request.client)
+        body["sqlText"] = await sessions.transactions(token, body["sqlText"])
         async with sessions.locks[token]:
             try:
                 body["sqlText"] = await run_in_threadpool(_rewritten, engine, connection, body["sqlText"])
@@ -56,6 +58,8 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
         return answer if answer.status_code < 500 else _refused(603, "XX000", _UNFORESEEN)
 
     async def login(request: Request) -> JSONResponse:
+        if refused((await _body(request))["data"], await run_in_threadpool(engine.recorded, "% USER")):
+            return _refused(390144, "08001", "JWT token is invalid.")
         answer: JSONResponse = await server.login_request(request)
         granted = json.loads(bytes(answer.body))
         granted["data"]["masterToken"] = granted["data"]["token"]  # without one the connector never logs out

@@ -49,6 +49,11 @@ class Engine(FakeSnow):  # type: ignore[misc]
         insert = f"INSERT INTO {RECORD} (KIND, STATEMENT) VALUES (?, ?)"
         self._cursor().execute(insert, [kind, statement])
 
+    def recorded(self, kind: str) -> list[str]:
+        """Return the statements of a kind (a pattern of LIKE), oldest first."""
+        found = self._cursor().execute(f"SELECT STATEMENT FROM {RECORD} WHERE KIND LIKE ? ORDER BY ORDINAL", [kind]).fetchall()
+        return [str(statement) for (statement,) in found]
+
     def drop_database(self, name: str) -> None:
         """Drop the database `name` with its file; raises DuckDB's error when there is none."""
         cursor = self._cursor()
