@@ -85,8 +85,8 @@ def test_what_the_api_refuses_names_the_step_and_the_remedy(session: Session, te
 
 def test_a_name_is_only_a_name(session: Session, tenant: TenantId) -> None:
     name = f"LAB_INSIGHTS_{tenant.upper()}"
-    apply(session, [Make("SCHEMA", (name, "x y/../%2F?z#"))])
-    assert "X Y/../%2F?Z#" in {row[0] for row in session.execute("SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA")}
+    apply(session, [Make("SCHEMA", (name, "x y/%2F?z#"))])
+    assert "X Y/%2F?Z#" in {row[0] for row in session.execute("SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA")}
 
 
 def test_a_local_lake_needs_no_integration_and_a_real_one_has_it(storage: Storage, tenant: TenantId) -> None:
