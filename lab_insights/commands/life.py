@@ -44,6 +44,8 @@ class Life:
             self.registry.put(tenant.model_copy(update={"suspended": True}))
         for place in self.places:
             self._told(place, place.add(tenant))
+        if tenant.suspended:
+            self._close(tenant)
         self.registry.put(tenant)
         state = "suspended" if tenant.suspended else "active"
         self.tell(f"registry: {state}, {tenant.tier}, days in {tenant.zone}")
@@ -52,6 +54,9 @@ class Life:
         """Keep a tenant out of the schedules, and its people out of every place; what it has stays as it is."""
         self.registry.put(tenant.model_copy(update={"suspended": True}))
         self.tell("registry: suspended, the schedules leave it out")
+        self._close(tenant)
+
+    def _close(self, tenant: Tenant) -> None:
         for place in self.places:
             self._told(place, place.suspend(tenant))
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from lab_insights.config import Config
-from lab_insights.governance import glue
+from lab_insights.governance import glue, lake_formation, people
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.erase import erase_items, erase_objects, held_items, held_objects
 from lab_insights.lake.layout import LAYERS
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
-from lab_insights.warehouse import provision, roles
+from lab_insights.warehouse import provision, roles, sharing
 from lab_insights.warehouse.admin import apply, means
 from lab_insights.warehouse.names import database
 from lab_insights.warehouse.report_page import LAYER as REPORTS
@@ -55,7 +56,7 @@ class Provisioner:
 def provisioners(config: Config, lake: Lake, session: Session) -> list[Provisioner]:
     """Return every place of a deployment, in the order in which a tenant gets them."""
     local = "; roles, grants and warehouses are recorded, not enforced" if config.snowflake.host else ""
-    return [State(lake), Catalog(lake), Prefixes(lake), Database(lake, session, local), Partitions()]
+    return [State(lake), Catalog(lake), Prefixes(lake), Permissions(lake), Database(lake, session, local), Partitions()]
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,67 @@ class Prefixes(Provisioner):
 
 @dataclass(frozen=True)
 class Catalog(Provisioner):
-    """The tenant's partitions in the Glue Data Catalog, which crawls write."""
+    """The tenant in the Glue Data Catalog: databases of its own, and its partitions in everybody's tables, which crawls write."""
 
     lake: Lake
     name: str = "catalog"
 
+    def plan(self, tenant: Tenant) -> Iterable[str]:
+        """Yield the databases."""
+        return [glue.database(self.lake.storage.prefix, layer, tenant.id) for layer in glue.SHOWN]
+
+    def add(self, tenant: Tenant) -> str:
+        """Make its databases."""
+        glue.establish(self.lake.storage.aws, self.lake.storage.prefix, tenant.id)
+        return f"databases {', '.join(self.plan(tenant))}"
+
     def found(self, tenant: TenantId) -> Counts:
-        """Count partitions of all tables."""
-        return {"partitions": glue.held(self.lake.storage.aws, self.lake.storage.prefix, tenant)}
+        """Count partitions of all tables, and databases."""
+        partitions, databases = glue.held(self.lake.storage.aws, self.lake.storage.prefix, tenant)
+        return {"partitions": partitions, "databases": databases}
 
     def remove(self, tenant: TenantId) -> Counts:
-        """Take them from every table; the tables are other tenants' too."""
+        """Take it from every table, which are other tenants' too, and drop its databases."""
         glue.forget(self.lake.storage.aws, self.lake.storage.prefix, tenant)
         return {}
+
+
+@dataclass(frozen=True)
+class Permissions(Provisioner):
+    """The roles of the tenant's people in AWS, and what Lake Formation lets them see of the catalog."""
+
+    lake: Lake
+    name: str = "permissions"
+
+    def plan(self, tenant: Tenant) -> Iterable[str]:
+        """Yield the roles."""
+        return [people.role_name(self.lake.storage.prefix, tenant.id, kind) for kind in get_args(people.Kind)]
+
+    def add(self, tenant: Tenant) -> str:
+        """Make its roles, and grant them what they may see."""
+        aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
+        roles_ = people.establish(aws, prefix, people.account(aws), tenant.id)
+        return f"{roles_} roles in AWS, {self._governed(tenant, open_=True)}"
+
+    def suspend(self, tenant: Tenant) -> str:
+        """Revoke what its roles were granted."""
+        return f"its people see nothing in AWS, {self._governed(tenant, open_=False)}"
+
+    def found(self, tenant: TenantId) -> Counts:
+        """Count grants and roles."""
+        aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
+        return {"grants": lake_formation.held(aws, prefix, tenant), "roles": people.held(aws, prefix, tenant)}
+
+    def remove(self, tenant: TenantId) -> Counts:
+        """Revoke the grants, and delete the roles."""
+        lake_formation.forget(self.lake.storage.aws, self.lake.storage.prefix, tenant)
+        people.remove(self.lake.storage.aws, self.lake.storage.prefix, tenant)
+        return {}
+
+    def _governed(self, tenant: Tenant, *, open_: bool) -> str:
+        aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
+        count = lake_formation.govern(aws, prefix, people.account(aws), tenant.id, open_=open_).in_force
+        return f"{count} tags and grants in Lake Formation{'; recorded, not enforced' if aws.endpoint_url else ''}"
 
 
 @dataclass(frozen=True)
@@ -131,17 +180,19 @@ class Database(Provisioner):
 
     def plan(self, tenant: Tenant) -> Iterable[str]:
         """Yield every step of the plan as the SQL that it stands for."""
-        for step in provision.plan(self.lake.storage, tenant.id, tenant.tier):
+        shared = sharing.plan(tenant.id, tenant.share_with, ())
+        for step in [*provision.plan(self.lake.storage, tenant.id, tenant.tier), *shared]:
             yield f"{means(step)}: {' '.join(str(step).split())}"
 
     def add(self, tenant: Tenant) -> str:
         """Apply the plan."""
         count = provision.provision(self.session, self.lake.storage, tenant.id, tenant.tier)
+        count += sharing.apply(self.session, tenant.model_copy(update={"suspended": False}))
         return f"{tenant.database} with roles, and warehouse {roles.warehouse(tenant.tier)} ({count} steps){self.remark}"
 
     def suspend(self, tenant: Tenant) -> str:
-        """Take the database from its readers and analysts."""
-        apply(self.session, roles.suspension(tenant.id))
+        """Take the database from its readers and analysts, and end its share."""
+        apply(self.session, [*roles.suspension(tenant.id), *sharing.removal(tenant.id)])
         return f"readers and analysts can not use {tenant.database}{self.remark}"
 
     def found(self, tenant: TenantId) -> Counts:
@@ -155,8 +206,8 @@ class Database(Provisioner):
         return {"databases": 1, "tables": int(tables), "rows": int(rows or 0)}
 
     def remove(self, tenant: TenantId) -> Counts:
-        """Drop the database and the roles; the warehouse is the tier's."""
-        apply(self.session, roles.removal(tenant))
+        """End the share, and drop the database and the roles; the warehouse is the tier's."""
+        apply(self.session, [*sharing.removal(tenant), *roles.removal(tenant)])
         return {"roles": len(roles.ROLES)}
 
 

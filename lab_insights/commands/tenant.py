@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import err, load_config, out, print_json, told
+from lab_insights.commands.console import entry, err, load_config, out, print_json, told
 from lab_insights.errors import ConfigError, UnknownTenant
 from lab_insights.names import tenant_id
 
@@ -40,14 +39,12 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         if json:
             print_json([tenant.model_dump(mode="json") | {"database": tenant.database} for tenant in found])
             return
-        table = Table()
-        for name in ("tenant", "key", "layouts", "zone", "tier", "deliver by", "database", "state"):
-            table.add_column(name)
         for tenant in found:
-            state = "suspended" if tenant.suspended else "active"
+            entry(f"{tenant.id:<20} {'suspended' if tenant.suspended else 'active':<9} {tenant.tier:<8} {tenant.database}", indent=0)
             layouts = ", ".join(f"{source}: {layout}" for source, layout in tenant.layouts.items())
-            table.add_row(tenant.id, tenant.key, layouts, tenant.zone, tenant.tier, f"{tenant.deliver_by:%H:%M}", tenant.database, state)
-        out.print(table)
+            told_ = (f"key {tenant.key}", f"due at {tenant.deliver_by:%H:%M} {tenant.zone}", layouts)
+            entry("; ".join(filter(None, told_)), indent=6, style="dim")
+        out.print(f"{len(found)} tenants", highlight=False)
 
 
 @app.command()
@@ -57,6 +54,9 @@ def add(
     layout: Annotated[list[str] | None, typer.Option(help="SOURCE=LAYOUT for a source that offers several, such as lis=prefix.")] = None,
     zone: Annotated[str, typer.Option(help="IANA time zone in which reports count days.")] = "UTC",
     tier: Annotated[str, typer.Option(help="daily, or frequent for a load every quarter of an hour.")] = "daily",
+    share_with: Annotated[
+        list[str] | None, typer.Option(help="ORGANIZATION.ACCOUNT in Snowflake that may read what is de-identified.")
+    ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
@@ -69,11 +69,18 @@ def add(
         pairs = [pair.partition("=") for pair in layout or ()]
         try:
             new = Tenant.model_validate(
-                {"id": tenant_id(tenant), "key": key, "layouts": {source: name for source, _, name in pairs}, "zone": zone, "tier": tier}
+                {
+                    "id": tenant_id(tenant),
+                    "key": key,
+                    "layouts": {source: name for source, _, name in pairs},
+                    "zone": zone,
+                    "tier": tier,
+                    "share_with": share_with or (),
+                }
             )
         except (ValidationError, KeyError):
             raise ConfigError(
-                "The key, a layout, the zone or the tier is not one that exists.",
+                "The key, a layout, the zone, the tier or an account is not one that exists.",
                 remedy="see `lab-insights tenant add --help`.",
                 tenant=tenant,
             ) from None

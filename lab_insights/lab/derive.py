@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT
+from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, UNREAD
 from lab_insights.lab.engine import Duck, Query
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.manifest import Manifest
@@ -28,19 +28,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawRows:
-    """How many raw rows went into a curated batch, and how many of them have no whole key; `more` counts what the rows were made of."""
+    """How many rows of a raw table went into a curated batch, and how many of them are no versions of anything; `more` counts what the rows were made of.
+
+    `newest` is how many rows the curated ones of the `source` were made of, where one makes several. `unmapped` are normalised columns, each with that of
+    its source value: rows that have only the latter are counted.
+    """
 
     rows: int
     excluded: int
     more: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    newest: int | None = None
+    unmapped: Mapping[str, str] = field(default_factory=dict)
+
+
+def accounted_for(counts: Mapping[str, int], source: str = "") -> int:
+    """Return how many rows the counts of a curated batch account for, of all its inputs or of one source of several."""
+    of = f"_{source}" if source else ""
+    made = sum(counts.get(f"{name}{of}", 0) for name in ("kept", "superseded", "excluded"))
+    return made - counts.get(f"split{of}", 0) - (0 if source else counts.get("absent", 0))
 
 
 @dataclass
 class DerivedRows:
-    """The result of an expression, as the lake's commit wants it."""
+    """The result of an expression, as the lake's commit wants it; `absent` rows of it are tombstones that no input row made."""
 
     engine: Duck
-    raw: RawRows | None = None
+    raw: Sequence[RawRows] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
+    absent: int | None = None
 
     def __post_init__(self) -> None:
         self.schema = self.engine.schema
@@ -49,12 +65,34 @@ class DerivedRows:
         return self.engine.batches()
 
     def facts(self) -> Facts:
-        """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
-        kept = self.engine.rows()
-        counts = {"kept": kept}
+        """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded: in all, and of each source of several."""
+        counts = {"kept": self.engine.rows()}
         if self.raw:
-            counts |= {"superseded": self.raw.rows - self.raw.excluded - kept, "excluded": self.raw.excluded, **self.raw.more}
+            sources = list(dict.fromkeys(raw.source for raw in self.raw))
+            each = [self._of(source) for source in sources]
+            counts |= {name: sum(of[name] for of in each) for name in ("superseded", "excluded")}
+            for more in (raw.more for raw in self.raw):
+                counts |= {name: counts.get(name, 0) + count for name, count in more.items()}
+            if any(of["split"] for of in each):
+                counts["split"] = sum(of["split"] for of in each)
+            if len(sources) > 1:
+                counts |= {
+                    f"{name}_{source}": count for source, of in zip(sources, each, strict=True) for name, count in of.items() if count
+                }
+            if self.absent is not None:
+                counts["absent"] = self.absent
+            if UNREAD in self.schema.names and (unread := self.engine.rows(UNREAD)):
+                counts[UNREAD] = unread
+            counts |= {f"unmapped_{name}": count for name, count in self.engine.unmapped(self.raw[0].unmapped).items()}
         return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
+
+    def _of(self, source: str) -> dict[str, int]:
+        """Return the counts of one source; a row that made several is kept once and split for the others."""
+        its = [raw for raw in self.raw if raw.source == source]
+        rows, excluded = (sum(getattr(raw, name) for raw in its) for name in ("rows", "excluded"))
+        kept = self.kept[source]
+        split = kept - sum(raw.newest for raw in its if raw.newest is not None) if all(raw.newest is not None for raw in its) else 0
+        return {"kept": kept, "superseded": rows - excluded - (kept - split), "excluded": excluded, "split": split}
 
 
 def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
@@ -66,11 +104,16 @@ def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
     return last if last and last.inputs == draft.inputs and last.code_version == draft.code_version else None
 
 
-def derive(lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: RawRows | None = None) -> Manifest:
-    """Run `query` over `inputs` and commit the result as the partition's batch."""
+def derive(
+    lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: Sequence[RawRows] = (), gone: Query | None = None
+) -> Manifest:
+    """Run `query` over `inputs` and commit the result as the partition's batch, with the rows of `gone`, which reads them as `result`."""
     with Duck(inputs) as engine:
         engine.run(query)
-        return commit(lake, head, draft, DerivedRows(engine, raw))[0]
+        sources = {each.source for each in raw}
+        kept = {source: engine.rows(where=("source_system", source)) if len(sources) > 1 else engine.rows() for source in sources}
+        absent = engine.add(gone) if gone else None
+        return commit(lake, head, draft, DerivedRows(engine, raw, kept, absent))[0]
 
 
 def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:

@@ -67,10 +67,26 @@ class Duck:
         row = self._connection.execute(checksum_sql(columns, quoted("result", "duckdb"), "duckdb")).fetchone()
         return int(row[1] or 0) if row else 0
 
-    def rows(self) -> int:
-        """Return the number of rows of `result`."""
-        row = self._connection.execute("SELECT count(*) FROM result").fetchone()
+    def add(self, query: Query) -> int:
+        """Add the rows of `query`, which has the same columns and may read `result`; return how many they are."""
+        row = self._connection.execute(f"INSERT INTO result BY NAME {query.sql}").fetchone()
         return int(row[0]) if row else 0
+
+    def rows(self, known: str | None = None, where: tuple[str, str] | None = None) -> int:
+        """Return the number of rows of `result`: of those where the column `known` is not null, or where a column has a value."""
+        counted = f"count({quoted(known, 'duckdb')})" if known else "count(*)"
+        condition, values = (f" WHERE {quoted(where[0], 'duckdb')} = ?", [where[1]]) if where else ("", [])
+        row = self._connection.execute(f"SELECT {counted} FROM result{condition}", values).fetchone()
+        return int(row[0]) if row else 0
+
+    def unmapped(self, pairs: Mapping[str, str]) -> dict[str, int]:
+        """Return for each normalised column how many live rows of `result` have a source value (in the column that it is paired with) and not it."""
+        if not pairs:
+            return {}
+        names = {name: (quoted(name, "duckdb"), quoted(source, "duckdb")) for name, source in pairs.items()}
+        counted = ", ".join(f"count(*) FILTER (WHERE {its} IS NULL AND {source} <> '')" for its, source in names.values())
+        row = self._connection.execute(f"SELECT {counted} FROM result WHERE NOT is_deleted").fetchone()
+        return dict(zip(names, map(int, row or ()), strict=True))
 
     @property
     def schema(self) -> pa.Schema:

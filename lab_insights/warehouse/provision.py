@@ -8,7 +8,7 @@ from __future__ import annotations
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import roles
+from lab_insights.warehouse import masking, roles
 from lab_insights.warehouse.admin import Done, Make, Step, apply
 from lab_insights.warehouse.names import database, identifier, stage
 from lab_insights.warehouse.session import Session
@@ -16,7 +16,7 @@ from lab_insights.warehouse.session import Session
 LAYERS: tuple[Layer, ...] = ("curated", "transformed")
 # The storage integration that an account administrator creates once; a local lake needs none.
 INTEGRATION = "LAB_INSIGHTS"
-LEDGER = """CREATE TABLE IF NOT EXISTS {database}.OPS.LEDGER (
+LEDGER = """CREATE TABLE IF NOT EXISTS OPS.LEDGER (
     LAYER VARCHAR, TABLE_NAME VARCHAR, DAY DATE, BATCH_ID VARCHAR, KIND VARCHAR,
     STAGED NUMBER(19,0), INSERTED NUMBER(19,0), UPDATED NUMBER(19,0), TOMBSTONED NUMBER(19,0),
     CHECKSUM VARCHAR, RUN_ID VARCHAR, LOADED_AT TIMESTAMP_NTZ(6) DEFAULT CURRENT_TIMESTAMP()
@@ -24,14 +24,14 @@ LEDGER = """CREATE TABLE IF NOT EXISTS {database}.OPS.LEDGER (
 # One row a table: every load moves VERSION by compare-and-set, so that loads of a table come one after the other; the
 # SNAPSHOT columns are those of the
 # newest snapshot, which decides what a late, older batch may still insert.
-HEADS = """CREATE TABLE IF NOT EXISTS {database}.OPS.HEADS (
+HEADS = """CREATE TABLE IF NOT EXISTS OPS.HEADS (
     LAYER VARCHAR NOT NULL, TABLE_NAME VARCHAR NOT NULL, VERSION NUMBER(19,0),
     SNAPSHOT_DAY DATE, SNAPSHOT_BATCH VARCHAR, SNAPSHOT_AT VARCHAR, PRIMARY KEY (LAYER, TABLE_NAME)
 )"""
 
 
 # Append-only: what was changed in the shape of which table, when and by which run. Renames and deprecations hold from here on.
-SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS {database}.OPS.SCHEMA_CHANGES (
+SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS OPS.SCHEMA_CHANGES (
     TABLE_SCHEMA VARCHAR, TABLE_NAME VARCHAR, WHAT VARCHAR, COLUMN_NAME VARCHAR, DETAIL VARCHAR, RENAMED_TO VARCHAR, BEFORE_BATCH VARCHAR,
     RUN_ID VARCHAR, CHANGED_AT TIMESTAMP_NTZ(6) DEFAULT CURRENT_TIMESTAMP()
 )"""
@@ -39,15 +39,15 @@ SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS {database}.OPS.SCHEMA_CHANGES (
 
 def plan(storage: Storage, tenant: TenantId, tier: str | None = None) -> list[Step]:
     """Return every step that a tenant's database needs, in order; with its `tier` also those of its roles and of the tier's warehouse."""
-    compute, permissions = (roles.compute(tier), roles.permissions(tenant, tier)) if tier else ([], [])
-    return [*compute, *contents(storage, tenant), *permissions]
+    made = [*contents(storage, tenant), *masking.policies(tenant)]
+    if not tier:
+        return made
+    return [*roles.compute(tier), *made, *roles.permissions(tenant, tier), *masking.grants(tenant)]
 
 
 def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | None = None, done: Done = lambda _: None) -> int:
-    """Apply the plan, tell `done` each step, make the tenant's OPS schema current, and return how many steps there were. Again, it changes nothing."""
-    count = apply(session, plan(storage, tenant, tier), done)
-    use(session, tenant)
-    return count
+    """Apply the plan, tell `done` each step, and return how many there were; the tenant's OPS schema is current then. Again, it changes nothing."""
+    return apply(session, plan(storage, tenant, tier), done)
 
 
 def contents(storage: Storage, tenant: TenantId) -> list[Step]:
@@ -62,7 +62,9 @@ def contents(storage: Storage, tenant: TenantId) -> list[Step]:
             Make("STAGE", (its, *stage(layer).split(".")), {"url": f"s3://{storage.bucket(layer)}/", **integration}, mode="or_replace")
             for layer in LAYERS
         ),
-        *(table.format(database=identifier(its)) for table in (LEDGER, HEADS, SCHEMA_CHANGES)),
+        # what follows, tables and policies, is named by its schema alone
+        f"USE SCHEMA {identifier(its)}.OPS",
+        *(LEDGER, HEADS, SCHEMA_CHANGES),
     ]
 
 

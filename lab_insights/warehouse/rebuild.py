@@ -18,6 +18,7 @@ from lab_insights.names import TenantId
 from lab_insights.warehouse import ddl, fence, ledger, sql
 from lab_insights.warehouse.catalog import Catalog, read_catalog
 from lab_insights.warehouse.ledger import Head
+from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import identifier, relation
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.schema_sync import located
@@ -48,7 +49,7 @@ def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, lay
                 tenant=tenant,
                 table=table,
             )
-        copied = _fill(session, batches, catalog)
+        copied = _fill(session, batches, catalog, Protection(tenant, lake.storage.phi))
         try:
             _exchange(session, holder, located(layer, table), (layer, table), head, fence.name(run_id, tenant, layer, table))
         except LockConflict:
@@ -60,12 +61,14 @@ def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, lay
     raise AssertionError("the last attempt returns or raises")
 
 
-def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog) -> int:
+def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, protection: Protection) -> int:
     """Make the new table and merge the state's batches into it, as loads do."""
     [(of, columns)] = catalog.columns.items()
     stage, copied = f"STAGE_{uuid.uuid4().hex}", 0
     session.execute(f"DROP TABLE IF EXISTS {_new(of)}")
-    session.execute(ddl.create_table(of[0], of[1] + NEW, columns))
+    *policies, create = ddl.create_table(*of, columns, protection)
+    for statement in (*policies, create.replace(relation(*of), _new(of), 1)):  # under the name by which its columns are classified
+        session.execute(statement)
     session.execute(f"CREATE TRANSIENT SCHEMA {identifier(stage)}")
     try:
         for number, manifest in enumerate(batches):

@@ -15,14 +15,12 @@ from typing import Literal
 
 from lab_insights.names import TenantId
 from lab_insights.warehouse.admin import Drop, Grant, GrantRole, Make, Property, Revoke, Step, TagDatabase
-from lab_insights.warehouse.names import database, identifier
+from lab_insights.warehouse.names import STORE, database, identifier
 
 Role = Literal["READER", "ANALYST", "LOADER", "OWNER"]
 ROLES: tuple[Role, ...] = ("READER", "ANALYST", "LOADER", "OWNER")
-SCHEMAS = ("OPS", "CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED")
+SCHEMAS = ("OPS", "CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED", STORE)
 EVERY: tuple[Literal["ALL", "FUTURE"], ...] = ("ALL", "FUTURE")
-# What every tag value of a column may be; tags lie in each tenant's own OPS, so that dropping the database takes them along.
-PHI_VALUES = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,11 @@ def compute(tier: str) -> list[Step]:
 
 def permissions(tenant: TenantId, tier: str) -> list[Step]:
     """Return the steps that make a tenant's roles and tags and grant what they may; doing them again changes nothing."""
-    its, phi = database(tenant), (database(tenant), "OPS", "PHI")
-    of_tenant = (its, "OPS", "TENANT")
+    its, of_tenant = database(tenant), (database(tenant), "OPS", "TENANT")
     reader, analyst, loader, owner = (role(tenant, name) for name in ROLES)
     writing = ("SELECT", "INSERT", "UPDATE", "DELETE")
     return [
         *(Make("ROLE", (each,)) for each in (reader, analyst, loader, owner)),
-        Make("TAG", phi, {"allowed_values": PHI_VALUES}),
         Make("TAG", of_tenant),
         TagDatabase(its, of_tenant, tenant),
         *(Grant(("USAGE",), "DATABASE", (its,), each) for each in (reader, loader)),

@@ -152,7 +152,9 @@ def filled(world: World) -> Tenant:
         put(world.lake, tenant.id, "crm.note", layer, text=["secret", "b"])
     world.lake.storage.put("reports", page_key(tenant.id, day(1)), b"secret")
     glue.register_lake(world.lake, [tenant.id])
-    world.places[-1].add(tenant)
+    for place in world.places:
+        if not isinstance(place, Database):
+            place.add(tenant)
     return tenant
 
 

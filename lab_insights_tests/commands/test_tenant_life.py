@@ -101,7 +101,8 @@ def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cl
         "registry: active, frequent",
     ):
         assert f"✓ {line}" in output
-    assert "recorded, not enforced" in output
+    assert output.count("recorded, not enforced") == 2
+    assert "✓ permissions: 2 roles in AWS, 6 tags and grants in Lake Formation" in output
     assert Registry(lake.storage.aws, lake.storage.prefix).get(its).suspended is False
     statements = recorded(cli, its)
     assert f'GRANT USAGE ON WAREHOUSE "LAB_INSIGHTS_FREQUENT" TO ROLE "{name}_ANALYST"' in statements
@@ -132,7 +133,8 @@ def test_a_dry_run_prints_every_step_and_does_none(cli: Cli, lake: Lake) -> None
 def test_the_difference_is_printed_as_ddl_and_nothing_is_done(cli: Cli, lake: Lake, tenant: TenantId) -> None:
     put(lake, tenant, "crm.note", text=["a", "b"])
     output = cli("schema", "diff", "--tenant", tenant, code=0).output
-    assert 'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0), "TEXT" VARCHAR' in output
+    masked = 'WITH MASKING POLICY "OPS"."MASK_UNCLASSIFIED_NUMBER_0" WITH TAG ("OPS"."PHI" = \'unclassified\'), "TEXT" VARCHAR WITH MASKING POLICY'
+    assert f'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0) {masked}' in output
     [change] = json.loads(cli("schema", "diff", "--tenant", tenant, "--json", code=0).stdout)
     assert (change["tenant"], change["table"], change["what"]) == (tenant, "CURATED.CRM.NOTE", "new table")
     assert "not a tenant" in cli("schema", "diff", "--tenant", "../evil", code=2).output
@@ -207,13 +209,21 @@ def test_what_nobody_classified_is_phi_and_what_is_joined_is_as_strict_as_its_st
 
 
 def test_a_suspended_tenant_is_shown_as_such_and_comes_back(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    lake_formation = lake.storage.aws.client("lakeformation")
+
+    def granted() -> bool:
+        return tenant in json.dumps(lake_formation.list_permissions()["PrincipalResourcePermissions"])
+
+    assert granted()
     output = cli("tenant", "suspend", tenant, code=0).output
     assert "✓ registry: suspended" in output
     assert "readers and analysts can not use" in output
+    assert not granted()
     assert Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
     assert any(statement.startswith("REVOKE USAGE ON DATABASE") for statement in recorded(cli, tenant))
     assert "suspended" in cli("tenant", "list", code=0).output
     assert "active again" in cli("tenant", "suspend", tenant, "--resume", code=0).output
+    assert granted()
     assert not Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
     last = [statement for statement in recorded(cli, tenant) if " USAGE ON DATABASE" in statement][-1]
     assert last.startswith("GRANT")
@@ -258,13 +268,19 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_but_from_othe
     assert [other, str(day(1))] in [each["Values"] for each in partitions]
     assert lake.state.tables("curated", other) == ["crm.note"]
     assert lake.storage.get("reports", page_key(other, day(1)))
+    left = [each["Name"] for each in aws.client("glue").get_databases()["DatabaseList"]]
+    assert glue.database(prefix, "curated", other) in left
+    assert glue.database(prefix, "curated", tenant) not in left
+    assert not [each for each in aws.client("iam").list_roles()["Roles"] if tenant in each["RoleName"]]
+    assert tenant not in json.dumps(aws.client("lakeformation").list_permissions()["PrincipalResourcePermissions"])
 
     certificate = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/certificate.json") or b"")
     deleted = certificate["deleted"]
-    assert set(deleted) == {"database", "lake", "catalog", "state", "partitions"}
+    assert set(deleted) == {"database", "permissions", "lake", "catalog", "state", "partitions"}
     assert deleted["lake"]["objects"] >= 5
     assert (deleted["database"]["databases"], deleted["database"]["tables"], deleted["database"]["roles"]) == (1, 3, 4)
-    assert deleted["catalog"] == {"partitions": 2}
+    assert deleted["catalog"] == {"partitions": 2, "databases": 2}
+    assert deleted["permissions"] == {"grants": 4, "roles": 2}
     assert deleted["state"]["items"] > 0
     assert "secret" not in json.dumps(certificate)
     assert "was offboarded before" in cli(*words, code=0).output
