@@ -42,6 +42,7 @@ setup(
         "pyyaml>=6,<7",
         "rich>=14",
         "snowflake-connector-python>=4.8,<5",  # 5.x can not log in to the local server
+        "snowflake-core>=1.13,<2",
         "sqlalchemy>=2.0,<2.1",  # 2.1 reads `postgresql://` as psycopg 3 and breaks dagster-postgres
         "sqlglot<30",  # Ibis 12
         "typer>=0.20,<1",

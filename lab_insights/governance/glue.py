@@ -117,24 +117,37 @@ def own_columns(aws: Aws, prefix: str, tenant: TenantId) -> dict[tuple[Layer, st
     return found
 
 
+def held(aws: Aws, prefix: str, tenant: TenantId) -> tuple[int, int]:
+    """Return how many partitions a tenant has in all tables, and how many databases of its own."""
+    names = {each["Name"] for page in aws.client("glue").get_paginator("get_databases").paginate() for each in page["DatabaseList"]}
+    return sum(len(values) for _, _, values in _held(aws, prefix, tenant)), len(
+        names & {database(prefix, layer, tenant) for layer in SHOWN}
+    )
+
+
 def forget(aws: Aws, prefix: str, tenant: TenantId) -> int:
     """Take a tenant's partitions from every table, and its own databases; return how many partitions there were. Tables stay: others have them too."""
     glue, count = aws.client("glue"), 0
-    for layer in LAYERS:
-        name = database(prefix, layer)
+    for name, table, there in _held(aws, prefix, tenant):
+        for some in _cut(there, _DELETED):
+            glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
+        count += len(there)
+    for layer in SHOWN:
+        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
+            glue.delete_database(Name=database(prefix, layer, tenant))
+    return count
+
+
+def _held(aws: Aws, prefix: str, tenant: TenantId) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield every table with its database and the values of a tenant's partitions."""
+    glue = aws.client("glue")
+    for name in (database(prefix, layer) for layer in LAYERS):
         try:
             tables = [table["Name"] for page in glue.get_paginator("get_tables").paginate(DatabaseName=name) for table in page["TableList"]]
         except glue.exceptions.EntityNotFoundException:
             continue
         for table in tables:
-            there = [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
-            for some in _cut(there, _DELETED):
-                glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
-            count += len(there)
-    for layer in SHOWN:
-        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
-            glue.delete_database(Name=database(prefix, layer, tenant))
-    return count
+            yield name, table, [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
 
 
 def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, Any]]]:

@@ -128,6 +128,11 @@ def forget(aws: Aws, prefix: str, tenant: TenantId) -> int:
     return len(there)
 
 
+def held(aws: Aws, prefix: str, tenant: TenantId) -> int:
+    """Return how many grants a tenant's roles have."""
+    return len(_granted(aws.client("lakeformation"), prefix, tenant))
+
+
 def _values(client: Any, key: str) -> list[str]:
     try:
         return list(client.get_lf_tag(TagKey=key)["TagValues"])

@@ -6,6 +6,7 @@ prefix, whatever else somebody attaches to them. Who may assume them is said by 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, Literal, get_args
 
@@ -67,12 +68,22 @@ def remove(aws: Aws, prefix: str, tenant: TenantId) -> int:
     client, count = aws.client("iam"), 0
     for kind in get_args(Kind):
         name = role_name(prefix, tenant, kind)
-        try:
+        # one by one: a removal that was cut off between the two is taken up
+        with contextlib.suppress(client.exceptions.NoSuchEntityException):
             client.delete_role_policy(RoleName=name, PolicyName=_POLICY)
+        with contextlib.suppress(client.exceptions.NoSuchEntityException):
             client.delete_role(RoleName=name)
             count += 1
-        except client.exceptions.NoSuchEntityException:
-            continue
+    return count
+
+
+def held(aws: Aws, prefix: str, tenant: TenantId) -> int:
+    """Return how many roles a tenant has."""
+    client, count = aws.client("iam"), 0
+    for kind in get_args(Kind):
+        with contextlib.suppress(client.exceptions.NoSuchEntityException):
+            client.get_role(RoleName=role_name(prefix, tenant, kind))
+            count += 1
     return count
 
 

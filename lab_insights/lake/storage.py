@@ -42,7 +42,7 @@ class Storage:
 
     aws: Aws
     prefix: str
-    phi: PhiSection = field(default_factory=PhiSection, compare=False, repr=False)
+    phi: PhiSection = field(default_factory=PhiSection, compare=False, repr=False, kw_only=True)
 
     @property
     def _s3(self) -> Any:

@@ -28,7 +28,7 @@ def open_lake(config: Config) -> Lake:
     """Return the lake of a configuration."""
     aws = open_aws(config)
     return Lake(
-        Storage(aws, config.lake.prefix, config.phi), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None)
+        Storage(aws, config.lake.prefix, phi=config.phi), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None)
     )
 
 

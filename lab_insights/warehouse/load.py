@@ -20,7 +20,7 @@ from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import deidentified, ledger, schema_sync, sql
+from lab_insights.warehouse import deidentified, fence, ledger, schema_sync, sql
 from lab_insights.warehouse.catalog import Columns, Table, read_catalog
 from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.masking import Protection
@@ -144,14 +144,17 @@ class _Load:
         stage_table, its = relation(self._schema, name), self._shape(manifest)
         tables = [schema_sync.target(each) for each in (its, self._stored(its)) if each]
         self._session.execute(sql.create_stage_table(stage_table, its))
+        called = fence.name(self._run_id, manifest.tenant, *ledger.series(manifest))
         for attempt in range(ATTEMPTS):
             head, columns = known.heads[ledger.series(manifest)], [self._columns[of] for of in tables]
             try:
-                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head)
+                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head, called)
             except WarehouseError as error:
                 if attempt == ATTEMPTS - 1:
                     raise
-                if not isinstance(error, LockConflict):
+                if isinstance(error, LockConflict):
+                    fence.abort_predecessors(self._session, called)
+                else:
                     # a table whose shape somebody changed meanwhile is loaded by its new one
                     self._synced([manifest])
                     if [self._columns[of] for of in tables] == columns:
@@ -173,10 +176,10 @@ class _Load:
     def _stored(self, its: Shape) -> Shape | None:
         return deidentified.store_shape(its, self._storage.phi) if self._pseudonyms else None
 
-    def _transaction(self, manifest: Manifest, stage_table: str, head: Head) -> tuple[int, int, int, int]:
+    def _transaction(self, manifest: Manifest, stage_table: str, head: Head, called: str) -> tuple[int, int, int, int]:
         its = self._shape(manifest)
         stored = self._stored(its)
-        with self._session.transaction():
+        with self._session.transaction(called):
             ledger.move_head(self._session, manifest, head)
             keys = [part.key for part in manifest.parts]
             staged = sum(int(row[3]) for copy in sql.copies(stage_table, its.layer, keys) for row in self._session.execute(copy))
