@@ -6,24 +6,35 @@ is computed and nothing is written.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT
-from lab_insights.lab.engine import Duck, Query
+from lab_insights.lab.engine import Divided, Duck, Query
+from lab_insights.lab.spark_engine import Spark
+from lab_insights.lake import parts
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Head
+from lab_insights.lake.state import Head, Intent
 from lab_insights.lake.storage import Storage
-from lab_insights.lake.tables import partition_manifests, relation
+from lab_insights.lake.tables import SMALL, partition_manifests, relation
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table]
+    from lab_insights.lab.engine import Piece
+
+    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table | Divided]
+
+
+Opened = Callable[["Inputs"], Duck | Spark]
+"""How an engine is opened over inputs."""
+# The one column that depends on the attempt and not on the inputs.
+_ATTEMPT = ("batch_id",)
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,33 @@ class DerivedRows:
 
     def facts(self) -> Facts:
         """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
-        kept = self.engine.rows()
-        counts = {"kept": kept}
-        if self.raw:
-            counts |= {"superseded": self.raw.rows - self.raw.excluded - kept, "excluded": self.raw.excluded, **self.raw.more}
-        return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
+        return _accounted(self.engine.rows(), self.engine.checksum(_ATTEMPT), self.raw)
+
+
+@dataclass
+class LandedRows:
+    """The result of an expression on Spark, landed by its tasks."""
+
+    engine: Spark
+    raw: RawRows | None = None
+    _facts: Facts = field(default_factory=Facts, init=False)
+
+    def land(self, storage: Storage, intent: Intent) -> parts.Landed:
+        """Land every task's rows."""
+        landed, checksum = self.engine.land(storage, intent, _ATTEMPT)
+        self._facts = _accounted(sum(part.rows for part in landed.parts), checksum, self.raw)
+        return landed
+
+    def facts(self) -> Facts:
+        """Return the same as of `DerivedRows`."""
+        return self._facts
+
+
+def _accounted(kept: int, checksum: int, raw: RawRows | None) -> Facts:
+    counts = {"kept": kept}
+    if raw:
+        counts |= {"superseded": raw.rows - raw.excluded - kept, "excluded": raw.excluded, **raw.more}
+    return Facts(counts=counts, checksum=checksum)
 
 
 def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
@@ -66,18 +99,59 @@ def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
     return last if last and last.inputs == draft.inputs and last.code_version == draft.code_version else None
 
 
-def derive(lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: RawRows | None = None) -> Manifest:
-    """Run `query` over `inputs` and commit the result as the partition's batch."""
-    with Duck(inputs) as engine:
+def derive(
+    lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: RawRows | None = None, opened: Opened = Duck
+) -> Manifest:
+    """Run `query` over `inputs` and commit the result as the partition's batch, which says which engine made it."""
+    with opened(inputs) as engine:
         engine.run(query)
-        return commit(lake, head, draft, DerivedRows(engine, raw))[0]
+        rows = DerivedRows(engine, raw) if isinstance(engine, Duck) else LandedRows(engine, raw)
+        return commit(lake, head, dataclasses.replace(draft, engine=draft.engine or engine.name), rows)[0]
+
+
+@dataclass(frozen=True)
+class RawBatches:
+    """Raw batches as an input: a stream for one reader, or part by part for many."""
+
+    storage: Storage
+    batches: tuple[Manifest, ...]
+    columns: pa.Schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the rows: the columns asked for, and those of their batches."""
+        return _with_batch(self.columns)
+
+    @property
+    def large(self) -> bool:
+        """Whether the parts are too large to be read whole."""
+        return sum(part.bytes for manifest in self.batches for part in manifest.parts) > SMALL
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the rows as one stream."""
+        return raw_reader(self.storage, self.batches, self.columns)
+
+    def pieces(self) -> list[Piece]:
+        """Return a stream for each part."""
+        alone = [manifest.model_copy(update={"parts": (part,)}) for manifest in self.batches for part in manifest.parts]
+        return [functools.partial(_streamed, dataclasses.replace(self, batches=(each,))) for each in alone]
+
+
+def _streamed(batches: RawBatches) -> Iterator[pa.RecordBatch]:
+    yield from batches.reader()
+
+
+def _with_batch(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
 
 
 def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:
     """Return the rows of raw batches as one stream of `schema`, each with the batch that it came with; columns that a batch lacks are null."""
     import pyarrow as pa
 
-    whole = pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
+    whole = _with_batch(schema)
 
     def stream() -> Iterator[pa.RecordBatch]:
         for manifest in batches:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 # Columns of every transformed row, after the business columns.
 META_COLUMNS = ("tenant_id", "as_of", "batch_id", "record_hash", "is_deleted")
 _STATE_ONLY = tuple(name for name in META if name not in {"is_deleted", "connection_id"})

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 def _account_codes(inputs: Inputs) -> ir.Table:
     """One row per (connection, host code): an account has several, parted by `^`, and orders name only the pair."""
+    import ibis
+
     accounts = inputs.live("account")
     pairs = accounts.select(
         accounts.account_id,
         account_name=accounts.name,
         pair=accounts.connection_id.split("^").zip(accounts.host_code.split("^")).unnest(),
     )
-    return pairs.select("account_id", "account_name", code_connection=pairs.pair["f1"], code=pairs.pair["f2"]).distinct(
-        on=["code_connection", "code"]
-    )
+    codes = pairs.select("account_id", "account_name", code_connection=pairs.pair["f1"], code=pairs.pair["f2"])
+    # Of two accounts that claim a pair it is the first's, on every engine and each time.
+    ranked = codes.mutate(__rank=ibis.row_number().over(ibis.window(group_by=["code_connection", "code"], order_by="account_id")))
+    return ranked.filter(ranked["__rank"] == 0).drop("__rank")
 
 
 def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Table:
