@@ -72,7 +72,9 @@ def run_tenant_days(context: dg.AssetExecutionContext, work: Work, checks: Check
     if failed:
         for outcome in outcomes:
             for asset_key, key, receipt in outcome.done:
-                context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata={**receipt.metadata, **lineage.of(asset_key, key)}))
+                context.log_event(
+                    dg.AssetMaterialization(asset_key, partition=key, metadata={**receipt.metadata, **lineage.of(asset_key, key)})
+                )
         log_evaluations(context, evaluations)
         told = "\n".join(f"- **{tenant}** {error}" for tenant, error in failed.items())
         raise dg.Failure(
@@ -95,9 +97,11 @@ class _Lineage:
         self._known = {each.key: each.metadata[LINEAGE] for each in context.assets_def.specs if LINEAGE in each.metadata}
         whole = len(done) == len(selected(context.partition_keys)) and not any(outcome.error for outcome in done)
         # One output is told partition by partition in the run's order, and what a failing step logs tenant by tenant.
-        self._last = {key: context.partition_keys[-1] for key in self._known} if whole else {
-            asset_key: key for outcome in done for asset_key, key, _ in outcome.done
-        }
+        self._last = (
+            {key: context.partition_keys[-1] for key in self._known}
+            if whole
+            else {asset_key: key for outcome in done for asset_key, key, _ in outcome.done}
+        )
 
     def of(self, asset_key: dg.AssetKey, key: str) -> dict[str, Any]:
         """Return the entry that goes with a partition, if one does."""

@@ -19,6 +19,7 @@ from lab_insights.lab.engine import Query
 from lab_insights.lab.records import PARSER_VERSION, Kind
 
 if TYPE_CHECKING:
+    import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
     import pyarrow as pa
 
@@ -36,7 +37,7 @@ META = (
     "record_hash",
     "is_deleted",
 )
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 _OURS = re.compile(rf"(source_)*({'|'.join((*META, 'occurrence'))})", re.IGNORECASE)
 
 
@@ -93,7 +94,9 @@ def curated(raw_schema: pa.Schema, curation: Curation) -> Query:
     keyed = raw.filter([raw[name].notnull() for name in curation.key]) if curation.key else raw
     rows = keyed.select(**columns, **{f"__key{position}": raw[name] for position, name in enumerate(curation.key)})
     if not curation.key:
-        newest = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
+        # Not as a filter alone, which is QUALIFY: Spark has none, and sqlglot's way around it loses the names.
+        newest = rows.mutate(__newest=rows.batch_id.max().over(ibis.window()))
+        newest = newest.filter(newest.batch_id == newest["__newest"]).drop("__newest")
         return Query(newest.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
     keys = [f"__key{position}" for position in range(len(curation.key))]
     order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
@@ -120,7 +123,7 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
 
     its = raw[INGESTED]
     if cursor is not None and cursor in raw.columns:
-        its = ibis.coalesce(raw[cursor].try_cast("timestamp(6)"), its)
+        its = ibis.coalesce(_read(raw[cursor], ibis.dtype("timestamp(6)")), its)
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
@@ -142,7 +145,17 @@ def _column(raw: ir.Table, column: ContractColumn) -> ir.Value:
         value = value.cast("string").cases(*column.values, else_=ibis.null("string"))
     if wanted.is_boolean() and value.type().is_string():
         value = value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
-    return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
+    return value if value.type().copy(nullable=True) == wanted else _read(value, wanted)
+
+
+def _read(value: ir.Value, wanted: dt.DataType) -> ir.Value:
+    """Return a value in another type, null where it is none of it. `infinity` is an instant to DuckDB, and a year of five digits, and to nobody after it."""
+    import ibis
+
+    read = value.try_cast(wanted)
+    if value.type().is_string() and (wanted.is_timestamp() or wanted.is_date()):
+        return value.re_search(r"^\s*[0-9]{4}-[^(]*$").ifelse(read, ibis.null(wanted))
+    return read
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:

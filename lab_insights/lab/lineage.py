@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import META
+from lab_insights.lab.parsed import BODY, ID, UPDATED
 from lab_insights.lab.transform import META_COLUMNS
 from lab_insights.lab.wide import WIDE_TABLES
 
@@ -32,10 +33,12 @@ def lineage() -> dict[str, Columns]:
         asset: {column: tuple((of, name) for of, name in origins) for column, origins in columns.items()}
         for asset, columns in computed.items()
     }
+    landed: dict[str, dict[str, tuple[Origin, ...]]] = {}
     for contract in contracts().values():
-        found |= {raw_asset(contract): _copied(source_asset(contract), source_columns(contract))} if contract.source.records is None else {}
+        landed.setdefault(raw_asset(contract), {}).update(_copied(source_asset(contract), source_columns(contract)))
         columns = [*(column.name for column in contract.columns), *META]
         found[f"snowflake/{contract.table}"] = _copied(f"curated/{contract.table}", columns)
+    found |= landed
     for wide in WIDE_TABLES:
         found[f"snowflake/{wide.table}"] = _copied(f"transformed/{wide.table}", [*(field.name for field in wide.fields), *META_COLUMNS])
     return found
@@ -64,9 +67,11 @@ def raw_asset(contract: Contract) -> str:
 
 
 def source_columns(contract: Contract) -> list[str]:
-    """Return the source columns that a contract reads, in order."""
+    """Return the source columns that a contract reads, in order; records are read out of the store's messages."""
+    if contract.source.records:
+        return [ID, BODY, UPDATED]
     return list(dict.fromkeys(column.source for column in contract.columns))
 
 
-def _copied(upstream: str, columns: list[str]) -> Columns:
+def _copied(upstream: str, columns: list[str]) -> dict[str, tuple[Origin, ...]]:
     return {column: ((upstream, column),) for column in dict.fromkeys(columns)}

@@ -35,7 +35,9 @@ class MissingInput(LabInsightsError):
     """A derived partition was asked for before the partition that it is made from."""
 
 
-def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str, engines: Engines = DUCKDB) -> Manifest:
+def curate_table(
+    lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str, engines: Engines = DUCKDB
+) -> Manifest:
     """Return the curated batch of a raw table's day, made now or found unchanged. Raises `MissingInput` when the raw day was never landed."""
     every = landed(lake, Partition("raw", tenant, raw_table, day))
     curation, last = curation_of(raw_table, contract, every), every[-1]

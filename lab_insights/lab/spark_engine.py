@@ -43,7 +43,7 @@ _SETTINGS = {
     "spark.sql.caseSensitive": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
 }
-TEXT = Conversion("VARCHAR", tried=False)
+TEXT, TIME = Conversion("VARCHAR", tried=False), Conversion("TIME", tried=False)
 
 
 class Spark:
@@ -70,21 +70,21 @@ class Spark:
         """Plan `query`; its rows are computed by what asks for them."""
         for conversion in query.spark.conversions:
             conversion.register(self._session)
-        self._result = self._session.sql(query.spark.text)
+        self.frame = self._session.sql(query.spark.text)
         self.schema = query.schema
 
     def table(self) -> pa.Table:
         """Return the result as a whole, in the declared types."""
         import pyarrow as pa
 
-        given = self._result.toArrow()
+        given = self.frame.toArrow()
         return pa.Table.from_batches([restored(batch, self.schema) for batch in given.to_batches()], self.schema)
 
     def land(self, storage: Storage, intent: Intent, without: tuple[str, ...] = ()) -> tuple[parts.Landed, int]:
         """Compute the result and let each task land what it computed; return the parts, and the checksum over all columns but `without`."""
         order = Order(storage, intent, encode_schema(self.schema), 0, "")
         try:
-            rows = self._result.mapInArrow(functools.partial(_land, packed(order), without), "finished STRING").collect()
+            rows = self.frame.mapInArrow(functools.partial(_land, packed(order), without), "finished STRING").collect()
         except Exception as error:  # noqa: BLE001 (what comes through Spark is of many classes, and may quote a row)
             order.sweep()
             raise LandingMismatch(
@@ -159,8 +159,12 @@ def carried(batch: pa.RecordBatch) -> pa.RecordBatch:
 def restored(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return a batch of Spark's in the types that the query declares."""
     import pyarrow as pa
+    import pyarrow.types as pat
 
-    return pa.RecordBatch.from_arrays([column.cast(each.type) for column, each in zip(batch.columns, schema, strict=True)], schema=schema)
+    columns = [
+        (TIME(column) if pat.is_time(each.type) else column).cast(each.type) for column, each in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 @functools.cache
@@ -240,7 +244,5 @@ def _land(packed_order: str, without: tuple[str, ...], batches: Iterator[pa.Reco
             remedy="look at the lake's own log; then materialize again.",
             **order.intent.partition.where,
         ) from None
-    told = Finished(
-        number=number, source="", parts=done.parts, arrow_schema=order.arrow_schema, total=f"{done.total:x}", facts=rows.facts
-    )
+    told = Finished(number=number, source="", parts=done.parts, arrow_schema=order.arrow_schema, total=f"{done.total:x}", facts=rows.facts)
     yield pa.RecordBatch.from_pydict({"finished": [told.model_dump_json()]})

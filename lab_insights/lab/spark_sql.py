@@ -54,6 +54,8 @@ class Conversion:
         def converted(values: pa.Array) -> pa.Array:
             return self(values)
 
+        # PySpark reads the hints as types, and here they are texts.
+        converted.__annotations__ = {"values": pa.Array, "return": pa.Array}
         kind = self(pa.nulls(0, pa.string())).type
         session.udf.register(self.name, arrow_udf(converted, returnType=from_arrow_type(kind)))
 
@@ -88,7 +90,13 @@ def _alike(given: dt.DataType, to: dt.DataType) -> bool:
         return True
     if to.is_string():
         # DuckDB writes DECIMAL(2,2) without the digit before the point.
-        return given.is_string() or given.is_boolean() or given.is_integer() or given.is_temporal() or (given.is_decimal() and given.precision > given.scale)
+        return (
+            given.is_string()
+            or given.is_boolean()
+            or given.is_integer()
+            or given.is_temporal()
+            or (given.is_decimal() and given.precision > given.scale)
+        )
     if given.is_boolean():
         return bool(to.is_boolean() or to.is_integer())
     if given.is_integer():

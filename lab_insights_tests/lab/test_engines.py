@@ -148,3 +148,45 @@ def test_tables_of_any_type_and_name_are_curated_turned_to_rows_and_published_al
         )
         == []
     )
+
+
+@pytest.fixture
+def on_spark(spark: SparkSession) -> Engines:
+    return Engines(lambda: spark, ("curated/*", "transformed/*"))
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small inputs", "inputs read and landed by tasks"])
+def test_what_spark_lands_is_what_duckdb_would_have_landed(
+    lake: Lake, tenant: TenantId, on_spark: Engines, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` computes a batch again on DuckDB; each batch here was made on Spark."""
+    if large:
+        for module in (derive, tables):
+            monkeypatch.setattr(module, "SMALL", -1)
+    lab, table = Lab(lake, tenant), "lis.patient"
+    contract = contracts()["patient"]
+    schema = pa.schema([("id", pa.string()), ("mrn", pa.string()), ("sex", pa.string()), ("clock", pa.time64("us")), ("updated_at", STAMP)])
+    for hour in (7, 9):
+        lab.land(table, 1, [{"id": f"p{number}", "mrn": f"m{hour}", "sex": "F", "updated_at": at(1, hour)} for number in range(5)], schema)
+        lab.land("crm.udt_note", 1, [{"id": "1", "sex": "a", "updated_at": at(1, hour)}], schema)
+    made = pipeline.curate_table(lake, tenant, table, day(1), contract, "test", on_spark)
+    raw = pipeline.landed(lake, Partition("raw", tenant, table, day(1)))
+    assert (made.engine, made.rows, made.counts) == ("spark", 5, {"kept": 5, "superseded": 5, "excluded": 0})
+    assert {row["mrn"] for row in lab.rows(made)} == {"m9"}
+    assert recompute.curated(lake, table, contract, raw)[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
+    pipeline.curate_table(lake, tenant, "crm.udt_note", day(1), None, "test", on_spark)
+    long = pipeline.unpivot_table(lake, tenant, "crm.udt_note", day(1), "test", on_spark)
+    of = pipeline.landed(lake, Partition("curated", tenant, "crm.udt_note", day(1)))[-1]
+    assert (long.engine, of.engine) == ("spark", "spark")
+    assert recompute.long(lake, long, of)[0] == recompute.told_by(long)
+
+
+def test_duckdb_is_the_engine_unless_a_person_or_the_size_says_otherwise() -> None:
+    partition, never = Partition("curated", TenantId("t1"), "result", day(1)), pytest.fail
+    assert DUCKDB.choose(partition, ()) is Duck
+    assert Engines(lambda: never(), ("transformed/*",)).choose(partition, ()) is Duck
+    chosen = Engines(lambda: None, ("curated/res*",)).choose(partition, ())  # type: ignore[arg-type,return-value]
+    assert isinstance(chosen, functools.partial)
+    assert chosen.func is Spark
+    assert Engines.of(SparkSection(master="spark://head:7077"), lambda: never()).choose(partition, ()) is Duck
+    assert SPARK_FROM_BYTES > 1 << 30
