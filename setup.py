@@ -51,6 +51,8 @@ setup(
         "bench": [  # peers of the benchmarks, in an environment of their own
             "deltalake>=1.6",
             "dlt[parquet,sql-database]>=1.31,<2",
+            "hl7>=0.4.5,<0.5",
+            "polars>=2,<3",
             "pyiceberg[sql-sqlite]>=0.12",
         ],
         "local": [

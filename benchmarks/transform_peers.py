@@ -130,7 +130,7 @@ def _pd_texts(column: pd.Series[Any]) -> list[str | None]:
 
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
-    return [None if value is None or value is pd.NaT or value != value else f"{value}" for value in column]
+    return [None if missing else f"{value}" for value, missing in zip(column, column.isna(), strict=True)]
 
 
 def _pd_joined(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
@@ -148,7 +148,7 @@ def _pd_curated(data: Path, _out: Path) -> pd.DataFrame:
     raw = pd.read_parquet(data / "result.parquet")
     raw = raw[raw["id"].notna()].rename(columns={TENANT: "tenant_id", INGESTED: "ingested_at", BATCH: "batch_id"})
     text = raw["value_raw"].str.strip(_STRIPPED)
-    number, scale = text.str.match(NUMBER).fillna(False), Decimal("1e-9")  # noqa: FBT003
+    number, scale = text.str.match(NUMBER).fillna(False), Decimal("1e-9")
     raw["value_num"] = [Decimal(value).quantize(scale) if is_number else None for value, is_number in zip(text, number, strict=True)]
     raw["result_id"] = raw["id"]
     raw["flag_norm"], raw["status_norm"] = raw["flag_raw"].map(FLAGS), raw["status_raw"].map(STATUSES)

@@ -97,11 +97,9 @@ class _Lineage:
         self._known = {each.key: each.metadata[LINEAGE] for each in context.assets_def.specs if LINEAGE in each.metadata}
         whole = len(done) == len(selected(context.partition_keys)) and not any(outcome.error for outcome in done)
         # One output is told partition by partition in the run's order, and what a failing step logs tenant by tenant.
-        self._last = (
-            {key: context.partition_keys[-1] for key in self._known}
-            if whole
-            else {asset_key: key for outcome in done for asset_key, key, _ in outcome.done}
-        )
+        self._last = {asset_key: key for outcome in done for asset_key, key, _ in outcome.done}
+        if whole:
+            self._last |= dict.fromkeys(self._known, context.partition_keys[-1])
 
     def of(self, asset_key: dg.AssetKey, key: str) -> dict[str, Any]:
         """Return the entry that goes with a partition, if one does."""

@@ -1,13 +1,14 @@
 """The SQL of an expression for Spark, with the meaning that it has on DuckDB.
 
 Ibis' own translation differs where the engines do: Spark prints doubles otherwise, truncates where DuckDB rounds, reads other texts as dates, takes NaN for
-null, splits by regular expressions and has no escape for `\\v`. What Spark can be told to do alike, it is told; a cast that only DuckDB does as DuckDB is
+null, splits by regular expressions and reads `v` for a vertical tab. What Spark can be told to do alike, it is told; a cast that only DuckDB does as DuckDB is
 done by DuckDB, over Arrow batches in Spark's Python workers, which have this package.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ibis.backends.sql.compilers.pyspark import PySparkCompiler
     from pyspark.sql import SparkSession
+
+# A compiler notes the conversions that it meets in one list.
+_ONE_AT_A_TIME = threading.Lock()
+_local = threading.local()
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,16 @@ class Conversion:
         # PySpark reads the hints as types, and here they are texts.
         converted.__annotations__ = {"values": pa.Array, "return": pa.Array}
         kind = self(pa.nulls(0, pa.string())).type
-        session.udf.register(self.name, arrow_udf(converted, returnType=from_arrow_type(kind)))
+        session.udf.register(self.name, arrow_udf(converted, returnType=from_arrow_type(kind)))  # type: ignore[call-overload]
 
 
-@functools.cache
 def _duckdb() -> Any:
     import duckdb
 
-    # One thread, so that rows stay in order.
-    return duckdb.connect(config={"threads": 1})
+    if not hasattr(_local, "connection"):
+        # One thread, so that rows stay in order.
+        _local.connection = duckdb.connect(config={"threads": 1})
+    return _local.connection
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,11 @@ class SparkSql:
 
 def spark_sql(expression: ir.Table) -> SparkSql:
     """Return the SQL of an expression."""
-    compiler, wanted = _compiler()
-    wanted.clear()
-    query = compiler.to_sqlglot(expression.unbind())
-    return SparkSql(query.sql(dialect=compiler.dialect, copy=False), tuple(dict.fromkeys(wanted)))
+    with _ONE_AT_A_TIME:
+        compiler, wanted = _compiler()
+        wanted.clear()
+        query = compiler.to_sqlglot(expression.unbind())
+        return SparkSql(query.sql(dialect=compiler.dialect, copy=False), tuple(dict.fromkeys(wanted)))
 
 
 def _alike(given: dt.DataType, to: dt.DataType) -> bool:
@@ -90,7 +97,7 @@ def _alike(given: dt.DataType, to: dt.DataType) -> bool:
         return True
     if to.is_string():
         # DuckDB writes DECIMAL(2,2) without the digit before the point.
-        return (
+        return bool(
             given.is_string()
             or given.is_boolean()
             or given.is_integer()
@@ -107,9 +114,8 @@ def _alike(given: dt.DataType, to: dt.DataType) -> bool:
 
 
 @functools.cache
-def _compiler() -> tuple[PySparkCompiler, list[Conversion]]:
+def _compiler() -> tuple[PySparkCompiler, list[Conversion]]:  # noqa: C901 (a class of a library that is imported here)
     """Return the compiler, and the list in which it notes the conversions that a query calls."""
-    import ibis.expr.operations as ops
     import sqlglot.expressions as sge
     from ibis.backends.sql.compilers.base import SQLGlotCompiler
     from ibis.backends.sql.compilers.pyspark import PySparkCompiler
@@ -121,14 +127,14 @@ def _compiler() -> tuple[PySparkCompiler, list[Conversion]]:
         __slots__ = ()
 
         # Its own ones take NaN for null.
-        visit_Field = SQLGlotCompiler.visit_Field
-        visit_IsNull = SQLGlotCompiler.visit_IsNull
-        visit_NotNull = SQLGlotCompiler.visit_NotNull
+        visit_Field = SQLGlotCompiler.visit_Field  # noqa: N815 (Ibis finds its visitors by name)
+        visit_IsNull = SQLGlotCompiler.visit_IsNull  # noqa: N815 (Ibis finds its visitors by name)
+        visit_NotNull = SQLGlotCompiler.visit_NotNull  # noqa: N815 (Ibis finds its visitors by name)
 
-        def visit_Cast(self, op: ops.Cast, *, arg: Any, to: dt.DataType) -> Any:
+        def visit_Cast(self, op: ops.Cast, *, arg: Any, to: dt.DataType) -> Any:  # noqa: N802
             return super().visit_Cast(op, arg=arg, to=to) if _alike(op.arg.dtype, to) else self._converted(arg, to, tried=False)
 
-        def visit_TryCast(self, op: ops.TryCast, *, arg: Any, to: dt.DataType) -> Any:
+        def visit_TryCast(self, op: ops.TryCast, *, arg: Any, to: dt.DataType) -> Any:  # noqa: N802
             if _alike(op.arg.dtype, to) or (to.is_decimal() and _is_plain_number(op.arg)):
                 return super().visit_TryCast(op, arg=arg, to=to)
             return self._converted(arg, to, tried=True)
@@ -138,20 +144,20 @@ def _compiler() -> tuple[PySparkCompiler, list[Conversion]]:
             wanted.append(conversion)
             return self.f.anon[conversion.name](arg)
 
-        def visit_NonNullLiteral(self, op: ops.Literal, *, value: Any, dtype: dt.DataType) -> Any:
+        def visit_NonNullLiteral(self, op: ops.Literal, *, value: Any, dtype: dt.DataType) -> Any:  # noqa: N802
             if dtype.is_string() and any(sign < " " or sign in "\\'" for sign in value):
                 return self.f.anon.decode(self.f.anon.unhex(value.encode().hex()), "UTF-8")
             if dtype.is_floating():
                 return SQLGlotCompiler.visit_NonNullLiteral(self, op, value=value, dtype=dtype)
             return super().visit_NonNullLiteral(op, value=value, dtype=dtype)
 
-        def visit_Strip(self, op: ops.Strip, *, arg: Any) -> Any:  # noqa: ARG002
+        def visit_Strip(self, op: ops.Strip, *, arg: Any) -> Any:  # noqa: ARG002, N802
             return self.f.anon.btrim(arg, self.f.anon.decode(self.f.anon.unhex(b" \t\n\r\v\f".hex()), "UTF-8"))
 
-        def visit_StringSplit(self, op: ops.StringSplit, *, arg: Any, delimiter: Any) -> Any:  # noqa: ARG002
+        def visit_StringSplit(self, op: ops.StringSplit, *, arg: Any, delimiter: Any) -> Any:  # noqa: ARG002, N802
             return self.f.anon.split(arg, self.f.concat(self._text("\\Q"), delimiter, self._text("\\E")))
 
-        def visit_RegexSearch(self, op: ops.RegexSearch, *, arg: Any, pattern: Any) -> Any:
+        def visit_RegexSearch(self, op: ops.RegexSearch, *, arg: Any, pattern: Any) -> Any:  # noqa: N802
             # In Java `$` is also the place before a last line's end.
             text = op.pattern.value
             pattern = self._text(f"{text[:-1]}\\z") if text.endswith("$") and not text.endswith("\\$") else pattern

@@ -139,7 +139,7 @@ def _in_warehouse(relation: str, name: str) -> Origin:
 
 
 class _SqlTrail:
-    """The same walk through the scopes of a SELECT. sqlglot's own `lineage` follows partitions and orders of windows as well, and walks a column anew each time."""
+    """The same walk through the scopes of a SELECT. sqlglot's own `lineage` follows what windows are parted and ordered by as well."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Origins] = {}
@@ -164,7 +164,7 @@ class _SqlTrail:
         if isinstance(value, exp.Window):
             return self._value(scope, value.this)
         if isinstance(value, exp.Query):
-            inner = next(each for each in scope.subquery_scopes if each.expression is value.unnest())
+            inner = next(each for each in scope.subquery_scopes if each.expression is value.unnest())  # type: ignore[no-untyped-call]
             return self.column(inner, 0)
         if not isinstance(value, exp.Column):
             return _NONE.union(*(self._value(scope, part) for part in value.iter_expressions()))

@@ -181,12 +181,16 @@ def test_what_spark_lands_is_what_duckdb_would_have_landed(
     assert recompute.long(lake, long, of)[0] == recompute.told_by(long)
 
 
+def _never() -> SparkSession:
+    raise AssertionError
+
+
 def test_duckdb_is_the_engine_unless_a_person_or_the_size_says_otherwise() -> None:
-    partition, never = Partition("curated", TenantId("t1"), "result", day(1)), pytest.fail
+    partition = Partition("curated", TenantId("t1"), "result", day(1))
     assert DUCKDB.choose(partition, ()) is Duck
-    assert Engines(lambda: never(), ("transformed/*",)).choose(partition, ()) is Duck
+    assert Engines(_never, ("transformed/*",)).choose(partition, ()) is Duck
     chosen = Engines(lambda: None, ("curated/res*",)).choose(partition, ())  # type: ignore[arg-type,return-value]
     assert isinstance(chosen, functools.partial)
     assert chosen.func is Spark
-    assert Engines.of(SparkSection(master="spark://head:7077"), lambda: never()).choose(partition, ()) is Duck
+    assert Engines.of(SparkSection(master="spark://head:7077"), _never).choose(partition, ()) is Duck
     assert SPARK_FROM_BYTES > 1 << 30
