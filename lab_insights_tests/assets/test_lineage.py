@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from lab_insights.assets.checks import Events
 from lab_insights.assets.receipts import Receipt
 from lab_insights.assets.specs import LINEAGE, contract_columns, spec
 from lab_insights.assets.tenant_days import run_tenant_days
@@ -34,7 +35,7 @@ def materialized(lake: Lake, failing: str) -> list[dict[str, Any]]:
     only = spec(KEY.path, description="x", kinds=set(), columns=contract_columns(contracts()["result"]))
 
     @dg.multi_asset(specs=[only], partitions_def=GRID, backfill_policy=dg.BackfillPolicy.single_run(), required_resource_keys={"lake"})
-    def curate(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    def curate(context: dg.AssetExecutionContext) -> Iterator[Events]:
         def work(tenant: TenantId, _day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             if tenant == failing:
                 raise ValueError
