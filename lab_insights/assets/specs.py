@@ -7,9 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from lab_insights.lab.contracts import Contract
+from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.curate import META as CURATED_META
 from lab_insights.lab.lineage import Origin, at_source, lineage
+from lab_insights.lab.mappings import Mapping
 from lab_insights.lab.transform import META_COLUMNS as TRANSFORMED_META
 from lab_insights.lab.transform import Wide
 
@@ -107,12 +108,17 @@ def contract_columns(contract: Contract) -> list[dg.TableColumn]:
     return [*declared, *meta_columns(CURATED_META, (column.name for column in contract.columns))]
 
 
-def source_columns(contract: Contract) -> list[dg.TableColumn]:
-    """Return the source columns that a contract reads, under their own names, with what they become and their PHI class."""
-    first = {column.source: column for column in reversed(contract.columns)}
+def source_columns(readers: Sequence[tuple[Contract, Mapping]]) -> list[dg.TableColumn]:
+    """Return the columns of a source table that are read, under their own names, with what they become first and their PHI class."""
+    first: dict[str, ContractColumn] = {}
+    for contract, mapping in readers:
+        for column in mapping.read(contract):
+            for name in column.reads:
+                first.setdefault(name, column)
     return [
         dg.TableColumn(name, "as in the source", f"Curated as `{column.name}`. {column.description}", tags={"phi": column.phi})
-        for name, column in reversed(first.items())
+        for name, column in first.items()
+        if not name.startswith("@")
     ]
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from lab_insights.errors import LandingMismatch
-from lab_insights.governance import glue
+from lab_insights.governance import glue, lake_formation, people
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.erase import erase_items, erase_objects
 from lab_insights.lake.layout import LAYERS
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
-from lab_insights.warehouse import roles
+from lab_insights.warehouse import roles, sharing
 from lab_insights.warehouse.names import database
 from lab_insights.warehouse.session import Session
 
@@ -119,7 +119,7 @@ class Offboarding:
             its = f"SELECT COUNT(*), SUM(ROW_COUNT) FROM \"{name}\".INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = 'BASE TABLE'"
             tables, rows = self.session.execute(its)[0]
             counts = {"databases": 1, "tables": int(tables), "rows": int(rows or 0)}
-        for statement in roles.removal(self.tenant):
+        for statement in [*sharing.removal(self.tenant), *roles.removal(self.tenant)]:
             self.session.execute(statement)
         return counts | {"roles": len(roles.ROLES)}
 
@@ -128,7 +128,10 @@ class Offboarding:
         return {"objects": sum(each.objects for each in erased), "bytes": sum(each.bytes for each in erased)}
 
     def _catalog(self) -> Counts:
-        return {"partitions": glue.forget(self.lake.storage.aws, self.lake.storage.prefix, self.tenant)}
+        aws, prefix = self.lake.storage.aws, self.lake.storage.prefix
+        grants = lake_formation.forget(aws, prefix, self.tenant)
+        partitions = glue.forget(aws, prefix, self.tenant)
+        return {"partitions": partitions, "grants": grants, "roles": people.remove(aws, prefix, self.tenant)}
 
     def _registry(self) -> Counts:
         self.registry.remove(self.tenant)

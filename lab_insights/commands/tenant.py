@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import err, load_config, out, print_json, told
+from lab_insights.commands.console import entry, err, load_config, out, print_json, told
 from lab_insights.errors import ConfigError
 from lab_insights.names import tenant_id
 
 if TYPE_CHECKING:
     from lab_insights.config import Config
+    from lab_insights.names import TenantId
 
 app = typer.Typer(no_args_is_help=True, help="The tenant registry: who is loaded, from which tables, into which database.")
 
@@ -35,14 +35,12 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         if json:
             print_json([tenant.model_dump(mode="json") | {"database": tenant.database} for tenant in found])
             return
-        table = Table()
-        for name in ("tenant", "key", "layouts", "zone", "tier", "deliver by", "database", "state"):
-            table.add_column(name)
         for tenant in found:
-            state = "suspended" if tenant.suspended else "active"
+            entry(f"{tenant.id:<20} {'suspended' if tenant.suspended else 'active':<9} {tenant.tier:<8} {tenant.database}", indent=0)
             layouts = ", ".join(f"{source}: {layout}" for source, layout in tenant.layouts.items())
-            table.add_row(tenant.id, tenant.key, layouts, tenant.zone, tenant.tier, f"{tenant.deliver_by:%H:%M}", tenant.database, state)
-        out.print(table)
+            told_ = (f"key {tenant.key}", f"due at {tenant.deliver_by:%H:%M} {tenant.zone}", layouts)
+            entry("; ".join(filter(None, told_)), indent=6, style="dim")
+        out.print(f"{len(found)} tenants", highlight=False)
 
 
 @app.command()
@@ -52,6 +50,9 @@ def add(
     layout: Annotated[list[str] | None, typer.Option(help="SOURCE=LAYOUT for a source that offers several, such as lis=prefix.")] = None,
     zone: Annotated[str, typer.Option(help="IANA time zone in which reports count days.")] = "UTC",
     tier: Annotated[str, typer.Option(help="daily, or frequent for a load every quarter of an hour.")] = "daily",
+    share_with: Annotated[
+        list[str] | None, typer.Option(help="ORGANIZATION.ACCOUNT in Snowflake that may read what is de-identified.")
+    ] = None,
 ) -> None:
     """Register a tenant and make its database; a sensor gives it partitions within a minute."""
     from pydantic import ValidationError
@@ -62,11 +63,18 @@ def add(
         pairs = [pair.partition("=") for pair in layout or ()]
         try:
             new = Tenant.model_validate(
-                {"id": tenant_id(tenant), "key": key, "layouts": {source: name for source, _, name in pairs}, "zone": zone, "tier": tier}
+                {
+                    "id": tenant_id(tenant),
+                    "key": key,
+                    "layouts": {source: name for source, _, name in pairs},
+                    "zone": zone,
+                    "tier": tier,
+                    "share_with": share_with or (),
+                }
             )
         except (ValidationError, KeyError):
             raise ConfigError(
-                "The key, a layout, the zone or the tier is not one that exists.",
+                "The key, a layout, the zone, the tier or an account is not one that exists.",
                 remedy="see `lab-insights tenant add --help`.",
                 tenant=tenant,
             ) from None
@@ -93,7 +101,7 @@ def suspend(
     """Keep a tenant out of the schedules and its people out of its database; what it has stays as it is."""
     from lab_insights.resources.lake import open_aws, open_lake
     from lab_insights.tenants.registry import Registry
-    from lab_insights.warehouse import provision, roles
+    from lab_insights.warehouse import provision, roles, sharing
     from lab_insights.warehouse.session import connect
 
     with told():
@@ -108,9 +116,11 @@ def suspend(
             else:
                 for statement in roles.suspension(known.id):
                     session.execute(statement)
+            sharing.apply(session, registry.get(tenant))
         said = (
             "is active again" if resume else "is suspended: schedules leave it out, and its readers and analysts can not use its database"
         )
+        _governed(config, known.id, open_=resume)
         record(config, "tenant.resume" if resume else "tenant.suspend", known.id)
         out.print(f"[green]✓[/] {known.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
 
@@ -149,6 +159,7 @@ def _register(tenants: list) -> None:  # type: ignore[type-arg]
     from lab_insights.partitions import number_of_days, refuse_too_many
     from lab_insights.resources.lake import open_aws, open_lake
     from lab_insights.tenants.registry import Registry
+    from lab_insights.warehouse import sharing
     from lab_insights.warehouse.provision import provision
     from lab_insights.warehouse.session import connect
 
@@ -159,10 +170,26 @@ def _register(tenants: list) -> None:  # type: ignore[type-arg]
     with connect(config.snowflake, aws, run_id="tenant") as session:
         for tenant in tenants:
             registry.put(tenant)
-            count = provision(session, open_lake(config).storage, tenant.id, tenant.tier)
+            count = provision(session, open_lake(config).storage, tenant.id, tenant.tier) + sharing.apply(session, tenant)
             record(config, "tenant.register", tenant.id, statements=count)
             said = f"is registered, with database {tenant.database}, roles and warehouse ({count} statements)"
             out.print(f"[green]✓[/] {tenant.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
+            said = _governed(config, tenant.id, open_=not tenant.suspended)
+            out.print(f"[green]✓[/] {tenant.id} {said}", highlight=False, soft_wrap=True)
+
+
+def _governed(config: Config, tenant: TenantId, *, open_: bool) -> str:
+    """Make a tenant's own catalog databases and its people's roles in AWS, and grant them what they may see, or nothing."""
+    from lab_insights.governance import glue, lake_formation, people
+    from lab_insights.resources.lake import open_aws
+
+    aws, prefix = open_aws(config), config.lake.prefix
+    account = people.account(aws)
+    glue.establish(aws, prefix, tenant)
+    roles = people.establish(aws, prefix, account, tenant)
+    count = lake_formation.govern(aws, prefix, account, tenant, open_=open_).in_force
+    local = "; recorded, not enforced" if aws.endpoint_url else ""
+    return f"has {roles} roles in AWS, with {count} tags and grants in Lake Formation{local}"
 
 
 def _recorded(config: Config) -> str:

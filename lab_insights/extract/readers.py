@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,8 @@ from lab_insights.extract.resume import Journal, Progress, checksum, projection,
 from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
 from lab_insights.lake import parts
 from lab_insights.lake.commit import Facts
-from lab_insights.lake.manifest import SourceProof
-from lab_insights.lake.parts import Landed
+from lab_insights.lake.manifest import Manifest, SourceProof
+from lab_insights.lake.parts import Candidate, Landed, Writing
 from lab_insights.lake.state import Intent
 from lab_insights.lake.storage import Storage
 
@@ -47,12 +47,12 @@ class RangedRows:
     readers: int
     _facts: Facts | None = field(default=None, init=False)
 
-    def land(self, storage: Storage, intent: Intent) -> Landed:
-        """Land every range of the key; raise `SourceError` or `LandingMismatch`."""
+    def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> Landed:
+        """Land every range of the key, unless all rows are those of `older`; raise `SourceError` or `LandingMismatch`."""
         try:
-            return self._side_by_side(storage, intent)
+            return self._side_by_side(storage, intent, older)
         except NoSnapshot as why:
-            landed = parts.land(storage, intent, self.rows)
+            landed = parts.land(storage, intent, self.rows, older)
             self._facts = replace(self.rows.facts(), note=f"one reader: {why}")
             return landed
 
@@ -62,7 +62,7 @@ class RangedRows:
             raise RuntimeError("rows are landed before they account for themselves")
         return self._facts
 
-    def _side_by_side(self, storage: Storage, intent: Intent) -> Landed:
+    def _side_by_side(self, storage: Storage, intent: Intent, older: Manifest | None) -> Landed:
         journal, its = Journal(storage, intent), projection(self.rows)
         with asking(self.rows):
             progress = journal.found(its) or Progress(projection=its, ranges=tuple(ranges_of(self.rows, self.key, self.readers)))
@@ -74,11 +74,11 @@ class RangedRows:
                     held = still_held(progress, lambda within: _sum(connection, self.rows, within))
                     progress = progress.model_copy(update={"finished": tuple(held)})
             try:
-                return self._attempt(storage, intent, journal, progress)
+                return self._attempt(storage, intent, older, journal, progress)
             except _Moved:
-                return self._attempt(storage, intent, journal, progress.model_copy(update={"finished": ()}))
+                return self._attempt(storage, intent, older, journal, progress.model_copy(update={"finished": ()}))
 
-    def _attempt(self, storage: Storage, intent: Intent, journal: Journal, progress: Progress) -> Landed:
+    def _attempt(self, storage: Storage, intent: Intent, older: Manifest | None, journal: Journal, progress: Progress) -> Landed:
         journal.begin(progress)
         kept = {each.number: each for each in progress.finished}
         numbers = [number for number in range(len(progress.ranges)) if number not in kept]
@@ -92,7 +92,7 @@ class RangedRows:
             snapshot.joined()
             if len([*still_held(progress, lambda within: _sum(snapshot.connection, self.rows, within))]) < len(kept):
                 raise _Moved
-            landed = self._read(storage, intent, journal, progress, readers, snapshot)
+            landed = self._read(storage, intent, older, journal, progress, readers, snapshot)
             counted = count_of(self.rows, snapshot)
         facts = {number: reader.facts() for number, reader in readers.items()} | {number: each.facts for number, each in kept.items()}
         self._facts = merged(self.rows, [facts[number] for number in sorted(facts)], counted, f"{len(kept)} kept" if kept else "")
@@ -104,23 +104,32 @@ class RangedRows:
         self,
         storage: Storage,
         intent: Intent,
+        older: Manifest | None,
         journal: Journal,
         progress: Progress,
         readers: Mapping[int, SourceRows],
         snapshot: Snapshot,
     ) -> dict[int, Landed]:
         resumable = (self.rows.table.rows or 0) >= RESUMABLE_ROWS
+        # A range that is to be found again after a kill is landed when it is read, and one that was found again is no part of the comparison.
+        candidate = Candidate(older) if older and not resumable and not progress.finished else None
         stop, landed = threading.Event(), dict[int, Landed]()
+        with ExitStack() as held, ThreadPoolExecutor(max_workers=max(len(readers), 1), thread_name_prefix="reader") as pool:
+            writing = {
+                number: held.enter_context(Writing(storage, intent, _Until(rows, stop), candidate, f"{number:03d}"))
+                for number, rows in readers.items()
+            }
 
-        def one(number: int) -> Landed:
-            try:
-                return parts.land(storage, intent, _Until(readers[number], stop), reader=f"{number:03d}")
-            except BaseException:
-                stop.set()
-                raise
+            def one(number: int) -> None:
+                try:
+                    writing[number].take()
+                    if candidate is None:
+                        landed[number] = writing[number].land()
+                except BaseException:
+                    stop.set()
+                    raise
 
-        with ThreadPoolExecutor(max_workers=max(len(readers), 1), thread_name_prefix="reader") as pool:
-            futures: dict[Future[Landed], int] = {pool.submit(one, number): number for number in readers}
+            futures = {pool.submit(one, number): number for number in readers}
             try:
                 within = {number: progress.ranges[number] for number in readers if resumable}
                 sums = {number: _sum(snapshot.connection, self.rows, its) for number, its in within.items() if not stop.is_set()}
@@ -131,14 +140,19 @@ class RangedRows:
                 number = futures[future]
                 if future.exception() and not isinstance(future.exception(), _Stopped):
                     stop.set()
-                elif not future.exception():
-                    landed[number] = future.result()
-                    if number in sums:
-                        journal.add(number, sums[number], landed[number], readers[number].facts())
-        # What stopped the others comes first.
-        for failure in sorted(filter(None, (future.exception() for future in futures)), key=lambda each: isinstance(each, _Stopped)):
-            raise failure
-        return landed
+                elif number in landed and number in sums:
+                    journal.add(number, sums[number], landed[number], readers[number].facts())
+            # What stopped the others comes first.
+            for failure in sorted(filter(None, (future.exception() for future in futures)), key=lambda each: isinstance(each, _Stopped)):
+                raise failure
+            return _settled(candidate, writing, pool) if candidate else landed
+
+
+def _settled(candidate: Candidate, writing: Mapping[int, Writing], pool: ThreadPoolExecutor) -> dict[int, Landed]:
+    """Return the parts of the older snapshot when all readers together hold its rows, else land what they hold."""
+    if same := candidate.holding([*writing.values()]):
+        return {0: same}
+    return dict(zip(writing, pool.map(Writing.land, writing.values()), strict=True))
 
 
 class _Stopped(Exception):

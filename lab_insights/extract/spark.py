@@ -27,7 +27,7 @@ from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
 from lab_insights.extract.spark_tasks import ENVELOPE, FORMAT, REQUEST, Order, data_source, packed
 from lab_insights.lake.commit import Facts
 from lab_insights.lake.layout import batch_id
-from lab_insights.lake.manifest import encode_schema
+from lab_insights.lake.manifest import Manifest, encode_schema
 from lab_insights.lake.parts import Landed
 from lab_insights.lake.state import Intent
 from lab_insights.lake.storage import Storage
@@ -53,7 +53,7 @@ class SparkRows:
     session: Callable[[], SparkSession]
     _facts: Facts | None = field(default=None, init=False)
 
-    def land(self, storage: Storage, intent: Intent) -> Landed:
+    def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> Landed:  # noqa: ARG002 (no task knows what the others read)
         """Land every range; raise `SourceError` or `LandingMismatch` with what a task said."""
         with _ONE_AT_A_TIME:
             return self._land(_Job(self.session(), storage, intent, self.rows))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     Piece = Callable[[], Iterator[pa.RecordBatch]]
 
+Tally = Mapping[str, tuple[str, tuple[str, ...]]]
+"""What is counted in a result, by name: a condition in DuckDB's SQL, and the values that it is bound to."""
+
 # How many rows a batch of a result has.
 BATCH_ROWS = 131_072
 
@@ -79,6 +82,16 @@ def streamed(data: pa.RecordBatchReader | pads.Dataset | pa.Table | Divided) -> 
     return data.reader() if isinstance(data, Divided) else data
 
 
+def tallied(connection: duckdb.DuckDBPyConnection, relation: str, tally: Tally) -> dict[str, int]:
+    """Return how many rows of a relation meet each condition."""
+    if not tally:
+        return {}
+    counted = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition, _ in tally.values())
+    values = [value for _, bound in tally.values() for value in bound]
+    [row] = connection.execute(f"SELECT {counted} FROM {quoted(relation, 'duckdb')}", values).fetchall()
+    return dict(zip(tally, map(int, row), strict=True))
+
+
 class Duck:
     """One DuckDB connection with inputs registered under their names; results are held in it, on disk when they are large."""
 
@@ -106,10 +119,19 @@ class Duck:
         row = self._connection.execute(checksum_sql(columns, quoted("result", "duckdb"), "duckdb")).fetchone()
         return int(row[1] or 0) if row else 0
 
+    def add(self, query: Query) -> int:
+        """Add the rows of `query`, which has the same columns and may read `result`; return how many they are."""
+        row = self._connection.execute(f"INSERT INTO result BY NAME {query.sql}").fetchone()
+        return int(row[0]) if row else 0
+
     def rows(self) -> int:
         """Return the number of rows of `result`."""
         row = self._connection.execute("SELECT count(*) FROM result").fetchone()
         return int(row[0]) if row else 0
+
+    def tallied(self, tally: Tally) -> dict[str, int]:
+        """Return how many rows of `result` meet each condition."""
+        return tallied(self._connection, "result", tally)
 
     @property
     def schema(self) -> pa.Schema:

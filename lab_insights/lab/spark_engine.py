@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lab_insights.errors import LabInsightsError, LandingMismatch
 from lab_insights.extract.resume import Finished
 from lab_insights.extract.spark_tasks import Order, packed
-from lab_insights.lab.engine import BATCH_ROWS, Divided, Query, database
+from lab_insights.lab.engine import BATCH_ROWS, Divided, Query, Tally, database, tallied
 from lab_insights.lab.spark_sql import Conversion
 from lab_insights.lake import parts
 from lab_insights.lake.checksum import checksum_sql
@@ -80,11 +81,11 @@ class Spark:
         given = self.frame.toArrow()
         return pa.Table.from_batches([restored(batch, self.schema) for batch in given.to_batches()], self.schema)
 
-    def land(self, storage: Storage, intent: Intent, without: tuple[str, ...] = ()) -> tuple[parts.Landed, int]:
-        """Compute the result and let each task land what it computed; return the parts, and the checksum over all columns but `without`."""
+    def land(self, storage: Storage, intent: Intent, without: tuple[str, ...], tally: Tally) -> tuple[parts.Landed, Facts]:
+        """Compute the result and let each task land what it computed; return the parts, the checksum over all columns but `without`, and the counts."""
         order = Order(storage, intent, encode_schema(self.schema), 0, "")
         try:
-            rows = self.frame.mapInArrow(functools.partial(_land, packed(order), without), "finished STRING").collect()
+            rows = self.frame.mapInArrow(functools.partial(_land, packed(order), without, tally), "finished STRING").collect()
         except Exception as error:  # noqa: BLE001 (what comes through Spark is of many classes, and may quote a row)
             order.sweep()
             raise LandingMismatch(
@@ -96,7 +97,8 @@ class Spark:
         # An attempt that was killed, or that another one of the same task overtook, could not remove what it had written.
         order.sweep(kept=frozenset(part.key for each in done for part in each.parts))
         landed = parts.Landed(tuple(part for each in done for part in each.parts), self.schema, sum(int(each.total, 16) for each in done))
-        return landed, sum(each.facts.checksum or 0 for each in done)
+        counts = {name: sum(each.facts.counts.get(name, 0) for each in done) for name in tally}
+        return landed, Facts(counts=counts, checksum=sum(each.facts.checksum or 0 for each in done))
 
     def _frame(self, data: Any) -> DataFrame:
         import pyarrow as pa
@@ -202,28 +204,30 @@ def _scan(fragment: pads.Fragment, schema: pa.Schema) -> Iterator[pa.RecordBatch
 
 @dataclass
 class _Typed:
-    """The batches of a task in the declared types; afterwards `facts` has rows and checksum of them."""
+    """The batches of a task in the declared types; afterwards `facts` has checksum and counts of them."""
 
     given: Iterator[pa.RecordBatch]
     schema: pa.Schema
     without: tuple[str, ...]
+    tally: Tally
     facts: Facts = field(default_factory=lambda: Facts(checksum=0))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         columns = [(each.name, each.type) for each in self.schema if each.name not in self.without]
         statement = checksum_sql(columns, quoted("given", "duckdb"), "duckdb")
-        total = 0
+        total, counts = 0, Counter[str]()
         with database().cursor() as cursor:
             for each in self.given:
                 batch = restored(each, self.schema)
                 cursor.register("given", batch)
                 total += int(cursor.execute(statement).fetchall()[0][1] or 0)
+                counts.update(tallied(cursor, "given", self.tally))
                 cursor.unregister("given")
                 yield batch
-        self.facts = Facts(checksum=total)
+        self.facts = Facts(counts=dict(counts), checksum=total)
 
 
-def _land(packed_order: str, without: tuple[str, ...], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _land(packed_order: str, without: tuple[str, ...], tally: Tally, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Land what a task computed, and yield one row that says what it was; leave nothing of a task that failed, and raise errors of ours alone."""
     import pyarrow as pa
     from pyspark import TaskContext
@@ -232,7 +236,7 @@ def _land(packed_order: str, without: tuple[str, ...], batches: Iterator[pa.Reco
     context = TaskContext.get()
     number, attempt = (context.partitionId(), context.taskAttemptId()) if context else (0, 0)
     reader = f"{number:03d}t{attempt}"
-    rows = _Typed(batches, decode_schema(order.arrow_schema), without)
+    rows = _Typed(batches, decode_schema(order.arrow_schema), without, tally)
     try:
         done = parts.land(order.storage, order.intent, rows, reader=reader)
     except BaseException as error:

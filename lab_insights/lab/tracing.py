@@ -16,6 +16,8 @@ from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, Curation, cur
 from lab_insights.lab.engine import Query
 from lab_insights.lab.kpis import INPUTS, REPORTS, Report
 from lab_insights.lab.lineage import CACHE, UNDESCRIBED, Origin, raw_asset, source_columns
+from lab_insights.lab.mappings import Mapping as SourceMapping
+from lab_insights.lab.mappings import mappings
 from lab_insights.lab.transform import Wide, transformed
 from lab_insights.lab.wide import WIDE_TABLES
 
@@ -93,17 +95,27 @@ def _values(parts: Iterable[Any]) -> Iterator[Any]:
 
 
 def of_contract(contract: Contract) -> Traced:
-    """Return the raw columns that each curated column comes from; what is read out of a message comes from its body."""
+    """Return the raw columns that each curated column comes from, in any of the table's sources."""
+    found: dict[str, Origins] = {}
+    for mapping in mappings()[contract.table]:
+        for column, origins in of_mapping(contract, mapping).items():
+            found[column] = found.get(column, _NONE) | origins
+    return found
+
+
+def of_mapping(contract: Contract, mapping: SourceMapping) -> Traced:
+    """Return the raw columns that each curated column comes from in one source; what is read out of a message comes from its body."""
     import pyarrow as pa
 
-    curation = Curation(contract.source.name, contract.source.key, contract.source.cursor, contract)
+    source, asset = mapping.source, raw_asset(mapping)
+    curation = Curation(source.name, source.key, source.cursor, contract, mapping)
     if kind := curation.records:
         stored = {"message_id": parsed.ID, "updated_at": parsed.UPDATED}
-        found = trace(curated(records.schema(kind), curation))
-        return _renamed(found, lambda _, name: (raw_asset(contract), stored.get(name, parsed.BODY)))
-    names = dict.fromkeys([*source_columns(contract), *contract.source.key, *filter(None, [contract.source.cursor])])
+        return _renamed(trace(curated(records.schema(kind), curation)), lambda _, name: (asset, stored.get(name, parsed.BODY)))
+    beside = [source.cursor, source.only, *(mapping.split.columns if mapping.split else ()), *(name for name, _ in mapping.skip)]
+    names = dict.fromkeys([*source_columns(contract, mapping), *source.key, *filter(None, beside)])
     raw = pa.schema([(name, pa.string()) for name in names])
-    return _renamed(trace(curated(raw, curation)), lambda _, name: (raw_asset(contract), name))
+    return _renamed(trace(curated(raw, curation)), lambda _, name: (asset, name))
 
 
 def of_wide(wide: Wide) -> Traced:
@@ -132,10 +144,9 @@ def of_report(report: Report) -> Traced:
 def _in_warehouse(relation: str, name: str) -> Origin:
     if relation not in INPUTS:
         return f"reports/{relation}", name
-    read = INPUTS[relation]
-    held = read.names.get(name, name)
+    table = INPUTS[relation].table
     # Tables that no contract describes are one asset together.
-    return (f"snowflake/{UNDESCRIBED}", f"{read.table}.{held}") if "." in read.table else (f"snowflake/{read.table}", held)
+    return (f"snowflake/{UNDESCRIBED}", f"{table}.{name}") if "." in table else (f"snowflake/{table}", name)
 
 
 class _SqlTrail:

@@ -27,7 +27,10 @@ from lab_insights.names import TenantId
 
 GRACE = timedelta(days=1)
 KEEP = timedelta(days=30)
-_OBJECT = re.compile(r"tenant=[^/]+/table=([^/]+)/date=(\d{4}-\d\d-\d\d)/(\d{8}-\d{3})(?:(?:-\d{3})?-\d{5}\.parquet|\.\w+\.json)")
+# A part of one reader, of one of several, or of an attempt of a Spark task; a manifest, and what the readers or the tasks of an attempt wrote down.
+_OBJECT = re.compile(
+    r"tenant=[^/]+/table=([^/]+)/date=(\d{4}-\d\d-\d\d)/(\d{8}-\d{3})(?:(?:-\d{3}(?:t\d+)?)?-\d{5}\.parquet|(?:-[0-9a-f]{12})?\.\w+\.json)"
+)
 
 
 @dataclass(frozen=True)

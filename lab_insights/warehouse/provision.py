@@ -5,11 +5,11 @@ from __future__ import annotations
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import roles
-from lab_insights.warehouse.names import database, identifier, stage
+from lab_insights.warehouse import masking, roles
+from lab_insights.warehouse.names import STORE, database, identifier, stage
 from lab_insights.warehouse.session import Session
 
-SCHEMAS = ("CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED")
+SCHEMAS = ("CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED", STORE)
 LAYERS: tuple[Layer, ...] = ("curated", "transformed")
 # The storage integration that an account administrator creates once; a local lake needs none.
 INTEGRATION = "LAB_INSIGHTS"
@@ -36,7 +36,8 @@ SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS OPS.SCHEMA_CHANGES (
 
 def plan(storage: Storage, tenant: TenantId, tier: str) -> list[str]:
     """Return every statement that a tenant's database, its roles and its tier's warehouse need, in order."""
-    return [*roles.compute(tier), *_database(tenant), *statements(storage), *roles.permissions(tenant, tier)]
+    made = [*_database(tenant), *statements(storage), *masking.policies(tenant)]
+    return [*roles.compute(tier), *made, *roles.permissions(tenant, tier), *masking.grants(tenant)]
 
 
 def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | None = None) -> int:
@@ -44,7 +45,7 @@ def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | 
 
     Returns how many statements that were. Running it again changes nothing.
     """
-    todo = plan(storage, tenant, tier) if tier else [*_database(tenant), *statements(storage)]
+    todo = plan(storage, tenant, tier) if tier else [*_database(tenant), *statements(storage), *masking.policies(tenant)]
     for statement in todo:
         session.execute(statement)
     return len(todo)

@@ -87,9 +87,13 @@ class _Definitions:
         self._there = {name for schema, name in held if schema == "OPS"}
         self._used: set[str] = set()
         self.relations = {report.name: table(report.name) for report in REPORTS}
+        detail = INPUTS["order_detail"]
+        linked = live_view(detail.layer, detail.table) if "LINKED_ORDER_ID" in held.get(located["order_detail"], ()) else None
         for name, each in INPUTS.items():
             columns = held.get(located[name])
-            self.relations[name] = self.view(name, each.select(live_view(each.layer, each.table), columns) if columns else each.nothing())
+            self.relations[name] = self.view(
+                name, each.select(live_view(each.layer, each.table), columns, linked) if columns else each.nothing()
+            )
 
     def view(self, name: str, text: str) -> str:
         """Return the view of a definition, made where it is missing."""

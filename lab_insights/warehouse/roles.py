@@ -18,8 +18,6 @@ from lab_insights.warehouse.names import database, identifier
 
 Role = Literal["READER", "ANALYST", "LOADER", "OWNER"]
 ROLES: tuple[Role, ...] = ("READER", "ANALYST", "LOADER", "OWNER")
-# What every tag value of a column may be; tags lie in each tenant's own OPS, so that dropping the database takes them along.
-PHI_VALUES = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,12 @@ def compute(tier: str) -> list[str]:
 
 def permissions(tenant: TenantId, tier: str) -> list[str]:
     """Return the statements that make a tenant's roles and tags and grant what they may; running them again changes nothing."""
-    its, tag = identifier(database(tenant)), f"{identifier(database(tenant))}.OPS.PHI"
+    its = identifier(database(tenant))
     roles = {name: identifier(role(tenant, name)) for name in ROLES}
     reader, analyst, loader, owner = (roles[name] for name in ROLES)
     everyone = [f"GRANT USAGE ON DATABASE {its} TO ROLE {each}" for each in (reader, loader)]
     return [
         *(f"CREATE ROLE IF NOT EXISTS {each}" for each in roles.values()),
-        f"CREATE TAG IF NOT EXISTS {tag} ALLOWED_VALUES {', '.join(repr(value) for value in PHI_VALUES)}",
         f"CREATE TAG IF NOT EXISTS {its}.OPS.TENANT",
         f"ALTER DATABASE {its} SET TAG {its}.OPS.TENANT = '{tenant}'",
         *everyone,

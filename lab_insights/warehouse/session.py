@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lab_insights.aws import Aws, resolve
 from lab_insights.config import SnowflakeSection
-from lab_insights.errors import ConfigError, WarehouseError
+from lab_insights.errors import ConfigError, WarehouseError, WarehouseUnavailable
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LOCAL_TIMEOUT = 4
 _CONFLICT = 625
 
 
-class LockConflict(WarehouseError):
+class LockConflict(WarehouseUnavailable):
     """Another session holds or has just changed what this transaction needs.
 
     The whole transaction can be tried again.
@@ -148,7 +148,7 @@ def connect(config: SnowflakeSection, aws: Aws, *, run_id: str = "") -> Session:
                 f"Snowflake account {config.account} refuses the login ({error.errno}).",
                 remedy=f"correct user and password or private_key in {config.credentials}, or the user's policies.",
             ) from None
-        raise WarehouseError(
+        raise WarehouseUnavailable(
             f"Snowflake account {config.account} can not be reached at {_address(config)} ({error.errno}).",
             remedy="check `snowflake:` in lab_insights.yaml and the network; locally, run `lab-insights local up`.",
         ) from None

@@ -26,6 +26,7 @@ from lab_insights_tests.assets.world import DOVER, GHOST, World, told
 pytest_plugins = ("lab_insights_tests.assets.fixtures",)
 pytestmark = pytest.mark.xdist_group("laboratory")
 TABLE, POOL = "udt_instrument_log", "user_defined"
+LARGE = 5_000_000
 HOSTILE = 'udt_x"; DROP TABLE y'
 
 
@@ -65,6 +66,41 @@ def test_while_a_large_one_is_read_the_modelled_tables_are_loaded(
         finally:
             finish.set()
         assert large.result().success
+
+
+@pytest.mark.soak
+def test_while_five_million_rows_of_one_are_read_the_modelled_tables_are_loaded(
+    world: World, today: date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    schema, reading, load = f"{world.base}_crm_{DOVER}", threading.Event(), Sources.load
+    world.execute(
+        "crm", f"CREATE TABLE {schema}.udt_large (id INT PRIMARY KEY, instrument VARCHAR(40), value DECIMAL(12,4), taken DATETIME)"
+    )
+
+    def told_of(self: Sources, table: SourceTable, request: Request) -> list[Manifest]:
+        if table.name == "udt_large":
+            reading.set()
+        return load(self, table, request)
+
+    monkeypatch.setattr(Sources, "load", told_of)
+    try:
+        for low in range(0, LARGE, 500_000):
+            world.execute(
+                "crm",
+                f"INSERT INTO {schema}.udt_large SELECT seq, CONCAT('analyser ', MOD(seq, 50)), seq / 7, '2026-03-01' + INTERVAL seq SECOND "
+                f"FROM {schema}.seq_{low + 1}_to_{low + 500_000}",
+            )
+        with persistent(world, tmp_path) as kept, ThreadPoolExecutor(1) as pool:
+            large = pool.submit(kept.run, "dynamic_full_load", [DOVER], [today])
+            assert reading.wait(300)
+            modelled = kept.run("full_load", [DOVER], [today])
+            assert not large.done(), "the modelled tables were there first"
+            assert modelled.success, told(modelled)
+            assert large.result(900).success
+        [*_, landed] = partition_manifests(world.lake, Partition("raw", DOVER, "crm.udt_large", today))
+        assert (landed.rows, landed.proof and landed.proof.rows) == (LARGE, LARGE)
+    finally:
+        world.execute("crm", f"DROP TABLE {schema}.udt_large")
 
 
 def test_steps_of_user_defined_tables_and_no_others_are_in_their_pool(world: World) -> None:

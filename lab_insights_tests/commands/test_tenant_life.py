@@ -92,7 +92,8 @@ def test_adding_a_tenant_makes_its_database_roles_and_grants_and_says_what_is_no
     its = fresh_tenant()
     output = cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output
     assert f"database LAB_INSIGHTS_{its.upper()}" in output
-    assert "recorded, not enforced" in output
+    assert output.count("recorded, not enforced") == 2
+    assert f"{its} has 2 roles in AWS, with 6 tags and grants in Lake Formation" in output
     statements = recorded(cli, its)
     name = f"LAB_INSIGHTS_{its.upper()}"
     assert f'GRANT USAGE ON WAREHOUSE "LAB_INSIGHTS_FREQUENT" TO ROLE "{name}_ANALYST"' in statements
@@ -104,7 +105,8 @@ def test_adding_a_tenant_makes_its_database_roles_and_grants_and_says_what_is_no
 def test_the_difference_is_printed_as_ddl_and_nothing_is_done(cli: Cli, lake: Lake, tenant: TenantId) -> None:
     put(lake, tenant, "crm.note", text=["a", "b"])
     output = cli("schema", "diff", "--tenant", tenant, code=0).output
-    assert 'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0), "TEXT" VARCHAR' in output
+    masked = 'WITH MASKING POLICY "OPS"."MASK_UNCLASSIFIED_NUMBER_0" WITH TAG ("OPS"."PHI" = \'unclassified\'), "TEXT" VARCHAR WITH MASKING POLICY'
+    assert f'CREATE TABLE IF NOT EXISTS "CURATED"."CRM.NOTE" ("ID" NUMBER(19,0) {masked}' in output
     [change] = json.loads(cli("schema", "diff", "--tenant", tenant, "--json", code=0).stdout)
     assert (change["tenant"], change["table"], change["what"]) == (tenant, "CURATED.CRM.NOTE", "new table")
     assert "not a tenant" in cli("schema", "diff", "--tenant", "../evil", code=2).output
@@ -177,10 +179,18 @@ def test_what_nobody_classified_is_phi_and_what_is_joined_is_as_strict_as_its_st
 
 
 def test_a_suspended_tenant_is_shown_as_such_and_comes_back(cli: Cli, lake: Lake, tenant: TenantId) -> None:
+    lake_formation = lake.storage.aws.client("lakeformation")
+
+    def granted() -> bool:
+        return tenant in json.dumps(lake_formation.list_permissions()["PrincipalResourcePermissions"])
+
+    assert granted()
     assert "is suspended" in cli("tenant", "suspend", tenant, code=0).output
+    assert not granted()
     assert Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
     assert any(statement.startswith("REVOKE USAGE ON DATABASE") for statement in recorded(cli, tenant))
     assert "active again" in cli("tenant", "suspend", tenant, "--resume", code=0).output
+    assert granted()
     assert not Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
 
 
@@ -232,6 +242,11 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_wherever_it_w
     assert [tenant, str(day(1))] not in [each["Values"] for each in partitions]
     assert [other, str(day(1))] in [each["Values"] for each in partitions]
     assert lake.state.tables("curated", other) == ["crm.note"]
+    left = [each["Name"] for each in aws.client("glue").get_databases()["DatabaseList"]]
+    assert glue.database(prefix, "curated", other) in left
+    assert glue.database(prefix, "curated", tenant) not in left
+    assert not [each for each in aws.client("iam").list_roles()["Roles"] if tenant in each["RoleName"]]
+    assert tenant not in json.dumps(aws.client("lakeformation").list_permissions()["PrincipalResourcePermissions"])
 
     certificate = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/certificate.json") or b"")
     assert set(certificate["deleted"]) == {"database", "lake", "catalog", "state", "partitions", "registry"}

@@ -63,7 +63,7 @@ CREATE TABLE {schema}.nothing (id INT PRIMARY KEY, amount NUMERIC(10,2))
 """
 
 
-PLANNED = ("mixed", "nothing", "leaving", "accounts")
+PLANNED = ("mixed", "nothing", "leaving", "accounts", "steady")
 
 
 class World:

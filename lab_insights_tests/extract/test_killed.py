@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Case:
     before: tuple[Asked, ...] = BEFORE
     cursor: str | None = "updated_at"
     dynamic: bool = False
+    ranges: int = 1
 
     @property
     def identifier(self) -> str:
@@ -62,7 +64,7 @@ class Case:
 
     def job(self, tenant: Tenant, asked: tuple[Asked, ...]) -> Job:
         its = self.server.table(self.table, tenant=tenant)
-        planned = plan(its, Declared(("id",), self.cursor) if self.cursor else None, None)
+        planned = dataclasses.replace(plan(its, Declared(("id",), self.cursor) if self.cursor else None, None), ranges=self.ranges)
         loads = [
             (Request(day(number), mode, dynamic=self.dynamic, run_id="test"), Ceiling(instant(number, hour), "of the test"))
             for number, hour, mode in asked
@@ -179,6 +181,13 @@ def test_killed_anywhere_in_every_load(
     lake: Lake, server: Server, table: str, asked: tuple[Asked, ...], cursor: str | None, dynamic: bool
 ) -> None:
     everywhere(Case(lake, server, table, asked, cursor=cursor, dynamic=dynamic))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("again", [12, 20], ids=["anew", "unchanged"])
+def test_killed_anywhere_in_a_full_load_of_several_readers(lake: Lake, server: Server, table: str, again: float) -> None:
+    asked: tuple[Asked, ...] = ((1, 20, "full"), (2, again, "full"))
+    everywhere(Case(lake, server, table, asked[again == 12 :], cursor=None, ranges=3))
 
 
 @pytest.mark.soak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from datetime import UTC, datetime
@@ -55,7 +56,7 @@ def test_hours_are_those_of_the_sources_zone_and_may_pass_midnight(hours: str | 
 def test_outside_its_hours_a_source_is_not_read_and_the_error_says_from_when_on(lake: Lake, server: Server) -> None:
     name = f"hours_{fresh_tenant()}"
     server.execute(f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY)", f"INSERT INTO {{s}}.{name} VALUES (1)")
-    its = plan(server.table(name, tenant=Tenant(id=fresh_tenant(), key="1")), Declared(("id",)))
+    its = dataclasses.replace(plan(server.table(name, tenant=Tenant(id=fresh_tenant(), key="1")), Declared(("id",))), seconds=1.5)
     asked = (Request(day(1)), Ceiling(instant(1, 12), "of the test"))
     lake.clock.set(instant(1, 12))
     with pytest.raises(OutsideHours, match=r"may be read from 22:00-06:00 \(UTC\), and it is 2026-03-01 12:00 UTC") as raised:
@@ -71,6 +72,7 @@ def test_outside_its_hours_a_source_is_not_read_and_the_error_says_from_when_on(
         "hours": "10:00-14:00",
         "zone": "UTC",
     }
+    assert made.predicted == 1.5
     assert made.longest_statement is not None
     assert 0 < made.longest_statement <= made.seconds
     server.execute(f"DROP TABLE {{s}}.{name}")

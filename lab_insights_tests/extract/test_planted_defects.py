@@ -101,9 +101,9 @@ def last_row_of_a_batch_dropped_by_the_reader(patch: pytest.MonkeyPatch) -> None
 
 
 def last_row_of_a_batch_dropped_by_the_writer(patch: pytest.MonkeyPatch) -> None:
-    honest = parts._Writing.write
+    honest = parts.Writing._write
     patch.setattr(
-        parts._Writing, "write", lambda self, batch: honest(self, batch.slice(0, batch.num_rows - 1)) if batch.num_rows > 1 else None
+        parts.Writing, "_write", lambda self, batch: honest(self, batch.slice(0, batch.num_rows - 1)) if batch.num_rows > 1 else None
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from lab_insights.extract.resume import Journal
 from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.erase import erase_objects
 from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
@@ -243,6 +245,15 @@ def test_after_a_kill_finished_ranges_are_kept(lake: Lake, server: Server, accou
     # its digest is that of the same rows read by one reader, whose load therefore writes nothing new
     again = full(lake, server, accounts, tenant, ranges=1, number=2)
     assert again.parts == made.parts
+
+
+def test_the_bounds_of_ranges_lie_beside_the_rows_of_their_tenant_and_go_with_them(lake: Lake, tenant: TenantId, broken_off: None) -> None:
+    bodies = {each.key: lake.storage.get("raw", each.key) or b"" for each in lake.storage.stored("raw", "") if tenant in each.key}
+    [written] = [key for key in bodies if key.endswith(".progress.json")]
+    assert json.loads(bodies[written])["ranges"][1]["low"] == ["100"]
+    assert {key for key in bodies if key.startswith(written.rpartition("/")[0]) and key.startswith(f"tenant={tenant}/")} == set(bodies)
+    erase_objects(lake, "raw", tenant)
+    assert [*lake.storage.stored("raw", f"tenant={tenant}/")] == []
 
 
 def test_a_finished_range_that_changed_since_is_read_again(

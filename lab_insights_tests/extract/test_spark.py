@@ -219,6 +219,20 @@ def test_spark_reads_one_snapshot_while_amounts_are_moved(world: World, spark: S
     assert sum(world.rows(f"{server}_spark", "accounts")["amount"].to_pylist()) == 100 * 100
 
 
+@pytest.mark.parametrize("server", ["mysql", "postgresql"])
+def test_a_full_load_by_tasks_that_finds_nothing_new_leaves_no_new_part(world: World, spark: SparkSession, server: str) -> None:
+    world.execute(server, "CREATE TABLE {schema}.steady (id INT PRIMARY KEY);\nINSERT INTO {schema}.steady VALUES (1), (2), (3), (4)")
+    table = f"{server}_spark.steady"
+    [first] = world.load(f"{server}_spark", "steady", 1, 12)
+    [again] = world.load(f"{server}_spark", "steady", 2, 12)
+    assert (first.ranges, again.ranges, again.parts, again.digest) == (2, 2, first.parts, first.digest)
+    world.execute(server, "INSERT INTO {schema}.steady VALUES (5)")
+    [third] = world.load(f"{server}_spark", "steady", 3, 12)
+    assert not {part.key for part in third.parts} & {part.key for part in first.parts}
+    lies = {each.key for each in world.lake.storage.stored("raw", f"tenant={world.tenant}/table={table}/")}
+    assert lies == {key for made in (first, again, third) for key in (made.object_key, *(part.key for part in made.parts))}
+
+
 def test_a_plan_that_says_spark_fails_where_nothing_starts_it(world: World) -> None:
     resource = world.resource
     world.lake.clock.set(instant(1, 12))

@@ -6,7 +6,8 @@ What is compared is taken from the registries, so a new contract or wide table i
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 
@@ -20,6 +21,8 @@ from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, Curation, contract_schema, curated
 from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.engines import DUCKDB, SPARK_FROM_BYTES, Engines
+from lab_insights.lab.lineage import source_columns
+from lab_insights.lab.mappings import Mapping, every
 from lab_insights.lab.publish import _published
 from lab_insights.lab.spark_engine import Spark
 from lab_insights.lab.wide import WIDE_TABLES
@@ -56,7 +59,7 @@ def spark() -> Iterator[SparkSession]:
     started.stop()
 
 
-def differences(name: str, query: Query, inputs: Mapping[str, pa.Table], spark: SparkSession) -> list[str]:
+def differences(name: str, query: Query, inputs: MappingOf[str, pa.Table], spark: SparkSession) -> list[str]:
     """Run a query on both engines, and say which columns differ."""
     with Duck(inputs) as duck:
         duck.run(query)
@@ -92,27 +95,29 @@ def _raw(schema: pa.Schema, keys: tuple[str, ...], seed: int) -> pa.Table:
     return whole.append_column(TENANT, pa.array(["t1"] * ROWS)).append_column(GONE, beside[GONE])
 
 
-def _raw_schemas(contract: Contract) -> dict[str, pa.Schema]:
+def _raw_schemas(contract: Contract, mapping: Mapping) -> dict[str, pa.Schema]:
     """What a source may give for a contract: everything as text, or everything in its type."""
-    if kind := contract.source.records:
+    if kind := mapping.source.records:
         return {"records": records.schema(kind)}
-    first = {column.source: column for column in reversed(contract.columns)}
-    names = dict.fromkeys([*contract.source.key, contract.source.cursor or "updated_at", *first])
-    typed = [(name, types.arrow(first[name].type) if name in first else pa.string()) for name in names]
+    kinds = {name: column.type for column in reversed(mapping.read(contract)) for name in column.reads if not column.id}
+    names = dict.fromkeys([*mapping.source.key, mapping.source.cursor or "updated_at", *source_columns(contract, mapping)])
+    packed = mapping.split.columns if mapping.split else ()
+    typed = [(name, types.arrow(kinds[name]) if name in kinds and name not in packed else pa.string()) for name in names]
     return {"text": pa.schema([(name, pa.string()) for name in names]), "typed": pa.schema(typed)}
 
 
-def _all(checks: list[tuple[str, Query, Mapping[str, pa.Table]]], spark: SparkSession) -> list[str]:
+def _all(checks: list[tuple[str, Query, MappingOf[str, pa.Table]]], spark: SparkSession) -> list[str]:
     with ThreadPoolExecutor(3) as pool:
         return [line for found in pool.map(lambda check: differences(*check, spark), checks) for line in found]
 
 
-def test_every_contract_curates_alike(spark: SparkSession) -> None:
+def test_every_source_of_every_contract_is_curated_alike(spark: SparkSession) -> None:
     checks = []
-    for seed, contract in enumerate(contracts().values()):
-        curation = Curation(contract.source.name, contract.source.key, contract.source.cursor, contract)
-        for how, schema in _raw_schemas(contract).items():
-            checks.append((f"{contract.table} from {how}", curated(schema, curation), {"raw": _raw(schema, contract.source.key, seed)}))
+    for seed, (contract, mapping) in enumerate(every()):
+        source = mapping.source
+        curation = Curation(source.name, source.key, source.cursor, contract, mapping)
+        for how, schema in _raw_schemas(contract, mapping).items():
+            checks.append((f"{contract.table} from {source.name} {how}", curated(schema, curation), {"raw": _raw(schema, source.key, seed)}))
     assert len(checks) > len(contracts())
     assert _all(checks, spark) == []
 
@@ -169,11 +174,11 @@ def test_what_spark_lands_is_what_duckdb_would_have_landed(
     for hour in (7, 9):
         lab.land(table, 1, [{"id": f"p{number}", "mrn": f"m{hour}", "sex": "F", "updated_at": at(1, hour)} for number in range(5)], schema)
         lab.land("crm.udt_note", 1, [{"id": "1", "sex": "a", "updated_at": at(1, hour)}], schema)
-    made = pipeline.curate_table(lake, tenant, table, day(1), contract, "test", on_spark)
+    made = pipeline.curate_table(lake, tenant, "patient", day(1), contract, "test", on_spark)
     raw = pipeline.landed(lake, Partition("raw", tenant, table, day(1)))
     assert (made.engine, made.rows, made.counts) == ("spark", 5, {"kept": 5, "superseded": 5, "excluded": 0})
     assert {row["mrn"] for row in lab.rows(made)} == {"m9"}
-    assert recompute.curated(lake, table, contract, raw)[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
+    assert recompute.curated(lake, "patient", contract, made, {table: raw})[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
     pipeline.curate_table(lake, tenant, "crm.udt_note", day(1), None, "test", on_spark)
     long = pipeline.unpivot_table(lake, tenant, "crm.udt_note", day(1), "test", on_spark)
     of = pipeline.landed(lake, Partition("curated", tenant, "crm.udt_note", day(1)))[-1]

@@ -11,7 +11,8 @@ import pytest
 from lab_insights.clock import Clock
 from lab_insights.lake import parts
 from lab_insights.lake.commit import Lake, settled_head
-from lab_insights.lake.layout import Layer, Partition
+from lab_insights.lake.layout import Layer, Partition, batch_id
+from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.state import Intent
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.sweep import Swept, retire, sweep, sweep_all
@@ -79,7 +80,7 @@ def test_what_a_later_attempt_kept_of_an_earlier_one_stays_also_when_an_equal_sn
     class Kept(Rows):
         """Rows of which an earlier attempt had landed the first, and which an abandoned one wrote another part of."""
 
-        def land(self, storage: Storage, intent: Intent) -> parts.Landed:
+        def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> parts.Landed:  # noqa: ARG002
             earlier = dataclasses.replace(intent, attempt=0)
             parts.land(storage, earlier, ids(9), reader="001")
             found = [parts.land(storage, earlier, ids(1), reader="000"), parts.land(storage, intent, ids(2), reader="001")]
@@ -92,6 +93,32 @@ def test_what_a_later_attempt_kept_of_an_earlier_one_stays_also_when_an_equal_sn
     assert (found.retired, found.orphans, found.unknown) == (0, 1, 0)
     assert sorted(held(lake, "raw", tenant, of.table)["id"].to_pylist()) == [1, 2]
     assert len({part.key for manifest in manifests(lake, "raw", tenant, of.table) for part in manifest.parts}) == 2
+
+
+def test_what_spark_left_of_an_abandoned_attempt_goes_and_what_it_committed_outlives_its_batch(
+    lake: Lake, tenant: TenantId, clock: Clock
+) -> None:
+    at_first = dataclasses.replace(lake, clock=clock)
+    of = Partition("raw", tenant, "crm.account", day(1))
+    died(at_first, of, calls_until(lake, of, "PutObject"))
+
+    class Tasks(Rows):
+        """Rows that a task of Spark landed."""
+
+        def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> parts.Landed:  # noqa: ARG002
+            abandoned = dataclasses.replace(intent, attempt=intent.attempt - 1)
+            parts.land(storage, abandoned, ids(9), reader="000t12")
+            storage.put("raw", f"{of.directory}/{batch_id(intent.batch, abandoned.attempt)}-0123456789ab.tasks.json", b"[]")
+            return parts.land(storage, intent, ids(1), reader="000t3")
+
+    put(at_first, of, Tasks([]), "snapshot", supersedes=True)
+    snapshot(at_first, of, 1)
+    clock.set(clock.now() + timedelta(days=31))
+    found = sweep(at_first, tenant, "raw", grace=NOW)
+    assert (found.unknown, found.orphans >= 3) == (0, True)
+    named = [part.key for manifest in manifests(lake, "raw", tenant, of.table) for part in manifest.parts]
+    assert [key.rpartition("/")[2].split("-")[2] for key in named] == ["000t3"]
+    assert held(lake, "raw", tenant, of.table)["id"].to_pylist() == [1]
 
 
 def test_a_finished_manifest_that_nobody_adopted_yet_stays_and_is_adopted(lake: Lake, tenant: TenantId) -> None:

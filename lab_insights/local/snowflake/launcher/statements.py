@@ -29,9 +29,10 @@ _COMMENTS = re.compile(r"\A(?:\s|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
 _NAME = r'((?:"(?:[^"]|"")+"|[\w$]+)(?:\.(?:"(?:[^"]|"")+"|[\w$]+))*)'
 _SWAP = re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}\s+SWAP\s+WITH\s+{_NAME}\s*;?\s*", re.IGNORECASE)
 _DROP_DATABASE = re.compile(rf"DROP\s+DATABASE\s+(IF\s+EXISTS\s+)?{_NAME}(?:\s+(?:CASCADE|RESTRICT))?\s*;?\s*", re.IGNORECASE)
-# inside a column's definition: its masking policy and its tags
+# inside a column's definition: its masking policy and its tags; after all columns: the policy of rows
 _INLINE = re.compile(
-    rf"\s(?:WITH\s+)?(?:MASKING\s+POLICY\s+{_NAME}(?:\s+USING\s*\([^)]*\))?|TAG\s*\((?:[^()']|'(?:[^']|'')*')*\))",
+    rf"\s(?:WITH\s+)?(?:MASKING\s+POLICY\s+{_NAME}(?:\s+USING\s*\([^)]*\))?|TAG\s*\((?:[^()']|'(?:[^']|'')*')*\)"
+    rf"|ROW\s+ACCESS\s+POLICY\s+{_NAME}\s+ON\s*\([^)]*\))",
     re.IGNORECASE,
 )
 
