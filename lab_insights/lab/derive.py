@@ -89,7 +89,7 @@ class LandedRows:
     accounts: Accounts
     _facts: Facts = field(default_factory=Facts, init=False)
 
-    def land(self, storage: Storage, intent: Intent) -> parts.Landed:
+    def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> parts.Landed:  # noqa: ARG002 (derived rows are never an older batch's)
         """Land every task's rows."""
         landed, facts = self.engine.land(storage, intent, _ATTEMPT, self.accounts.tally(self.engine.schema))
         counts = self.accounts.counts(sum(part.rows for part in landed.parts), facts.counts)
