@@ -117,7 +117,9 @@ def test_every_source_of_every_contract_is_curated_alike(spark: SparkSession) ->
         source = mapping.source
         curation = Curation(source.name, source.key, source.cursor, contract, mapping)
         for how, schema in _raw_schemas(contract, mapping).items():
-            checks.append((f"{contract.table} from {source.name} {how}", curated(schema, curation), {"raw": _raw(schema, source.key, seed)}))
+            checks.append(
+                (f"{contract.table} from {source.name} {how}", curated(schema, curation), {"raw": _raw(schema, source.key, seed)})
+            )
     assert len(checks) > len(contracts())
     assert _all(checks, spark) == []
 
@@ -178,7 +180,9 @@ def test_what_spark_lands_is_what_duckdb_would_have_landed(
     raw = pipeline.landed(lake, Partition("raw", tenant, table, day(1)))
     assert (made.engine, made.rows, made.counts) == ("spark", 5, {"kept": 5, "superseded": 5, "excluded": 0})
     assert {row["mrn"] for row in lab.rows(made)} == {"m9"}
-    assert recompute.curated(lake, "patient", contract, made, {table: raw})[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
+    assert (
+        recompute.curated(lake, "patient", contract, made, {table: raw})[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
+    )
     pipeline.curate_table(lake, tenant, "crm.udt_note", day(1), None, "test", on_spark)
     long = pipeline.unpivot_table(lake, tenant, "crm.udt_note", day(1), "test", on_spark)
     of = pipeline.landed(lake, Partition("curated", tenant, "crm.udt_note", day(1)))[-1]
