@@ -126,6 +126,18 @@ def test_the_lineage_of_a_report_begins_at_the_sources(built: dg.Definitions) ->
     assert {key.path[0] for key in found} == {"reports", "snowflake", "curated", "raw", "sources"}
 
 
+def test_a_kpis_column_leads_from_definition_to_definition_to_the_columns_of_the_sources(specs: dict[str, dg.AssetSpec]) -> None:
+    found, todo = set(), {("reports/turnaround", "median_minutes")}
+    while todo:
+        found |= todo
+        known = [(specs[asset].metadata.get("dagster/column_lineage"), column) for asset, column in todo]
+        deps = [dep for lineage, column in known if lineage for dep in lineage.deps_by_column.get(column, [])]
+        todo = {(dep.asset_key.to_user_string(), dep.column_name) for dep in deps} - found
+    assert {("sources/lis/result", "status_raw"), ("sources/lis/result", "verified_at"), ("curated/result", "status_norm")} <= found
+    table = specs["reports/turnaround"].metadata["column lineage"].value
+    assert "[sources/lis/result](/assets/sources/lis/result) `status_raw`" in table
+
+
 def test_every_asset_of_a_layer_has_the_checks_of_that_layer(built: dg.Definitions) -> None:
     graph = built.resolve_asset_graph()
     names = {key: {check.name for check in graph.asset_check_keys if check.asset_key == key} for key in graph.get_all_asset_keys()}

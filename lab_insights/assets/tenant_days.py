@@ -8,7 +8,7 @@ everything downstream skipped), and `Failure` names the tenants. The sensors the
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,6 +20,7 @@ import dagster as dg
 from lab_insights import errors, retries
 from lab_insights.assets.checks import Checks, Events, log_evaluations
 from lab_insights.assets.receipts import Receipt, preview
+from lab_insights.assets.specs import LINEAGE
 from lab_insights.aws import refused
 from lab_insights.names import TenantId
 from lab_insights.partitions import partition_key, selected
@@ -53,11 +54,14 @@ def run_tenant_days(context: dg.AssetExecutionContext, work: Work, checks: Check
     with ThreadPoolExecutor(TENANTS_AT_ONCE, thread_name_prefix="tenant") as pool:
         outcomes = list(pool.map(recorded(context, tenant_of), grid.items()))
     evaluations = list(checks.evaluations(context.selected_asset_check_keys)) if checks else []
+    lineage = _Lineage(context, [outcome for outcome in outcomes if outcome.done])
     failed = {outcome.tenant: outcome.error for outcome in outcomes if outcome.error}
     if failed:
         for outcome in outcomes:
             for asset_key, key, receipt in outcome.done:
-                context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=dict(receipt.metadata)))
+                context.log_event(
+                    dg.AssetMaterialization(asset_key, partition=key, metadata={**receipt.metadata, **lineage.of(asset_key, key)})
+                )
         log_evaluations(context, evaluations)
         told = "\n".join(f"- **{tenant}** {error}" for tenant, error in failed.items())
         raise dg.Failure(
@@ -70,9 +74,26 @@ def run_tenant_days(context: dg.AssetExecutionContext, work: Work, checks: Check
         for number, (key, receipt) in enumerate(receipts.items(), 1):
             # One preview an asset and run: thousands of the same columns would only fill the event log.
             shown = {"preview": preview(receipt.newest)} if receipt.newest and number == len(receipts) else {}
-            context.add_asset_metadata({**receipt.metadata, **shown}, asset_key=asset_key, partition_key=key)
+            told_of = {**receipt.metadata, **shown, **lineage.of(asset_key, key)}
+            context.add_asset_metadata(told_of, asset_key=asset_key, partition_key=key)
         yield dg.Output(receipts, output_name=asset_key.to_python_identifier())
     yield from (dg.AssetCheckResult(**each) for each in evaluations)
+
+
+class _Lineage:
+    """Column lineage goes with the last partition of each asset that a run makes: Dagster+ looks at the newest, and with each it would fill the event log."""
+
+    def __init__(self, context: dg.AssetExecutionContext, done: Sequence[_Outcome]) -> None:
+        self._known = {each.key: each.metadata[LINEAGE] for each in context.assets_def.specs if LINEAGE in each.metadata}
+        whole = len(done) == len(selected(context.partition_keys)) and not any(outcome.error for outcome in done)
+        # One output is told partition by partition in the run's order, and what a failing step logs tenant by tenant.
+        self._last = {asset_key: key for outcome in done for asset_key, key, _ in outcome.done}
+        if whole:
+            self._last |= dict.fromkeys(self._known, context.partition_keys[-1])
+
+    def of(self, asset_key: dg.AssetKey, key: str) -> dict[str, Any]:
+        """Return the entry that goes with a partition, if one does."""
+        return {LINEAGE: self._known[asset_key]} if asset_key in self._known and self._last.get(asset_key) == key else {}
 
 
 def _tenant_of(context: dg.AssetExecutionContext, work: Work, keys: list[dg.AssetKey], item: tuple[TenantId, list[date]]) -> _Outcome:

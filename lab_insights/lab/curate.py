@@ -22,6 +22,7 @@ from lab_insights.lab.packed import ABSENT, unpacked
 from lab_insights.lab.records import PARSER_VERSION, Kind
 
 if TYPE_CHECKING:
+    import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
     import pyarrow as pa
 
@@ -42,7 +43,7 @@ META = (
     "record_hash",
     "is_deleted",
 )
-CODE_VERSION = "1"
+CODE_VERSION = "3"
 _OURS = re.compile(rf"(source_)*({'|'.join((*META, 'occurrence'))})", re.IGNORECASE)
 
 
@@ -118,7 +119,9 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
     versioned = [*curation.key, *([POSITION] if POSITION in read.columns else [])]
     rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(versioned)})
     if not curation.key:
-        last = rows.filter(rows.batch_id == rows.batch_id.max().over(ibis.window()))
+        # Not as a filter alone, which is QUALIFY: Spark has none, and sqlglot's way around it loses the names.
+        last = rows.mutate(__newest=rows.batch_id.max().over(ibis.window()))
+        last = last.filter(last.batch_id == last["__newest"]).drop("__newest")
         return Query(last.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
     if not curation.versions:
         rows = newest(rows, [f"__key{position}" for position in range(len(versioned))])
@@ -177,7 +180,7 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
 
     its = raw[INGESTED]
     if cursor is not None and cursor in raw.columns:
-        its = ibis.coalesce(raw[cursor].try_cast("timestamp(6)"), its)
+        its = ibis.coalesce(_read(raw[cursor], ibis.dtype("timestamp(6)")), its)
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
@@ -266,7 +269,17 @@ def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value], names
         value = raw[column.source]
     if wanted.is_boolean() and value.type().is_string():
         value = _flag(value)
-    return value if value.type().copy(nullable=True) == wanted else value.try_cast(wanted)
+    return value if value.type().copy(nullable=True) == wanted else _read(value, wanted)
+
+
+def _read(value: ir.Value, wanted: dt.DataType) -> ir.Value:
+    """Return a value in another type, null where it is none of it. `infinity` is an instant to DuckDB, and a year of five digits, and to nobody after it."""
+    import ibis
+
+    read = value.try_cast(wanted)
+    if value.type().is_string() and (wanted.is_timestamp() or wanted.is_date()):
+        return value.re_search(r"^\s*[0-9]{4}-[^(]*$").ifelse(read, ibis.null(wanted))
+    return read
 
 
 def _identity(raw: ir.Table, parts: tuple[str, ...], namespace: str) -> ir.StringValue:
