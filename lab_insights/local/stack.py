@@ -1,9 +1,9 @@
 """The local stack as a whole: brought up, looked at, taken down and purged; its state lies in one directory.
 
 `servers/*.json` are the handles of what was started, `*.log` their output, `stack.json` what the stack remembers of
-itself, `clock` the simulated time, `dagster_home` the Dagster instance with its configuration, `snowflake` and
-`postgres` their data. The AWS stand-in has no files: whenever its process is gone, so are lake, bookmarks and events,
-and all the rest is reset with it.
+itself, `clock` the simulated time, `dagster_home` the Dagster instance with its configuration, `models` a person's own
+contracts, mappings and KPIs, `snowflake` and `postgres` their data. The AWS stand-in has no files: whenever its process
+is gone, so are lake, bookmarks and events, and all the rest but `models` is reset with it.
 """
 
 from __future__ import annotations
@@ -151,8 +151,9 @@ def purge(directory: Path) -> list[str]:
     shutil.rmtree(postgres.place(directory), ignore_errors=True)
     for path in (directory / "servers", directory / "lock", *directory.glob("*.log")):
         _delete(path)
-    with suppress(OSError):  # somebody's own files are left where they are
-        directory.rmdir()
+    for path in (directory / settings.MODELS, directory):
+        with suppress(OSError):  # somebody's own files are left where they are
+            path.rmdir()
     return [*lines, f"deleted the stack's files in {directory}"]
 
 

@@ -146,8 +146,12 @@ def test_down_stops_what_up_started_and_nothing_else_and_purge_leaves_no_file_of
         assert not any(handle.alive() for handle in started)
         assert foreigner.poll() is None
         assert stack.down(directory) == []
+        contract = directory / "models" / "contracts" / "mine.yaml"
+        contract.parent.mkdir(parents=True)
+        contract.write_text("not of the stack")
         stack.purge(directory)
-        assert [path.name for path in directory.iterdir()] == ["mine.txt"]
+        assert sorted(path.name for path in directory.rglob("*") if path.is_file()) == ["mine.txt", "mine.yaml"]
+        contract.unlink()
     finally:
         foreigner.kill()
         foreigner.wait()
