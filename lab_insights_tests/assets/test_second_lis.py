@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import yaml
 from lab_insights import config, definitions
 from lab_insights.lab import contracts
 from lab_insights.lab.kpis import declared
+from lab_insights.lab.mappings import every
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.local import deployer, snowflake
@@ -107,6 +109,22 @@ class Deployment:
                 connection.exec_driver_sql(statement.format(s=self.ridgeline))
 
 
+def _unused(schema: str) -> Iterator[str]:
+    """Yield what makes the laboratory's other tables, which contracts expect and this story has no rows of."""
+    made = set(re.findall(r"CREATE TABLE \{s\}\.(\w+)", _LIS))
+    for _, mapping in every():
+        source = mapping.source
+        if source.name != "lis" or source.table in made:
+            continue
+        read = {name for _, rule in mapping.columns for name in rule.reads} - {*source.key, source.cursor}
+        columns = [
+            *(f"`{name}` VARCHAR(40) NOT NULL" for name in source.key),
+            *(f"`{name}` VARCHAR(40)" for name in sorted(read)),
+            *([f"`{source.cursor}` DATETIME(6) NOT NULL, KEY (`{source.cursor}`)"] if source.cursor else []),
+        ]
+        yield f"CREATE TABLE IF NOT EXISTS {schema}.{source.table} ({', '.join(columns)}, PRIMARY KEY ({', '.join(source.key)}))"
+
+
 def _connected(url: str) -> sa.Connection:
     return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect()
 
@@ -148,6 +166,8 @@ def deployment(
             for connection, script, schema in ((mysql, _LIS, f"{base}_lis"), (postgres, _RIDGELINE, f"{base}_ridgeline")):
                 for statement in script.format(s=schema).split(";"):
                     connection.exec_driver_sql(statement)
+            for statement in _unused(f"{base}_lis"):
+                mysql.exec_driver_sql(statement)
             with dg.DagsterInstance.ephemeral() as instance:
                 made = Deployment(home / "lab_insights.yaml", f"{base}_ridgeline", postgres_url, instance)
                 made.lake.registry().put(Tenant(id=BOTH, key="1"))
