@@ -33,7 +33,8 @@ contract describes are curated as they were landed. [Another laboratory system](
 PHI classes: `direct` identifies a person, `quasi` does together with others, `clinical` is about a
 person's health, `operational` and `none` are neither."""
 
-KPIS = """Written from `lab_insights/lab/kpis`. Tables of each tenant's schema `REPORTS`, computed by Snowflake over the whole client database
+KPIS = """Written from `lab_insights/lab/kpis`; a deployment adds [its own](../how-to/add.md) by files.
+Tables of each tenant's schema `REPORTS`, computed by Snowflake over the whole client database
 and replaced as one. Days are those of the tenant's zone. Volume belongs to the day of its start, turnaround to the day of its end. An interval needs
 both ends and 0 ≤ minutes ≤ 365 days, else it is excluded and counted in `data_quality`. Percentiles are nearest rank, of ten observations at least, and
 come from the intervals: for a longer period compute them from `ordered_test`, never from days; and rates from sums, never from rates.

@@ -257,7 +257,7 @@ class Config(Section):
     phi: PhiSection = PhiSection()
     alerts: AlertsSection = AlertsSection()
     models: Path | None = Field(
-        None, description="Directory of the deployment's own `contracts` and `mappings`; a relative one is below that of this file."
+        None, description="Directory of the deployment's own `contracts`, `mappings` and `kpis`; a relative one is below that of this file."
     )
 
 

@@ -14,7 +14,8 @@ from lab_insights.checks import orphans
 from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED
 from lab_insights.config import Config
 from lab_insights.lab.declared import served, served_wide
-from lab_insights.lab.kpis import INPUTS, REPORTS, Report
+from lab_insights.lab.kpis import INPUTS, Report
+from lab_insights.lab.kpis.declared import inputs, reports
 from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -50,12 +51,12 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             table_name=f"LAB_INSIGHTS_<TENANT>.REPORTS.{report.name.upper()}",
             uri=f"snowflake://LAB_INSIGHTS_<TENANT>/REPORTS/{report.name.upper()}",
         ).with_io_manager_key("snowflake_io")
-        for report in REPORTS
+        for report in reports()
     ]
     specs.append(
         spec(
             DAILY_PAGE.path,
-            deps=[report_key(report.name) for report in REPORTS],
+            deps=[report_key(report.name) for report in reports()],
             description="The page that the laboratory's director reads: one HTML file a tenant-day with charts and tables, and a de-identified one to share.",
             kinds={"s3", "html"},
             owner=PLATFORM,
@@ -95,7 +96,8 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
 
 def _deps(report: Report) -> list[dg.AssetKey]:
     """What a KPI table is computed from."""
-    return [*(snowflake_key(INPUTS[name].table) for name in report.inputs), *(report_key(name) for name in report.after)]
+    read = inputs()
+    return [*(snowflake_key(read[name].table) for name in report.inputs), *(report_key(name) for name in report.after)]
 
 
 def _receipt(made: ReportReceipt, zone: str) -> Receipt:

@@ -16,6 +16,7 @@ from lab_insights.local.databases import Engine
 from lab_insights.local.deployer import ACCOUNT
 
 PREFIX = "lab-insights-local"
+MODELS = "models"
 _RELATIONAL: Mapping[str, Engine] = {"crm": "mysql", "lis": "mysql", "audit": "postgresql", "messages": "postgresql"}
 
 
@@ -46,6 +47,10 @@ def write(
     content = lab_insights(base, aws, snowflake_port, engines, directory / "clock", first_day)
     for name, declared in (overrides or {}).items():
         content["sources"][name]["overrides"] = declared
+    # Beside the home: what a person wrote outlives a reset.
+    models = directory / MODELS
+    models.mkdir(exist_ok=True)
+    content["models"] = str(models)
     _yaml(home / "lab_insights.yaml", content)
     _yaml(home / "dagster.yaml", dagster(home))
     return home

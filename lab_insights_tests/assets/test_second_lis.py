@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ import yaml
 
 from lab_insights import config, definitions
 from lab_insights.lab import contracts
+from lab_insights.lab.kpis import declared
+from lab_insights.lab.mappings import every
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.local import deployer, snowflake
@@ -27,6 +31,8 @@ from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.tenants.registry import Tenant
 from lab_insights.verify.run import verify
 from lab_insights.warehouse.provision import provision, use
+from lab_insights.warehouse.reports import refresh
+from lab_insights_tests.commands.cli import Cli
 
 pytestmark = pytest.mark.slow
 RIDGELINE = Path(__file__).parents[1] / "lab" / "ridgeline"
@@ -103,6 +109,22 @@ class Deployment:
                 connection.exec_driver_sql(statement.format(s=self.ridgeline))
 
 
+def _unused(schema: str) -> Iterator[str]:
+    """Yield what makes the laboratory's other tables, which contracts expect and this story has no rows of."""
+    made = set(re.findall(r"CREATE TABLE \{s\}\.(\w+)", _LIS))
+    for _, mapping in every():
+        source = mapping.source
+        if source.name != "lis" or source.table in made:
+            continue
+        read = {name for _, rule in mapping.columns for name in rule.reads} - {*source.key, source.cursor}
+        columns = [
+            *(f"`{name}` VARCHAR(40) NOT NULL" for name in source.key),
+            *(f"`{name}` VARCHAR(40)" for name in sorted(read)),
+            *([f"`{source.cursor}` DATETIME(6) NOT NULL, KEY (`{source.cursor}`)"] if source.cursor else []),
+        ]
+        yield f"CREATE TABLE IF NOT EXISTS {schema}.{source.table} ({', '.join(columns)}, PRIMARY KEY ({', '.join(source.key)}))"
+
+
 def _connected(url: str) -> sa.Connection:
     return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect()
 
@@ -131,7 +153,7 @@ def deployment(
         "clock": {"file": str(home / "clock")},
         "models": "models",
     }  # fmt: skip
-    (home / "models").symlink_to(RIDGELINE)
+    shutil.copytree(RIDGELINE, home / "models")
     (home / "lab_insights.yaml").write_text(yaml.safe_dump(content))
     (home / "clock").write_text("2026-03-02T00:00:00+00:00")
     with pytest.MonkeyPatch.context() as patched, _connected(mysql_url) as mysql, _connected(postgres_url) as postgres:
@@ -144,6 +166,8 @@ def deployment(
             for connection, script, schema in ((mysql, _LIS, f"{base}_lis"), (postgres, _RIDGELINE, f"{base}_ridgeline")):
                 for statement in script.format(s=schema).split(";"):
                     connection.exec_driver_sql(statement)
+            for statement in _unused(f"{base}_lis"):
+                mysql.exec_driver_sql(statement)
             with dg.DagsterInstance.ephemeral() as instance:
                 made = Deployment(home / "lab_insights.yaml", f"{base}_ridgeline", postgres_url, instance)
                 made.lake.registry().put(Tenant(id=BOTH, key="1"))
@@ -214,6 +238,16 @@ def test_the_next_day_follows_each_system_alone_and_everything_is_proven(deploym
     ]
     report = verify(deployment.lake.open(), [BOTH], session_factory=lambda: deployment.warehouse.session("test"))
     assert {finding.status for finding in report.findings} == {"ok"}, [finding for finding in report.findings if finding.status != "ok"]
+
+
+def test_a_kpi_of_its_own_is_one_file_which_the_command_line_scaffolds(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_INSIGHTS_CONFIG", str(deployment.path))
+    Cli(deployment.path.parent)("scaffold", "kpi", "checks_by_day", "--reads", "instrument_check", code=0)
+    declared._kpis.cache_clear()  # the next process
+    with deployment.warehouse.session("test") as session:
+        made = {receipt.table: (receipt.rows, receipt.day_rows) for receipt in refresh(session, BOTH, "America/New_York", FIRST)}
+    assert made["checks_by_day"] == (1, 1)
+    assert deployment.rows("SELECT CAST(EVENT_DAY AS VARCHAR), ROWS_CHANGED FROM REPORTS.CHECKS_BY_DAY") == [(str(FIRST), 1)]
 
 
 def test_a_configuration_that_names_no_directory_is_told_by_its_line(deployment: Deployment, tmp_path: Path) -> None:
