@@ -16,8 +16,9 @@ from lab_insights.governance.classes import PHI, STRICTEST, PhiClass, phi_class
 from lab_insights.lab.contracts import contracts
 from lab_insights.lab.types import arrow
 from lab_insights.names import TenantId
+from lab_insights.warehouse.admin import Grant, Make, Step
 from lab_insights.warehouse.catalog import Table
-from lab_insights.warehouse.names import PASSING, STORE, VARIANT, identifier, relation
+from lab_insights.warehouse.names import PASSING, STORE, VARIANT, database, identifier, relation
 from lab_insights.warehouse.roles import role
 from lab_insights.warehouse.types import DIGITS, ColumnType, from_arrow
 
@@ -82,25 +83,22 @@ def provisioned() -> tuple[ColumnType, ...]:
     return (*_KINDS, *(ColumnType("NUMBER", DIGITS, scale) for scale in scales))
 
 
-def policies(tenant: TenantId) -> list[str]:
-    """Return the statements that make a tenant's tag and policies in its current database, before any table."""
-    allowed = ", ".join(f"'{value}'" for value in STRICTEST)
+def policies(tenant: TenantId) -> list[Step]:
+    """Return the steps that make a tenant's tag and policies in its database, which is current, before any table."""
     return [
-        f"CREATE TAG IF NOT EXISTS {relation('OPS', TAG)} ALLOWED_VALUES {allowed}",
+        Make("TAG", (database(tenant), "OPS", TAG), {"allowed_values": tuple(STRICTEST)}),
         *(create_policy(tenant, phi, kind) for phi, kind in _every()),
         f"CREATE ROW ACCESS POLICY IF NOT EXISTS {relation('OPS', ROWS)} AS (ITS VARCHAR) RETURNS BOOLEAN -> ITS IS NULL OR ITS = '{tenant}'",
     ]
 
 
-def grants(tenant: TenantId) -> list[str]:
-    """Return the statements that let the loader put the tag and the policies of this database, and no other's, on columns that it makes."""
-    loader = identifier(role(tenant, "LOADER"))
-    names = [policy(phi, kind) for phi, kind in _every()]
+def grants(tenant: TenantId) -> list[Step]:
+    """Return the steps that let the loader put the tag and the policies of this database, and no other's, on columns that it makes."""
+    loader, place = role(tenant, "LOADER"), (database(tenant), "OPS")
+    applied = [("TAG", TAG), *(("MASKING POLICY", policy(phi, kind)) for phi, kind in _every()), ("ROW ACCESS POLICY", ROWS)]
     return [
-        f"GRANT CREATE MASKING POLICY ON SCHEMA {identifier('OPS')} TO ROLE {loader}",
-        f"GRANT APPLY ON TAG {relation('OPS', TAG)} TO ROLE {loader}",
-        *(f"GRANT APPLY ON MASKING POLICY {relation('OPS', name)} TO ROLE {loader}" for name in names),
-        f"GRANT APPLY ON ROW ACCESS POLICY {relation('OPS', ROWS)} TO ROLE {loader}",
+        Grant(("CREATE MASKING POLICY",), "SCHEMA", place, loader),
+        *(Grant(("APPLY",), kind, (*place, name), loader) for kind, name in applied),
     ]
 
 

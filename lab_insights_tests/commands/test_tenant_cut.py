@@ -24,7 +24,7 @@ from lab_insights.lake.layout import LAYERS
 from lab_insights.names import TenantId
 from lab_insights.partitions import TENANTS
 from lab_insights.tenants.registry import Registry, Tenant
-from lab_insights.warehouse.provision import plan, provision
+from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.report_page import key as page_key
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.commands.test_tenant_life import cli, lake, put
@@ -113,14 +113,15 @@ def test_a_tenant_whose_adding_was_cut_off_anywhere_is_not_active_and_is_complet
     world.life.add(whole)
     expected = world.end(whole.id)
     tenant = new()
-    last = len(plan(world.lake.storage, tenant.id, tenant.tier)) + 1  # the first write of the registry is not done again
-    # the registry, the monitor, the warehouse twice, database and schemas, stages and tables; some of the grants; the registry again
-    for limit in (1, 2, 4, 5, 6, 10, 11, 12, 13, 15, 16, 40, last - 1, last):
-        with pytest.raises(Killed), killed_after(monkeypatch, limit):
-            world.life.add(tenant)
-        assert world.registry.get(tenant.id).suspended is (limit < last)
-    with killed_after(monkeypatch, last + 1):
-        world.life.add(tenant)
+    # each run dies further on than the one before it: in AWS, then in Snowflake, where the first dozens make what is there and the rest is granted
+    for limit in itertools.chain(range(1, 30, 4), (40, 90), itertools.count(150, 20)):
+        try:
+            with killed_after(monkeypatch, limit):
+                world.life.add(tenant)
+            break
+        except Killed:
+            assert world.registry.get(tenant.id).suspended
+    assert limit > 100
     assert world.end(tenant.id) == expected
 
 
@@ -129,12 +130,14 @@ def test_a_suspension_that_was_cut_off_anywhere_is_completed(world: World, monke
     for each in (whole, tenant):
         world.life.add(each)
     world.life.suspend(whole)
-    for limit in (1, 2):
-        with pytest.raises(Killed), killed_after(monkeypatch, limit):
-            world.life.suspend(tenant)
-        assert world.registry.get(tenant.id).suspended
-    with killed_after(monkeypatch, 3):
-        world.life.suspend(tenant)
+    for limit in itertools.count(1, 2):
+        try:
+            with killed_after(monkeypatch, limit):
+                world.life.suspend(tenant)
+            break
+        except Killed:
+            assert world.registry.get(tenant.id).suspended
+    assert limit > 2
     assert world.end(tenant.id) == world.end(whole.id)
 
 
@@ -167,7 +170,7 @@ def test_an_offboarding_that_was_cut_off_anywhere_is_completed_and_its_certifica
     assert expected["deleted"]["database"] == {"databases": 1, "tables": 3, "rows": 1, "roles": 4}
     tenant = filled(world)
     # the first runs die before the export is noted, which then is not done again; each later one dies one change further on
-    for limit in itertools.chain((1, 2, 3), itertools.count(1)):
+    for limit in itertools.chain((1, 2, 3), itertools.count(1, 3)):
         try:
             with killed_after(monkeypatch, limit):
                 offboard(world, tenant, tmp_path / tenant.id)
