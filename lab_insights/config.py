@@ -209,14 +209,10 @@ class EmrSection(Section):
 
 
 class SparkSection(Section):
-    """Where tables run that are planned with `engine: spark`; `conf` holds any of Spark's own settings, and wins over ours.
-
-    `tables` are patterns of derived tables, such as `curated/result` or `transformed/*`, that Spark makes in place of DuckDB.
-    """
+    """Where tables run that are planned with `engine: spark`; `conf` holds any of Spark's own settings, and wins over ours."""
 
     master: str = "local[*]"
     conf: dict[str, str] = {}
-    tables: tuple[Annotated[str, Field(pattern=r"^(curated|transformed)/\S+$")], ...] = ()
     emr: EmrSection | None = None
 
 

@@ -65,7 +65,7 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
         backfill_policy=BACKFILL,
     )
     def curate(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Events]:
-        opened, engines = lake.open(), lake.engines()
+        opened = lake.open()
         checks = Checks(opened, behind={"raw"})
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
@@ -73,7 +73,7 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
             own = opened.for_tenant(tenant)
             for key in keys:
                 contract = by_key[key]
-                made = curate_table(own, tenant, contract.table, day, contract, context.run.run_id, engines)
+                made = curate_table(own, tenant, contract.table, day, contract, context.run.run_id)
                 checks.note(rows.derived(own, key.to_user_string(), made))
                 yield key, lake_receipt(own.storage, [made])
 
@@ -102,14 +102,14 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         pool="user_defined",
     )
     def curate(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Events]:
-        opened, engines = lake.open(), lake.engines()
+        opened = lake.open()
         checks = Checks(opened, behind={"raw"})
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
             tables = [table for table in own.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
-            made = [curate_table(own, tenant, table, day, None, context.run.run_id, engines) for table in tables]
+            made = [curate_table(own, tenant, table, day, None, context.run.run_id) for table in tables]
             for batch in made:
                 checks.note(rows.derived(own, only.key.to_user_string(), batch))
             yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)

@@ -81,12 +81,14 @@ def run_tenant_days(context: dg.AssetExecutionContext, work: Work, checks: Check
 
 
 class _Lineage:
-    """Column lineage goes with the last partition of each asset that a run makes: Dagster+ looks at the newest, and with each it would fill the event log."""
+    """Column lineage goes with the last partition of each asset that a run makes: with each it would fill the event log.
+
+    Dagster logs the partitions of an output as a set, in any order, so this need not be the newest event; the definition has it in any case.
+    """
 
     def __init__(self, context: dg.AssetExecutionContext, done: Sequence[_Outcome]) -> None:
         self._known = {each.key: each.metadata[LINEAGE] for each in context.assets_def.specs if LINEAGE in each.metadata}
         whole = len(done) == len(selected(context.partition_keys)) and not any(outcome.error for outcome in done)
-        # One output is told partition by partition in the run's order, and what a failing step logs tenant by tenant.
         self._last = {asset_key: key for outcome in done for asset_key, key, _ in outcome.done}
         if whole:
             self._last |= dict.fromkeys(self._known, context.partition_keys[-1])

@@ -59,14 +59,14 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
         backfill_policy=BACKFILL,
     )
     def transform(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Events]:
-        opened, engines = lake.open(), lake.engines()
+        opened = lake.open()
         checks = Checks(opened, behind={"curated"})
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
             for key in keys:
-                made = transform_wide(own, tenant, by_key[key], day, context.run.run_id, engines)
+                made = transform_wide(own, tenant, by_key[key], day, context.run.run_id)
                 checks.note(rows.derived(own, key.to_user_string(), made))
                 yield key, lake_receipt(own.storage, [made])
 
@@ -101,14 +101,14 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         pool="user_defined",
     )
     def transform(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Events]:
-        opened, engines = lake.open(), lake.engines()
+        opened = lake.open()
         checks = Checks(opened, behind={"curated"})
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
             tables = [table for table in own.state.tables("curated", tenant, day, day) if is_user_defined(table, patterns)]
-            made = [unpivot_table(own, tenant, table, day, context.run.run_id, engines) for table in tables]
+            made = [unpivot_table(own, tenant, table, day, context.run.run_id) for table in tables]
             for batch in made:
                 checks.note(rows.derived(own, only.key.to_user_string(), batch))
             yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)

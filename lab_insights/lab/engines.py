@@ -1,4 +1,7 @@
-"""Which engine makes a derived table: DuckDB, unless a person or the size of its inputs says Spark."""
+"""Which engine makes a derived table: DuckDB, unless the caller's `Engines` say Spark by name or by the size of its inputs.
+
+No deployment has other engines than `DUCKDB`: what Spark's tasks land has not been shown to be what DuckDB would have landed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_insights.config import SparkSection
 from lab_insights.lab.derive import Opened
 from lab_insights.lab.engine import Duck
 from lab_insights.lab.spark_engine import Spark
@@ -18,25 +20,20 @@ from lab_insights.lake.manifest import Manifest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Zstd parquet that DuckDB curates in about a quarter of an hour on two cores (docs/explanation/engines.md); a cluster is there for what takes longer.
+# Zstd parquet that DuckDB curates in about a quarter of an hour on two cores; a cluster is there for what takes longer.
 SPARK_FROM_BYTES = 20 << 30
 
 
 @dataclass(frozen=True)
 class Engines:
-    """The engines of a deployment: `tables` are patterns such as `curated/result` or `transformed/*` that a person wants on Spark."""
+    """The engines to choose from: `tables` are patterns such as `curated/result` or `transformed/*` of what is wanted on Spark."""
 
     session: Callable[[], SparkSession] | None = None
     tables: tuple[str, ...] = ()
     cluster: bool = False
 
-    @classmethod
-    def of(cls, section: SparkSection, session: Callable[[], SparkSession]) -> Engines:
-        """Return the engines of a configuration."""
-        return cls(session, section.tables, not section.master.startswith("local"))
-
     def declared(self, name: str) -> bool:
-        """Return whether a person wants a table, as `layer/table`, on Spark."""
+        """Return whether a table, as `layer/table`, is wanted on Spark."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.tables)
 
     def choose(self, partition: Partition, inputs: Iterable[Manifest]) -> Opened:

@@ -11,7 +11,6 @@ from lab_insights.config import Config
 from lab_insights.extract.sources import Sources
 from lab_insights.lab.contracts import use
 from lab_insights.lab.declared import declared
-from lab_insights.lab.engines import Engines
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
@@ -61,11 +60,6 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Return the tenant registry."""
         config = self.config()
         return Registry(open_aws(config), config.lake.prefix)
-
-    def engines(self) -> Engines:
-        """Return the engines that derived tables are made by."""
-        section = self.config().spark
-        return Engines.of(section, lambda: session(section))
 
     def prepare_spark(self) -> None:
         """Start Spark now where this process is to start it; raise `ConfigError` when it can not."""

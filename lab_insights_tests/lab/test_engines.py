@@ -201,5 +201,5 @@ def test_duckdb_is_the_engine_unless_a_person_or_the_size_says_otherwise() -> No
     chosen = Engines(lambda: None, ("curated/res*",)).choose(partition, ())  # type: ignore[arg-type,return-value]
     assert isinstance(chosen, functools.partial)
     assert chosen.func is Spark
-    assert Engines.of(SparkSection(master="spark://head:7077"), _never).choose(partition, ()) is Duck
+    assert Engines(_never, cluster=True).choose(partition, ()) is Duck
     assert SPARK_FROM_BYTES > 1 << 30
