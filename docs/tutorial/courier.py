@@ -1,6 +1,7 @@
 """Makes what the tutorial connects: the database of a courier, which nobody has contracts of, and a configuration that reads it on the local stack.
 
-`COURIER_URL` names a PostgreSQL server. Its schemas `courier_north` and `courier_south` are made anew; `courier.yaml` is the local stack's configuration with this one source.
+`COURIER_URL` names a PostgreSQL server. Its schemas `courier_north` and `courier_south` are made anew;
+`courier.yaml` is the local stack's configuration with this one source.
 """
 
 from __future__ import annotations
