@@ -90,4 +90,5 @@ def test_a_newcomer_who_types_what_the_readme_and_the_tutorial_say_gets_through(
         )
         assert ran.returncode == 0, f"{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     finally:
-        databases.drop_schemas("postgresql", postgres_url, "courier_north")
+        for schema in ("courier_north", "courier_south"):
+            databases.drop_schemas("postgresql", postgres_url, schema)
