@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 SNOWFLAKE_VENV := .venv-snowflake
 SNOWFLAKE_IN := lab_insights/local/snowflake/requirements.in
+CHECKOV_VENV := .venv-checkov
+CHECKOV_IN := deploy/checkov.in
 export NO_MKDOCS_2_WARNING := 1
 # The demo and the tests start dozens of processes, and each would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +23,7 @@ SUPPORTED := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (
 PYTHON ?= $(shell for python in python3.12 python3.11 python3 python; do \
 	"$$python" -c "$(SUPPORTED)" >/dev/null 2>&1 && echo "$$python" && break; done)
 
-.PHONY: help setup demo dev test test-fast soak lint format docs lock clean java browser
+.PHONY: help setup demo dev test test-fast test-live soak lint format docs lock clean java browser
 
 help: ## Show this
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do \
@@ -42,12 +44,15 @@ test: lint ## Run every check and every test but the soak
 	@$(BIN)/pytest -q -n 2 --dist loadgroup
 
 test-fast: setup ## Run the tests that take less than ten seconds, until the first failure
-	@$(BIN)/pytest -q -x -m "not slow and not soak"
+	@$(BIN)/pytest -q -x -m "not slow and not soak and not live"
+
+test-live: setup ## Run the demo's loads on the AWS and Snowflake account that the environment names: docs/how-to/live.md
+	@$(BIN)/pytest -q -x -m live lab_insights_tests/live
 
 soak: setup ## Run the tests that take minutes
 	@$(BIN)/pytest -q -m soak
 
-lint: setup ## Run ruff, mypy, import-linter, deptry, cfn-lint and the build of the documentation
+lint: setup $(CHECKOV_VENV)/.ready ## Run ruff, mypy, import-linter, deptry, cfn-lint, checkov and the build of the documentation
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/ruff format --quiet --check . || { echo "Remedy: make format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
@@ -58,6 +63,8 @@ lint: setup ## Run ruff, mypy, import-linter, deptry, cfn-lint and the build of 
 	@$(BIN)/deptry lab_insights_tests --ignore DEP002,DEP003 --requirements-files build/requirements.txt,build/requirements-dev.txt \
 		2>build/deptry.log || { cat build/deptry.log; exit 1; }
 	@$(BIN)/cfn-lint deploy/template.yaml
+	@$(CHECKOV_VENV)/bin/checkov --file deploy/template.yaml --framework cloudformation --compact --quiet --skip-download \
+		>build/checkov.log 2>&1 || { cat build/checkov.log; exit 1; }
 	@$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 define REQUIREMENTS
@@ -77,12 +84,13 @@ format: setup ## Format the code and apply the safe fixes
 docs: setup ## Serve the documentation on http://127.0.0.1:8000
 	@$(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8000
 
-lock: setup ## Compile both locks again, within the bounds of setup.py
-	@$(COMPILE) --upgrade setup.py --extra local --extra dev --output-file requirements.lock
+lock: setup ## Compile every lock again, within the bounds of setup.py
+	@$(COMPILE) --upgrade setup.py --extra local --extra dev --extra scan --output-file requirements.lock
 	@$(COMPILE) --upgrade $(SNOWFLAKE_IN) --output-file requirements-snowflake.lock
+	@$(COMPILE) --upgrade $(CHECKOV_IN) --output-file requirements-checkov.lock
 
 clean: ## Remove the environments, caches and builds; the local stack's state stays
-	@rm -rf $(VENV) $(SNOWFLAKE_VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(SNOWFLAKE_VENV) $(CHECKOV_VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find lab_insights lab_insights_tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.ready: requirements.lock setup.py
@@ -99,6 +107,13 @@ $(SNOWFLAKE_VENV)/.ready: requirements-snowflake.lock | $(VENV)/.ready
 	@echo "Installing $(SNOWFLAKE_VENV) from requirements-snowflake.lock ..."
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(SNOWFLAKE_VENV)
 	@$(UV) pip sync --quiet --python $(SNOWFLAKE_VENV)/bin/python requirements-snowflake.lock
+	@touch $@
+
+# Its pins and the product's can not be met together; only the lint needs it.
+$(CHECKOV_VENV)/.ready: requirements-checkov.lock | $(VENV)/.ready
+	@echo "Installing $(CHECKOV_VENV) from requirements-checkov.lock ..."
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(CHECKOV_VENV)
+	@$(UV) pip sync --quiet --python $(CHECKOV_VENV)/bin/python requirements-checkov.lock
 	@touch $@
 
 java:

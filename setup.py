@@ -11,7 +11,7 @@ setup(
     version="0.1.0",
     description="Multi-tenant laboratory data through raw, curated and transformed layers into Snowflake, on Dagster.",
     packages=find_packages(include=["lab_insights", "lab_insights.*"]),
-    package_data={"lab_insights": ["**/*.sql", "**/*.yaml", "**/*.j2"]},
+    package_data={"lab_insights": ["**/*.json", "**/*.sql", "**/*.yaml", "**/*.j2", "**/*.properties"]},
     python_requires=">=3.11,<3.13",
     entry_points={"console_scripts": ["lab-insights = lab_insights.cli:app"]},
     install_requires=[
@@ -42,6 +42,7 @@ setup(
         "pyyaml>=6,<7",
         "rich>=14",
         "snowflake-connector-python>=4.8,<5",  # 5.x can not log in to the local server
+        "snowflake-core>=1.13,<2",
         "sqlalchemy>=2.0,<2.1",  # 2.1 reads `postgresql://` as psycopg 3 and breaks dagster-postgres
         "sqlglot<30",  # Ibis 12
         "typer>=0.20,<1",
@@ -51,11 +52,16 @@ setup(
         "bench": [  # peers of the benchmarks, in an environment of their own
             "deltalake>=1.6",
             "dlt[parquet,sql-database]>=1.31,<2",
+            "hl7>=0.4.5,<0.5",
+            "polars>=2,<3",
             "pyiceberg[sql-sqlite]>=0.12",
         ],
         "local": [
             "moto[server]==5.2.5",
             "pgserver>=0.1.4",
+        ],
+        "scan": [  # `lab-insights catalog scan`: pattern recognisers alone, no model
+            "presidio-analyzer>=2.2.360,<3",
         ],
         "dev": [
             "cfn-lint>=1.50,<2",

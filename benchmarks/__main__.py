@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from benchmarks.goals import Findings, lines
 
-NAMES = ("table_formats", "event_consumers", "messages", "extract", "kindness")
+NAMES = ("table_formats", "event_consumers", "messages", "extract", "kindness", "ui", "transform")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from lab_insights.config import AlertsSection
 from lab_insights.lake.items import Items
 
-Kind = Literal["failed_partition", "late_tenant", "dead_letters", "schema_change", "reconciliation", "data_checks"]
+Kind = Literal["failed_partition", "late_tenant", "dead_letters", "schema_change", "reconciliation", "data_checks", "cost"]
 AGAIN = timedelta(hours=24)
 # SNS cuts a subject at 100 characters and a message at 256 KiB; what a person reads on a telephone is shorter.
 SUBJECT, LINES = 100, 40
@@ -40,6 +40,7 @@ RULES: dict[Kind, Rule] = {
     "dead_letters": Rule("Dead letters", "dead-letters.md", "the sensors gave up, nothing will happen by itself"),
     "schema_change": Rule("Schema changes", "schema-change.md", "a source changed under us"),
     "reconciliation": Rule("Reconciliation", "reconciliation.md", "a client database differs from the lake; its reports are held back"),
+    "cost": Rule("Unusual cost", "cost.md", "a tenant's day cost far more than its days usually do"),
     "data_checks": Rule("Data checks", "data-checks.md", "a tenant's rows are doubled or not its own; they are held back"),
 }
 
@@ -112,6 +113,7 @@ _LOOK: dict[Kind, str] = {
     "schema_change": "asset-groups",
     "reconciliation": "asset-groups",
     "data_checks": "asset-groups",
+    "cost": "assets/operations/deliveries?view=checks",
 }
 
 

@@ -15,6 +15,7 @@ from lab_insights.commands import (
     plan,
     report,
     run,
+    scaffold,
     schema,
     status,
     tenant,
@@ -37,6 +38,7 @@ app.add_typer(deadletters.app, name="dlq")
 app.add_typer(schema.app, name="schema")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(audit.app, name="audit")
+app.add_typer(scaffold.app, name="scaffold")
 app.command()(init.init)
 app.command()(doctor.doctor)
 app.command()(plan.plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from datetime import date, time
@@ -16,6 +17,7 @@ from lab_insights.errors import ConfigError
 
 Engine = Literal["mysql", "postgresql", "dynamodb"]
 Layout = Literal["schema", "prefix", "discriminator"]
+Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
 Reference = Annotated[str, Field(pattern=r"^(env|secret):\S+$", description="`env:NAME` or `secret:NAME` of Secrets Manager.")]
 
 
@@ -30,6 +32,10 @@ class Aws(Section):
 
     region: str = "us-east-1"
     endpoint_url: str | None = None
+    tenant_role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")] | None = Field(
+        default=None,
+        description="ARN of the role that what is done for one tenant assumes (the template's output TenantRoleArn); none: nothing is assumed.",
+    )
 
 
 class LakeSection(Section):
@@ -168,6 +174,11 @@ class Source(Section):
     overrides: dict[str, Override] = {}
     limits: Limits = Limits()  # type: ignore[call-arg]
 
+    def takes(self, table: str) -> bool:
+        """Return whether a table of this name is one of those that are read."""
+        included = any(fnmatch.fnmatchcase(table, pattern) for pattern in self.include)
+        return included and not any(fnmatch.fnmatchcase(table, pattern) for pattern in self.exclude)
+
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.engine == "dynamodb":
@@ -211,6 +222,17 @@ class ClockSection(Section):
     file: Path
 
 
+class PhiSection(Section):
+    """What the deployment says about PHI: the key that pseudonyms are made with, and the classes of columns that no contract describes.
+
+    `{tenant}` in `pseudonym_key` names a secret for each tenant. `classes` maps patterns of tables, such as `crm.udt_*`, to patterns of columns and their
+    class; the first that matches counts, and a contract's own class always wins.
+    """
+
+    pseudonym_key: Reference | None = None
+    classes: dict[str, dict[str, Phi]] = {}
+
+
 class AlertsSection(Section):
     """Where the links of an alert lead: the Dagster UI, and the runbook pages."""
 
@@ -228,7 +250,11 @@ class Config(Section):
     partitions: PartitionsSection
     spark: SparkSection = SparkSection()
     clock: ClockSection | None = None
+    phi: PhiSection = PhiSection()
     alerts: AlertsSection = AlertsSection()
+    models: Path | None = Field(
+        None, description="Directory of the deployment's own `contracts`, `mappings` and `kpis`; a relative one is below that of this file."
+    )
 
 
 def locate() -> Path:
@@ -254,7 +280,7 @@ def load(path: Path | None = None) -> Config:
         ) from None
     try:
         tree = yaml.compose(text)
-        return Config.model_validate(yaml.safe_load(text))
+        config = Config.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "a sign that YAML does not allow"
         raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {problem}.", remedy="mend the line.") from None
@@ -265,6 +291,14 @@ def load(path: Path | None = None) -> Config:
             f"{path}:{_line(tree, first['loc'])}: {where}: {first['msg']}.",
             remedy=f"change `{where}`; docs/reference/config.md shows every key.",
         ) from None
+    if config.models is None:
+        return config
+    models = (path.parent / config.models).resolve()
+    if not models.is_dir():
+        raise ConfigError(
+            f"{path}:{_line(tree, ('models',))}: models: there is no directory {models}.", remedy="correct `models`, or leave it out."
+        )
+    return config.model_copy(update={"models": models})
 
 
 def _line(node: Any, loc: tuple[int | str, ...]) -> int:

@@ -1,7 +1,8 @@
-"""What a tenant's day cost: bytes and seconds of the lake from its manifests, statements and seconds of Snowflake from the receipts of runs.
+"""What a tenant's day cost: bytes, seconds and CPU seconds of the lake from its manifests, statements and seconds of Snowflake from the receipts of runs.
 
-Seconds are wall time as batches were read, written and merged; nothing here is estimated, and CPU time is not recorded. A batch that was superseded
-was paid for and counts; a snapshot that was given the parts of the one before it wrote no bytes.
+Seconds are wall time as batches were read, written and merged, CPU seconds this process's share of it (`lake.meter`): that of servers, of Snowflake and
+of Spark's own processes is not in them. Nothing is estimated. A batch that was superseded was paid for and counts; a snapshot that was given the parts of
+the one before it wrote no bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Spent:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     statements: int = 0
 
 
@@ -75,7 +77,7 @@ def _lake(lake: Lake, tenant: TenantId, days: Sequence[date]) -> Iterator[tuple[
                 own = [part for part in manifest.parts if part.key.startswith(f"{manifest.partition.directory}/{manifest.batch_id}")]
                 yield (
                     (manifest.day, layer),
-                    Spent(1, manifest.rows, sum(part.bytes for part in own), manifest.seconds),
+                    Spent(1, manifest.rows, sum(part.bytes for part in own), manifest.seconds, manifest.cpu_seconds or 0.0),
                 )
 
 
@@ -100,6 +102,7 @@ def _receipts(
                             int(numbers.get("dagster/partition_row_count") or 0),
                             0,
                             float(numbers.get("seconds") or 0),
+                            0.0,
                             int(numbers.get("statements") or 0),
                         )
                         yield (partitions[str(made.partition)], layer), spent
@@ -113,4 +116,5 @@ def _add(to: Spent, more: Spent) -> None:
     to.rows += more.rows
     to.bytes += more.bytes
     to.seconds = round(to.seconds + more.seconds, 3)
+    to.cpu_seconds = round(to.cpu_seconds + more.cpu_seconds, 3)
     to.statements += more.statements

@@ -11,6 +11,7 @@ from lab_insights.clock import Clock
 from lab_insights.config import Config
 from lab_insights.io_managers.s3_parquet import S3ParquetIOManager
 from lab_insights.io_managers.snowflake import SnowflakeIOManager
+from lab_insights.lab.contracts import use
 from lab_insights.logs import json_logger
 from lab_insights.partitions import tenant_days
 from lab_insights.resources.lake import LakeResource
@@ -22,6 +23,7 @@ from lab_insights.sensors.alerts import alert_sensors
 
 def build(config: Config, config_path: str = "") -> dg.Definitions:
     """Return the definitions of a configuration; resources read it again from `config_path` (empty: the usual places) when a run needs them."""
+    use(config.models)
     lake = LakeResource(config_path=config_path)
     warehouse = WarehouseResource(lake=lake)
     assets = build_assets(config, tenant_days(config, Clock(config.clock.file).now().date() if config.clock else None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import dagster as dg
 
@@ -27,8 +29,9 @@ DAYS = 7
 
 @dataclass(frozen=True)
 class Step:
-    """A finished step of a run, for a progress bar."""
+    """A finished step of a run, for the progress bar of its half: the lake, or the warehouse, which is a day behind."""
 
+    half: Literal["lake", "Snowflake"]
     day: date
     name: str
 
@@ -52,25 +55,25 @@ def register(stack: Stack) -> None:
 def run(simulation: Simulation, simulated: Callable[[date, int], None], stepped: Callable[[Step, int], None]) -> list[date]:
     """Simulate and load `DAYS` days, or load again what was simulated before, and return the days.
 
-    A day's lake is loaded into Snowflake while the next day is simulated and landed. `stepped` is told each step, and how many there will be in all.
+    A day's lake is loaded into Snowflake while the next day is simulated and landed. `stepped` is told each step, and how many its half will have.
     Raises `LabInsightsError` when a run fails; its failed steps are in the Dagster UI.
     """
     lake, snowflake = _jobs()
     written, missing = simulation.written, DAYS - len(simulation.written)
-    steps = sum(len(job.graph.node_defs) for job in (lake, snowflake)) * (max(0, missing) + bool(written))
+    times = max(0, missing) + bool(written)
 
     # A process, not a thread: Dagster redirects the output of the whole process into a run's log.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent) as behind:
         loading: list[Future[None]] = []
 
         def through(days: list[date]) -> None:
-            def done(*names: str) -> None:
+            def done(half: Literal["lake", "Snowflake"], job: dg.JobDefinition, *names: str) -> None:
                 for name in names:
-                    stepped(Step(days[-1], name), steps)
+                    stepped(Step(half, days[-1], name), times * len(job.graph.node_defs))
 
-            _load(lake, days, done)
+            _load(lake, days, functools.partial(done, "lake", lake))
             loading.append(behind.submit(_load_snowflake, days))
-            loading[-1].add_done_callback(lambda _: done(*(node.name for node in snowflake.graph.node_defs)))
+            loading[-1].add_done_callback(lambda _: done("Snowflake", snowflake, *(node.name for node in snowflake.graph.node_defs)))
 
         try:
             if written:

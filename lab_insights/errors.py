@@ -67,6 +67,14 @@ class SourceError(LabInsightsError):
     """A source database that can not be reached, refuses the login, or lacks a schema or table."""
 
 
+class Transient(LabInsightsError):
+    """A fault that may be over a moment later: whoever meets it tries again (`retries`), which no other error is worth."""
+
+
+class SourceUnavailable(SourceError, Transient):
+    """A source that does not answer, broke off, or keeps what is wanted locked."""
+
+
 class UnsupportedLoad(LabInsightsError):
     """A load that can not be done honestly, such as yesterday's snapshot of a table without a cursor."""
 
@@ -81,6 +89,10 @@ class LandingMismatch(LabInsightsError):
 
 class WarehouseError(LabInsightsError):
     """A warehouse statement or load that failed; the transaction was rolled back."""
+
+
+class WarehouseUnavailable(WarehouseError, Transient):
+    """A warehouse that does not answer, or keeps what is wanted locked; the whole transaction can be tried again."""
 
 
 class StackError(LabInsightsError):

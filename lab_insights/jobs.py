@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lab_insights.assets.deliveries import DELIVERIES
-from lab_insights.assets.raw import LoadConfig
+from lab_insights.assets.loading import LoadConfig
 from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.operations import compact_states, crawl_sources, reconcile_warehouse, sweep_lake, sync_schemas
 

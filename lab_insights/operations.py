@@ -1,6 +1,7 @@
 """The operations that are not assets: crawling the sources, bringing the client databases' schemas into line, and keeping the lake."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -12,12 +13,13 @@ from lab_insights.assets.snowflake import asset_of
 from lab_insights.assets.sources import source_key
 from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.assets.tenant_days import FAILED
+from lab_insights.aws import Aws
 from lab_insights.checks import loads
 from lab_insights.checks.verdicts import RECONCILED
 from lab_insights.errors import told
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.governance import glue, history
-from lab_insights.lab.declared import by_raw_table
+from lab_insights.governance import glue, history, lake_formation, people
+from lab_insights.lab.declared import read_by
 from lab_insights.lake.compact import Compacted, compact_all
 from lab_insights.lake.sweep import Swept, sweep_all
 from lab_insights.names import tenant_id
@@ -25,8 +27,9 @@ from lab_insights.resources.audit import note
 from lab_insights.resources.contained import contained
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.retries import persistently
 from lab_insights.tenants.registry import Tenant
-from lab_insights.warehouse import provision, sync
+from lab_insights.warehouse import provision, sharing, sync
 
 
 class TenantsConfig(dg.Config):
@@ -51,7 +54,7 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
     for tenant in _tenants(lake, config):
         for name in sources.names():
             try:
-                catalog = sources.catalog(name, tenant)
+                catalog = persistently(functools.partial(sources.catalog, name, tenant), context.log.warning)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[f"{name} of {tenant.id}"] = error
                 continue
@@ -65,6 +68,14 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
             ]
     registered = glue.register(aws, opened.storage, found)
     partitions = glue.register_lake(opened, [tenant.id for tenant in _tenants(lake, config)])
+    account, prefix = people.account(aws), opened.storage.prefix
+    governed, ungoverned = list[lake_formation.Applied](), dict[str, Exception]()
+    for each in _tenants(lake, config):
+        try:
+            governed.append(lake_formation.govern(aws, prefix, account, each.id, open_=not each.suspended))
+        except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+            ungoverned[each.id] = error
+            context.log.error(f"The permissions of {each.id} are as they were: {told(error)}")  # noqa: TRY400 (no traceback: it may quote a row)
     later = [change for change in changes if change.version > 1]
     for change in later:
         context.log.warning(f"Schema change: {change}")
@@ -77,9 +88,11 @@ def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: L
         differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
         note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
     counts = {"tables": len(found), "glue_tables": registered, "first_seen": len(changes) - len(later), "schema_changes": len(later)}
-    context.add_output_metadata({**counts, "glue_partitions": partitions})
-    note(context, lake, "crawl", counts, failed=bool(failed))
+    permissions = {"permissions": sum(each.in_force for each in governed), "permissions_changed": sum(each.changed for each in governed)}
+    context.add_output_metadata({**counts, "glue_partitions": partitions, **permissions, **_enforced(aws)})
+    note(context, lake, "crawl", counts, failed=bool(failed or ungoverned))
     _raise("sources could not be crawled; the others are in the catalog", failed)
+    _raise("tenants' permissions could not be brought into line; the others' are (docs/how-to/permissions.md)", ungoverned)
 
 
 @dg.op(
@@ -94,7 +107,8 @@ def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: La
         for tenant in _tenants(lake, config):
             try:
                 provision.provision(session, opened.storage, tenant.id, tenant.tier)
-                changes = sync.sync(session, opened, tenant.id, context.run_id)
+                changes = persistently(functools.partial(sync.sync, session, opened, tenant.id, context.run_id), context.log.warning)
+                sharing.apply(session, tenant)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[tenant.id] = error
                 continue
@@ -115,7 +129,7 @@ def reconcile_warehouse(context: dg.OpExecutionContext, config: TenantsConfig, l
     opened = lake.open()
     checks, assets = Checks(opened), set[str]()
     for tenant in _tenants(lake, config):
-        found = loads.by_every_row(opened, tenant.id, lambda: warehouse.session(context.run_id), asset_of)
+        found = loads.by_every_row(opened.for_tenant(tenant.id), tenant.id, lambda: warehouse.session(context.run_id), asset_of)
         checks.note(found)
         assets |= {each.of.asset for each in found}
         context.log.info(f"{tenant.id}: {len(found)} tables compared, {sum(not each.passed for each in found)} differ")
@@ -143,7 +157,7 @@ def compact_states(context: dg.OpExecutionContext, config: TenantsConfig, lake: 
     failed: dict[str, Exception] = {}
     for tenant in _tenants(lake, config):
         try:
-            receipts += compact_all(opened, tenant.id)
+            receipts += compact_all(opened.for_tenant(tenant.id), tenant.id)
         except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
             failed[tenant.id] = error
     context.add_output_metadata({"tables": len(receipts), "receipts": _json(receipts)})
@@ -163,7 +177,7 @@ def sweep_lake(context: dg.OpExecutionContext, config: KeepConfig, lake: LakeRes
     failed: dict[str, Exception] = {}
     for tenant in _tenants(lake, config):
         try:
-            receipts += sweep_all(opened, [tenant.id], grace=grace, keep=keep, dry_run=config.dry_run)
+            receipts += sweep_all(opened.for_tenant(tenant.id), [tenant.id], grace=grace, keep=keep, dry_run=config.dry_run)
         except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
             failed[tenant.id] = error
     totals = {
@@ -173,6 +187,10 @@ def sweep_lake(context: dg.OpExecutionContext, config: KeepConfig, lake: LakeRes
     if not config.dry_run:
         note(context, lake, "lake.sweep", totals, failed=bool(failed))
     _raise("tenants could not be swept; the others are", failed)
+
+
+def _enforced(aws: Aws) -> dict[str, str]:
+    return {"note": "permissions are recorded, not enforced, by the local stand-in"} if aws.endpoint_url else {}
 
 
 def _json(receipts: Sequence[Compacted | Swept]) -> dg.MetadataValue:
@@ -186,8 +204,8 @@ def _plain(fields: list[tuple[str, object]]) -> dict[str, object]:
 def _observed(change: history.Change, unread: Sequence[str]) -> dg.AssetObservation:
     """Tell the source's asset in Dagster what changed: the names of columns, and never a value."""
     source, _, table = change.table.partition(".")
-    contract = by_raw_table().get(change.table)
-    key = source_key(source, contract.source.table if contract else USER_DEFINED)
+    readers = read_by().get(change.table)
+    key = source_key(source, readers[0][1].source.table if readers else USER_DEFINED)
     lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed, "dropped_but_read_by_a_contract": unread}
     metadata = {name: ", ".join(columns) for name, columns in lists.items() if columns}
     return dg.AssetObservation(

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.errors import ConfigError
 from lab_insights.names import TenantId
@@ -56,31 +57,79 @@ def stretches(order: Sequence[str], tenants: Sequence[TenantId]) -> list[list[Te
     return found
 
 
-def configured(job: dg.JobDefinition, mode: str | None = None, *, reload: bool = False, tenants: Sequence[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Choices:
+    """What a person chose: how sources are read, by whom, and which tables; `user_defined` are those that no contract describes.
+
+    `scanned` are the sources whose readers can not be chosen.
+    """
+
+    mode: str | None = None
+    reload: bool = False
+    engine: str | None = None
+    user_defined: tuple[str, ...] = ()
+    scanned: frozenset[str] = frozenset()
+
+
+def configured(job: dg.JobDefinition, choices: Choices = Choices(), tenants: Sequence[str] = ()) -> dict[str, Any]:
     """Return the run config of a job: what the job presets, and the choices of a person; raise `ConfigError` for one that the job does not have.
 
     `tenants` are those of a job without partitions.
     """
+    mode, there = choices.mode, {node.name for node in job.graph.node_defs}
     preset: Mapping[str, Any] = {}
     if job.partitioned_config:
         preset = job.partitioned_config.get_run_config_for_partition_key(str(partition_key(date.min, TenantId("any"))))
-    ops: dict[str, dict[str, Any]] = {name: dict(op) for name, op in preset.get("ops", {}).items()}
-    if mode or reload:
+    ops: dict[str, dict[str, Any]] = {name: dict(op) for name, op in preset.get("ops", {}).items() if name in there}
+    asked = {"mode": mode, "reload": choices.reload, "engine": choices.engine}
+    if chosen := {name: value for name, value in asked.items() if value}:
         loads = [node.name for node in job.graph.node_defs if node.name.startswith("raw_")]
         if not loads:
             raise ConfigError(
-                f"The job {job.name} reads no source.", remedy="leave out `--mode` and `--reload`, or run `raw` or `everything`."
+                f"The job {job.name} reads no source.", remedy=f"leave out `--{next(iter(chosen))}`, or run `raw` or `everything`."
             )
         if mode and ops:
             raise ConfigError(f"The job {job.name} has a mode of its own.", remedy="leave out `--mode`, or run `raw` or `everything`.")
-        chosen = ({"mode": mode} if mode else {}) | ({"reload": True} if reload else {})
         for name in loads:
-            ops[name] = {"config": {**ops.get(name, {}).get("config", {}), **chosen}}
+            its = {what: value for what, value in chosen.items() if what != "engine" or name.removeprefix("raw_") not in choices.scanned}
+            ops[name] = {"config": {**ops.get(name, {}).get("config", {}), **its}}
+            if choices.reload and ops[name]["config"].get("mode") == "full":
+                raise ConfigError(
+                    "A reload reads a closed day's window again, and a full load the whole table as it is now.",
+                    remedy="leave out `--reload`, or run `raw` without `--mode full`.",
+                )
+    if choices.user_defined:
+        name = f"raw_{USER_DEFINED}"
+        ops[name] = {"config": {**ops.get(name, {}).get("config", {}), "tables": list(choices.user_defined)}}
     if tenants and job.partitions_def is None:
         if job.name == "check":
             raise ConfigError("The job check looks at all tenants together.", remedy="leave out `--tenant`.")
         ops |= {node.name: {"config": {"tenants": list(tenants)}} for node in job.graph.node_defs}
     return {**QUIET, **({"ops": ops} if ops else {})}
+
+
+def narrowed(job: dg.JobDefinition, tables: Sequence[str]) -> tuple[dg.JobDefinition, tuple[str, ...]]:
+    """Return the part of a job that is about `tables`, in every layer that it has, and those of them that no contract describes.
+
+    A table is named as an asset (`raw/lis/result`), by its lake id (`lis.result`), or by its last word (`result`).
+    Raises `ConfigError` for a job without tables, and for a table that is none of the job's.
+    """
+    if not tables:
+        return job, ()
+    every = job.asset_layer.selected_asset_keys if job.partitions_def else set()
+    if not every:
+        raise ConfigError(f"The job {job.name} has no tables to choose from.", remedy="leave out `--table`.")
+    named = {name: {key for key in every if name in {key.path[-1], ".".join(key.path[1:]), key.to_user_string()}} for name in tables}
+    generic = {key for key in every if key.path[-1] == USER_DEFINED and key.path[0] == "raw"}
+    others = tuple(name for name, keys in named.items() if not keys)
+    if others and (not generic or any("." not in name for name in others)):
+        hint = "or SOURCE.TABLE for one that no contract describes" if generic else "as the UI does"
+        raise ConfigError(
+            f"The job {job.name} has no table {', '.join(others)}.",
+            remedy=f"name one of {', '.join(sorted({'.'.join(key.path[1:]) for key in every}))}, {hint}.",
+        )
+    keys = set().union(*named.values()) | (generic if others else set())
+    return job.get_subset(asset_selection=keys), others
 
 
 def execute(

@@ -11,12 +11,15 @@ from lab_insights.partitions import TENANTS
 from lab_insights.resources.lake import LakeResource
 from lab_insights.sensors.ranges import Grid
 
+# Tenants of one run that a schedule requests.
+MOST_TENANTS = 50
+
 
 @dg.schedule(
     job=RAW,
     cron_schedule="15 0 * * *",
     execution_timezone="UTC",
-    description="Every tenant's day that has just ended, a quarter of an hour after midnight UTC.",
+    description="Every tenant's day that has just ended, a quarter of an hour after midnight UTC. Off until you turn it on: it reads the sources.",
 )
 def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for yesterday, all tenants but those that are suspended."""
@@ -29,7 +32,7 @@ def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipR
     job=RAW,
     cron_schedule="*/15 * * * *",
     execution_timezone="UTC",
-    description="Today's open day of the tenants whose tier is `frequent`, every quarter of an hour.",
+    description="Today's open day of the tenants whose tier is `frequent`, every quarter of an hour. Off until you turn it on: it reads the sources.",
 )
 def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for today, near-real-time tenants."""
@@ -45,7 +48,7 @@ keeping = dg.ScheduleDefinition(
     job=keep_lake,
     cron_schedule="30 3 * * 0",
     execution_timezone="UTC",
-    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday.",
+    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday. Off until you turn it on: it deletes.",
 )
 
 checking = dg.ScheduleDefinition(
@@ -53,14 +56,16 @@ checking = dg.ScheduleDefinition(
     job=CHECK,
     cron_schedule="5,20,35,50 * * * *",
     execution_timezone="UTC",
-    description="Looks four times an hour whether a tenant is late, and whether a partition was left failed.",
+    description="Looks four times an hour whether a tenant is late, and whether a partition was left failed. On by default: it changes nothing.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 reconciling = dg.ScheduleDefinition(
     name="reconciling",
     job=reconcile,
     cron_schedule="30 4 * * *",
     execution_timezone="UTC",
-    description="Compares every client database with the lake, once a day: after the daily loads, before most deliver-by times.",
+    description="Compares every client database with the lake, once a day: after the daily loads, before most deliver-by times. "
+    "Off until you turn it on: it keeps a warehouse busy.",
 )
 
 
@@ -71,6 +76,7 @@ def _requests(context: dg.ScheduleEvaluationContext, day: date, tenants: Iterabl
     order = tuple(context.instance.get_dynamic_partitions(str(TENANTS.name)))
     grid = Grid(context.instance, repository, RAW.name, order)
     chosen = [tenant for tenant in tenants if tenant in order]
+    # A run holds back the later layers of all its tenants until the slowest is done, so no run has too many.
+    stretches = [piece for stretch in grid.stretches((day, tenant) for tenant in chosen) for piece in stretch.pieces(MOST_TENANTS)]
     # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.
-    stretches = grid.stretches((day, tenant) for tenant in chosen)
     return [grid.run_request(stretch, [f"{cause} {key}" for key in stretch.keys]) for stretch in stretches]

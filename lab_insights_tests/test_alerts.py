@@ -19,6 +19,7 @@ from lab_insights import alerts
 from lab_insights.alerts import AGAIN, LINES, RULES, Alerts, Fact, Kind
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.checks import delivery
+from lab_insights.checks.spending import Spending, Spent
 from lab_insights.checks.verdicts import FRESH, RECONCILED, UNIQUE_GRAIN, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
 from lab_insights.config import AlertsSection
@@ -222,6 +223,17 @@ def test_checks_that_fail_are_told_by_kind_and_told_once(inbox: Inbox) -> None:
     assert "3 rows have 2 keys" in told["data_checks"]["Message"]
     assert inbox.tick() == "Told: nothing new."
     assert inbox.read() == []
+
+
+def test_a_day_that_cost_far_more_than_usual_is_told_once_with_its_runbook(inbox: Inbox) -> None:
+    spending, verdicts = Spending(inbox.lake.aws(), inbox.lake.prefix), Verdicts(inbox.lake.aws(), inbox.lake.prefix)
+    for day, statements in ((1, 900), (2, 900), (3, 900), (4, 900), (5, 900), (6, 9_000)):
+        verdicts.settle([spending.judge(AURORA, date(2026, 3, day), Spent(0, 0.0, statements), "operations/deliveries")])
+    assert inbox.tick() == "Told: 1 cost."
+    [got] = inbox.read()
+    assert "- aurora_clinic: operations/deliveries cost: 2026-03-06 cost 9,000 statements where 900 are usual" in got["Message"]
+    assert "cost.md" in got["Message"]
+    assert inbox.tick() == "Told: nothing new."
 
 
 def test_dead_letters_are_told_with_their_reason_and_stay_where_they_are(inbox: Inbox) -> None:

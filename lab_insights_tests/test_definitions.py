@@ -126,6 +126,18 @@ def test_the_lineage_of_a_report_begins_at_the_sources(built: dg.Definitions) ->
     assert {key.path[0] for key in found} == {"reports", "snowflake", "curated", "raw", "sources"}
 
 
+def test_a_kpis_column_leads_from_definition_to_definition_to_the_columns_of_the_sources(specs: dict[str, dg.AssetSpec]) -> None:
+    found, todo = set(), {("reports/turnaround", "median_minutes")}
+    while todo:
+        found |= todo
+        known = [(specs[asset].metadata.get("dagster/column_lineage"), column) for asset, column in todo]
+        deps = [dep for lineage, column in known if lineage for dep in lineage.deps_by_column.get(column, [])]
+        todo = {(dep.asset_key.to_user_string(), dep.column_name) for dep in deps} - found
+    assert {("sources/lis/result", "status_raw"), ("sources/lis/result", "verified_at"), ("curated/result", "status_norm")} <= found
+    table = specs["reports/turnaround"].metadata["column lineage"].value
+    assert "[sources/lis/result](/assets/sources/lis/result) `status_raw`" in table
+
+
 def test_every_asset_of_a_layer_has_the_checks_of_that_layer(built: dg.Definitions) -> None:
     graph = built.resolve_asset_graph()
     names = {key: {check.name for check in graph.asset_check_keys if check.asset_key == key} for key in graph.get_all_asset_keys()}
@@ -135,15 +147,70 @@ def test_every_asset_of_a_layer_has_the_checks_of_that_layer(built: dg.Definitio
         "curated": rows,
         "transformed": rows,
         "snowflake": {"reconciled"},
-        "operations": {"fresh", "no_partition_left_failed"},
+        "operations": {"fresh", "cost_as_usual", "no_partition_left_failed"},
+        "reports/data_quality": {"no_orphans"},
     }
-    assert {str(key): found for key, found in names.items() if found != wanted.get(key.path[0], set())} == {}
+    assert {
+        str(key): found for key, found in names.items() if found != wanted.get(key.to_user_string(), wanted.get(key.path[0], set()))
+    } == {}
     assert not any(graph.get(key).blocking for key in graph.asset_check_keys), "one tenant's failure would stop every other"
 
 
 def test_no_run_of_a_layer_answers_for_all_tenants(built: dg.Definitions) -> None:
     asking = {job.name for job in built.resolve_all_job_defs() if "check_deliveries" in {node.name for node in job.graph.node_defs}}
     assert asking - {"__ASSET_JOB"} == {"check"}
+
+
+def test_a_description_leads_to_what_the_asset_is_made_from_and_to_the_reference(specs: dict[str, dg.AssetSpec], path: Path) -> None:
+    said = str(specs["curated/account"].description)
+    assert "[raw/crm/account](/assets/raw/crm/account)" in said
+    assert "Reference" not in said, "the documentation has no address yet"
+    told = yaml.safe_load(CONFIGURATION) | {"alerts": {"runbooks_url": "https://docs.example/lab/runbooks"}}
+    made = definitions.build(config.Config.model_validate(told), str(path))
+    found = {spec.key.to_user_string(): str(spec.description) for spec in made.resolve_all_asset_specs()}
+    assert "[Reference](https://docs.example/lab/reference/tables.html#account)" in found["curated/account"]
+
+
+def test_each_source_has_a_pool_of_its_own_and_so_have_the_warehouse_and_the_tables_that_users_made(built: dg.Definitions) -> None:
+    pools = {node.name: node.pool for node in built.resolve_job_def("everything").graph.node_dict.values() for node in [node.definition]}  # type: ignore[union-attr]
+    assert {name: pools[f"raw_{name}"] for name in ("crm", "lis", "audit", "messages", "notifications")} == {
+        name: f"source_{name}" for name in ("crm", "lis", "audit", "messages", "notifications")
+    }
+    assert {pool for name, pool in pools.items() if name.endswith("user_defined")} == {"user_defined"}
+    assert (pools["snowflake_modelled"], pools["reports"]) == ("snowflake", "snowflake")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [({"engine": "hadoop"}, "engine"), ({"mode": "everything"}, "mode"), ({"relaod": True}, "relaod"), ({"reload": "soon"}, "reload")],
+    ids=["engine", "mode", "a misspelt option", "a wrong type"],
+)
+def test_the_launchpad_refuses_an_option_that_is_none_and_says_which_there_are(
+    built: dg.Definitions, chosen: dict[str, Any], told: str
+) -> None:
+    job = built.resolve_job_def("raw")
+    dg.validate_run_config(job, {"ops": {"raw_lis": {"config": {"engine": "arrow", "mode": "full", "reload": False}}}})
+    with pytest.raises(dg.DagsterInvalidConfigError) as refused:
+        dg.validate_run_config(job, {"ops": {"raw_lis": {"config": chosen}}})
+    assert told in str(refused.value)
+
+
+def test_every_option_of_a_load_has_a_default_and_help(built: dg.Definitions) -> None:
+    for name in ("raw_lis", "raw_user_defined"):
+        its = built.resolve_job_def("raw").graph.node_named(name).definition
+        assert isinstance(its, dg.OpDefinition)
+        fields = its.config_schema.config_type.fields  # type: ignore[union-attr]
+        assert {"mode", "reload", "engine"} <= set(fields)
+        assert [option for option, field in fields.items() if not field.description or not field.default_provided] == []
+
+
+def test_what_only_looks_is_on_and_every_schedule_and_sensor_says_what_it_does(built: dg.Definitions) -> None:
+    repository = built.get_repository_def()
+    running = {each.name for each in repository.schedule_defs if each.default_status is dg.DefaultScheduleStatus.RUNNING}
+    assert running == {"checking"}
+    assert [each.name for each in repository.sensor_defs if each.default_status is not dg.DefaultSensorStatus.RUNNING] == []
+    assert [each.name for each in (*repository.schedule_defs, *repository.sensor_defs) if not each.description] == []
+    assert [each.name for each in repository.schedule_defs if each.name not in running and "Off until" not in str(each.description)] == []
 
 
 def test_the_definitions_can_be_loaded(built: dg.Definitions) -> None:

@@ -82,22 +82,45 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
 
 def test_a_job_keeps_its_preset_and_takes_the_choices_that_it_has(built: dg.Definitions) -> None:
     def ops(job: str, **choices: Any) -> dict[str, Any]:
-        configured = runs.configured(built.resolve_job_def(job), **choices)
+        tenants = choices.pop("tenants", [])
+        configured = runs.configured(built.resolve_job_def(job), runs.Choices(**choices), tenants)
         assert configured["loggers"] == runs.QUIET["loggers"]
         return configured.get("ops", {})
 
     assert ops("full_load")["raw_crm"]["config"]["mode"] == "full"
-    assert ops("full_load", reload=True)["raw_crm"]["config"] == {"mode": "full", "reload": True}
+    assert ops("incremental_load", reload=True)["raw_crm"]["config"] == {"mode": "incremental", "reload": True, "engine": "auto"}
     assert ops("raw") == {}
-    assert ops("everything", mode="full", reload=True) == {
-        name: {"config": {"mode": "full", "reload": True}} for name in ("raw_crm", "raw_user_defined")
+    assert ops("everything", mode="deletes", reload=True, engine="spark", scanned=frozenset({"crm"})) == {
+        "raw_crm": {"config": {"mode": "deletes", "reload": True}},
+        "raw_user_defined": {"config": {"mode": "deletes", "reload": True, "engine": "spark"}},
     }
     assert ops("crawl", tenants=["a"]) == {"crawl_sources": {"config": {"tenants": ["a"]}}}
     assert ops("raw", tenants=["a"]) == {}
     with pytest.raises(ConfigError, match="has a mode of its own"):
         ops("full_load", mode="full")
     with pytest.raises(ConfigError, match="reads no source"):
-        ops("curation", reload=True)
+        ops("curation", engine="arrow")
+    with pytest.raises(ConfigError, match="a full load the whole table as it is now"):
+        ops("full_load", reload=True)
+
+
+def test_a_choice_of_tables_is_taken_in_every_layer_and_one_that_nobody_has_is_told(built: dg.Definitions) -> None:
+    def assets(job: str, *tables: str) -> tuple[set[str], tuple[str, ...]]:
+        found, others = runs.narrowed(built.resolve_job_def(job), tables)
+        return {key.to_user_string() for key in found.asset_layer.selected_asset_keys}, others
+
+    assert assets("everything", "account") == ({"raw/crm/account", "curated/account", "snowflake/account"}, ())
+    assert assets("raw", "crm.account", "raw/crm/crm_case") == ({"raw/crm/account", "raw/crm/crm_case"}, ())
+    assert assets("dynamic_full_load", "crm.udt_visit") == ({"raw/user_defined"}, ("crm.udt_visit",))
+    chosen = runs.configured(
+        runs.narrowed(built.resolve_job_def("dynamic_full_load"), ["crm.udt_visit"])[0], runs.Choices(user_defined=("crm.udt_visit",))
+    )
+    assert chosen["ops"] == {
+        "raw_user_defined": {"config": {"mode": "full", "reload": False, "engine": "auto", "tables": ["crm.udt_visit"]}}
+    }
+    for job, table in (("curation", "no.such"), ("raw", "nothing"), ("crawl", "account")):
+        with pytest.raises(ConfigError, match="has no table"):
+            assets(job, table)
 
 
 def test_the_shell_completes_the_jobs_that_there_are(built: dg.Definitions) -> None:

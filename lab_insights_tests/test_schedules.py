@@ -12,7 +12,7 @@ from typing import Literal
 import dagster as dg
 import pytest
 
-from lab_insights import definitions
+from lab_insights import definitions, schedules
 from lab_insights.aws import Aws
 from lab_insights.local import deployer
 from lab_insights.names import tenant_id
@@ -92,6 +92,17 @@ def test_a_registered_tenant_without_a_partition_yet_is_not_requested(schedule: 
 def test_daily_requests_yesterday_of_all_tenants_in_one_run(deployment: Deployment) -> None:
     deployment.register(("cedar_valley", "daily"), ("aurora_clinic", "frequent"), ("birchwood", "daily"))
     assert deployment.evaluate("daily") == [(f"{YESTERDAY}|cedar_valley", f"{YESTERDAY}|birchwood")]
+
+
+def test_many_tenants_are_several_runs_so_that_a_slow_one_keeps_few_others_waiting(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "MOST_TENANTS", 2)
+    deployment.register(("cedar_valley", "daily"), ("aurora_clinic", "daily"), ("birchwood", "daily"))
+    assert deployment.evaluate("daily") == [
+        (f"{YESTERDAY}|cedar_valley", f"{YESTERDAY}|aurora_clinic"),
+        (f"{YESTERDAY}|birchwood", f"{YESTERDAY}|birchwood"),
+    ]
 
 
 def test_frequent_requests_today_of_frequent_tenants_alone(deployment: Deployment) -> None:

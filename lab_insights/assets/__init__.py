@@ -11,10 +11,11 @@ from __future__ import annotations
 import dagster as dg
 
 from lab_insights.assets import curated, deliveries, raw, reports, snowflake, sources, transformed
+from lab_insights.assets.links import with_links
 from lab_insights.config import Config
 
 
-def build_assets(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build_assets(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition | dg.AssetSpec | dg.AssetChecksDefinition]:
     """Return every asset of the graph for a configuration."""
     steps = [
         *raw.build(config, grid),
@@ -23,4 +24,5 @@ def build_assets(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.
         *snowflake.build(config, grid),
         *reports.build(config, grid),
     ]
-    return [*sources.build(config), *steps, *deliveries.build(config, steps, grid)]
+    asset, *checks = deliveries.build(config, steps, grid)
+    return [*with_links([*sources.build(config), *steps, asset], config), *checks]

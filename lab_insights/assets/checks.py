@@ -15,8 +15,10 @@ import dagster as dg
 
 from lab_insights.assets.receipts import Receipts
 from lab_insights.checks.verdicts import (
+    COST_AS_USUAL,
     GATES,
     NO_CROSS_TENANT_ROW,
+    NO_ORPHANS,
     RECONCILED,
     SCHEMA_UNCHANGED,
     UNIQUE_GRAIN,
@@ -33,9 +35,10 @@ _DESCRIPTIONS = {
     RECONCILED: "Each tenant's database holds what the lake holds: by the ledger after each load, by every row in the job `reconcile`.",
     UNIQUE_GRAIN: "The key tells the rows of each tenant's day apart.",
     NO_CROSS_TENANT_ROW: "Every row of a tenant's day is marked as that tenant's.",
+    NO_ORPHANS: "Every order's patient and account, and every result's order, are in the tenant's database.",
     SCHEMA_UNCHANGED: "The newest day has the columns and types of the day before it.",
 }
-_WARNS = {SCHEMA_UNCHANGED}
+_WARNS = {SCHEMA_UNCHANGED, NO_ORPHANS, COST_AS_USUAL}
 
 
 def check_specs(keys: Iterable[dg.AssetKey], *names: str) -> list[dg.AssetCheckSpec]:

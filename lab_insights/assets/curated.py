@@ -8,16 +8,16 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.raw import LAKE_KINDS, raw_key
 from lab_insights.assets.receipts import Receipt, lake_receipt, total
-from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, USER_DEFINED, contract_columns, meta_columns, spec
+from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, contract_columns, meta_columns, spec
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
 from lab_insights.checks.verdicts import GATES
 from lab_insights.config import Config
-from lab_insights.extract.catalog import table_id
 from lab_insights.governance import glue
 from lab_insights.lab.contracts import Contract
 from lab_insights.lab.curate import META
-from lab_insights.lab.declared import by_raw_table, served
+from lab_insights.lab.declared import by_raw_table, has, served
+from lab_insights.lab.mappings import mappings
 from lab_insights.lab.pipeline import curate_table
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -43,10 +43,10 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
     specs = [
         spec(
             key.path,
-            deps=[raw_key(contract)],
+            deps=dict.fromkeys(raw_key(mapping) for mapping in mappings()[contract.table] if has(config.sources, mapping)),
             description=contract.description,
             kinds=KINDS,
-            owner=OWNERS[domain],
+            owner=OWNERS.get(domain, PLATFORM),
             domain=domain,
             columns=contract_columns(contract),
             table_name=f"{glue.database(config.lake.prefix, 'curated')}.{contract.table}",
@@ -70,12 +70,12 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
+            own = opened.for_tenant(tenant)
             for key in keys:
                 contract = by_key[key]
-                raw = table_id(contract.source.name, contract.source.table)
-                made = curate_table(opened, tenant, raw, day, contract, context.run.run_id)
-                checks.note(rows.derived(opened, key.to_user_string(), made))
-                yield key, lake_receipt(opened.storage, [made])
+                made = curate_table(own, tenant, contract.table, day, contract, context.run.run_id)
+                checks.note(rows.derived(own, key.to_user_string(), made))
+                yield key, lake_receipt(own.storage, [made])
 
         yield from run_tenant_days(context, work, checks)
 
@@ -107,11 +107,12 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            tables = [table for table in opened.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
-            made = [curate_table(opened, tenant, table, day, None, context.run.run_id) for table in tables]
+            own = opened.for_tenant(tenant)
+            tables = [table for table in own.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
+            made = [curate_table(own, tenant, table, day, None, context.run.run_id) for table in tables]
             for batch in made:
-                checks.note(rows.derived(opened, only.key.to_user_string(), batch))
-            yield from ((key, total([lake_receipt(opened.storage, [batch]) for batch in made])) for key in keys)
+                checks.note(rows.derived(own, only.key.to_user_string(), batch))
+            yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)
 
         yield from run_tenant_days(context, work, checks)
 

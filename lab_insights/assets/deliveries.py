@@ -1,19 +1,25 @@
-"""The record of what was delivered when, and the two checks that are of all tenants together: `fresh` and `no_partition_left_failed`.
+"""The record of what was delivered when, and the checks that are of all tenants together: `fresh`, `cost_as_usual` and `no_partition_left_failed`.
 
 They sit on an asset of their own, which no job of the layers selects: a run over some tenants must not answer for all of them.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from lab_insights.assets.checks import evaluated
 from lab_insights.assets.specs import PLATFORM, spec
-from lab_insights.checks import delivery
-from lab_insights.checks.verdicts import FRESH, NO_PARTITION_LEFT_FAILED, Verdicts
+from lab_insights.assets.tenant_days import TENANTS_AT_ONCE
+from lab_insights.checks import delivery, spending
+from lab_insights.checks.verdicts import COST_AS_USUAL, FRESH, NO_PARTITION_LEFT_FAILED, Judgement, Verdicts
 from lab_insights.config import Config
+from lab_insights.cost import costs
+from lab_insights.lake.commit import Lake
+from lab_insights.names import TenantId
 from lab_insights.partitions import TENANTS
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
@@ -53,7 +59,14 @@ def build(
         name="check_deliveries",
         specs=[
             dg.AssetCheckSpec(
-                FRESH, asset=DELIVERIES, description="Each tenant's newest due day is in its database: met, delivered late, or late."
+                FRESH,
+                asset=DELIVERIES,
+                description="Each tenant's newest due day is in its database: met, delivered late, or late; and when its next one is predicted.",
+            ),
+            dg.AssetCheckSpec(
+                COST_AS_USUAL,
+                asset=DELIVERIES,
+                description=f"No tenant's newest delivered day cost more than {spending.TIMES:.0f} times what is usual, in bytes, CPU seconds or statements.",
             ),
             dg.AssetCheckSpec(
                 NO_PARTITION_LEFT_FAILED,
@@ -68,15 +81,25 @@ def build(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, warehouse: WarehouseResource
     ) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
-        if FRESH in chosen:
+        if {FRESH, COST_AS_USUAL} & chosen:
             opened, settings = lake.open(), lake.config()
-            tenants = lake.registry().all()
-            found = delivery.deliveries(
-                opened, tenants, settings.sources, lambda: warehouse.session(context.run.run_id), settings.partitions.start
-            )
             verdicts, name = Verdicts(opened.state.aws, opened.state.prefix), DELIVERIES.to_user_string()
-            verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, name), name))
-            yield _fresh(found, delivery.Deliveries(opened.state.aws, opened.state.prefix))
+            found = delivery.deliveries(
+                opened,
+                lake.registry().all(),
+                settings.sources,
+                lambda: warehouse.session(context.run.run_id),
+                settings.partitions.start,
+            )
+            if FRESH in chosen:
+                verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, name), name))
+                yield _fresh(found, delivery.Deliveries(opened.state.aws, opened.state.prefix))
+            if COST_AS_USUAL in chosen:
+                judged = _costs(opened, context.instance, found)
+                verdicts.settle(judged)
+                yield dg.AssetCheckResult(
+                    **evaluated(dg.AssetCheckKey(DELIVERIES, COST_AS_USUAL), verdicts.standing(COST_AS_USUAL), judged)
+                )
         if NO_PARTITION_LEFT_FAILED in chosen:
             yield _left_failed(context.instance, keys, grid, lake)
 
@@ -86,15 +109,47 @@ def build(
 def _fresh(found: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
     states = Counter(each.state for each in found)
     late = [each for each in found if each.state == "late"]
-    months = [known.share_met(each.tenant, each.day) for each in found]
+    # A day that is still missing was not delivered in time either.
+    shares = {each.tenant: (met, days + (each.state == "late")) for each in found for met, days in [known.share_met(each.tenant, each.day)]}
     metadata: dict[str, Any] = {"met": states["met"], "delivered_late": states["delivered late"], "late": len(late)}
-    if total := sum(days for _, days in months):
-        metadata["share_met_this_month"] = round(sum(met for met, _ in months) / total, 4)
+    metadata["predicted_late"] = sum(each.next is not None and each.next.late for each in found)
+    if total := sum(days for _, days in shares.values()):
+        metadata["share_met_this_month"] = round(sum(met for met, _ in shares.values()) / total, 4)
     if late:
         metadata["late_tenants"] = ", ".join(each.tenant for each in late[:NAMED])
-    if told := [f"- **{each.tenant}** {str(each).partition(': ')[2]}" for each in found if each.state != "met"]:
-        metadata["deadlines"] = dg.MetadataValue.md("\n".join(told[:NAMED]))
+    if found:
+        # Those that need somebody first.
+        order = sorted(found, key=lambda each: (each.state == "met", not (each.next and each.next.late), each.tenant))
+        metadata["deadlines"] = dg.MetadataValue.md("\n".join([*_HEAD, *(_row(each, *shares[each.tenant]) for each in order[:NAMED])]))
     return dg.AssetCheckResult(passed=not late, asset_key=DELIVERIES, check_name=FRESH, metadata=metadata)
+
+
+def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[delivery.Delivery]) -> list[Judgement]:
+    """Judge each day that was delivered since the last look; the others have been, or are not whole yet."""
+    known = spending.Spending(lake.state.aws, lake.state.prefix)
+
+    def judge(each: delivery.Delivery) -> Judgement | None:
+        tenant = TenantId(each.tenant)
+        if each.at is None or known.known(tenant, each.day):
+            return None
+        days = costs(lake, instance, [tenant], [each.day])
+        if not days:
+            return None
+        bytes_, cpu_seconds, statements = (days[0].total(name) for name in ("bytes", "cpu_seconds", "statements"))
+        spent = spending.Spent(int(bytes_), round(cpu_seconds, 3), int(statements))
+        return known.judge(tenant, each.day, spent, DELIVERIES.to_user_string())
+
+    with ThreadPoolExecutor(TENANTS_AT_ONCE, thread_name_prefix="cost") as pool:
+        return [judged for judged in pool.map(judge, found) if judged]
+
+
+_HEAD = ("| tenant | day | due (UTC) | state | delivered, or missing | next day | met this month |", "|---|---|---|---|---|---|---|")
+
+
+def _row(each: delivery.Delivery, met: int, days: int) -> str:
+    there = f"{each.at:%Y-%m-%d %H:%M}" if each.at else f"{len(each.missing)} tables, such as {each.missing[0] if each.missing else 'none'}"
+    share = f"{met / days:.0%} of {days}" if days else ""
+    return f"| **{each.tenant}** | {each.day} | {each.due:%Y-%m-%d %H:%M} | {each.state} | {there} | {each.next or 'not known yet'} | {share} |"
 
 
 def _left_failed(

@@ -3,13 +3,14 @@
 Dagster reads the annotations of asset bodies when they are defined, so the modules that have any do without postponed annotations.
 """
 
+import functools
 from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
-from pydantic import Field
 
 from lab_insights.assets.checks import Checks, Events, check_specs
+from lab_insights.assets.loading import LoadConfig, TablesConfig, prepare
 from lab_insights.assets.receipts import Receipt, lake_receipt, total
 from lab_insights.assets.sources import source_key
 from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
@@ -18,57 +19,52 @@ from lab_insights.checks import rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
 from lab_insights.config import Config
 from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
-from lab_insights.extract.catalog import table_id
-from lab_insights.extract.land import Mode, Request
+from lab_insights.extract.land import Request
 from lab_insights.governance import glue
-from lab_insights.lab.contracts import Contract, contracts
+from lab_insights.lab.contracts import Contract
+from lab_insights.lab.declared import has, read_by
+from lab_insights.lab.mappings import Mapping
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
+from lab_insights.retries import persistently
 
+Readers = list[tuple[Contract, Mapping]]
+"""What a raw table is read by."""
 LAKE_KINDS = {"s3", "parquet"}
 PATH_COLUMNS = {"tenant": "string", "table": "string", "date": "date"}
 
 
-class LoadConfig(dg.Config):
-    """How a load is done; the defaults need no typing."""
-
-    mode: Mode = Field(
-        default="auto",
-        description="`auto` follows the plan; `full` takes the whole table now; `incremental` reads only changes; "
-        "`deletes` reads changes, then compares key ranges with the source for rows that are gone.",
-    )
-    reload: bool = Field(default=False, description="Read a closed day's window again; the new batch supersedes the day's older ones.")
-
-
-def raw_key(contract: Contract) -> dg.AssetKey:
-    """Return the key of the raw asset that a contract is curated from."""
-    return dg.AssetKey(["raw", contract.source.name, contract.source.table])
+def raw_key(mapping: Mapping) -> dg.AssetKey:
+    """Return the key of the raw asset that a mapping reads."""
+    return dg.AssetKey(["raw", mapping.source.name, mapping.source.table])
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return one step for each source's modelled tables, and one for all other tables."""
-    by_source: dict[str, list[Contract]] = {}
-    for contract in contracts().values():
-        if contract.source.name in config.sources and contract.source.records is None:
-            by_source.setdefault(contract.source.name, []).append(contract)
+    by_source: dict[str, list[Readers]] = {}
+    for readers in read_by().values():
+        mapping = readers[0][1]
+        if has(config.sources, mapping):
+            by_source.setdefault(mapping.source.name, []).append(readers)
     return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
 
 
-def _modelled(config: Config, source: str, found: list[Contract], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    tables = {raw_key(contract): table_id(source, contract.source.table) for contract in found}
+def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    tables = {raw_key(mapping): mapping.raw for [(_, mapping), *_] in found}
     specs = [
         spec(
-            raw_key(contract).path,
-            deps=[source_key(source, contract.source.table)],
-            description=f"{contract.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
+            raw_key(mapping).path,
+            deps=[source_key(source, mapping.source.table)],
+            description=f"{mapping.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
             kinds=LAKE_KINDS,
-            owner=OWNERS[contract.domain],
+            owner=OWNERS.get(contract.domain, PLATFORM),
             domain=contract.domain,
-            columns=source_columns(contract),
-            table_name=f"{glue.database(config.lake.prefix, 'raw')}.{source}_{contract.source.table}",
-            uri=f"s3://{config.lake.prefix}-raw/tenant=*/table={table_id(source, contract.source.table)}/",
+            columns=source_columns(readers),
+            table_name=f"{glue.database(config.lake.prefix, 'raw')}.{source}_{mapping.source.table}",
+            uri=f"s3://{config.lake.prefix}-raw/tenant=*/table={mapping.raw}/",
         ).with_io_manager_key("lake_io")
-        for contract in found
+        for readers in found
+        for contract, mapping in readers[:1]
     ]
 
     @dg.multi_asset(
@@ -81,17 +77,18 @@ def _modelled(config: Config, source: str, found: list[Contract], grid: dg.Multi
         pool=f"source_{source}",
     )
     def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+        prepare(config, lake.config(), [source], lake)
         opened, registry, sources = lake.open(), lake.registry(), lake.sources()
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            known = registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             for key in keys:
                 table = sources.table(known, tables[key])
-                request = Request(day, config.mode, config.reload, dynamic=False, run_id=context.run.run_id)
+                request = Request(day, config.mode, config.reload, config.forced, dynamic=False, run_id=context.run.run_id)
                 batches = sources.load(table, request)
-                checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
-                yield key, lake_receipt(opened.storage, batches, sources.warning(table))
+                checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
+                yield key, lake_receipt(own.storage, batches, sources.warning(table))
 
         yield from run_tenant_days(context, work, checks)
         for warning in sources.warnings():
@@ -121,21 +118,25 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         backfill_policy=BACKFILL,
         pool="user_defined",
     )
-    def load(context: dg.AssetExecutionContext, config: LoadConfig, lake: LakeResource) -> Iterator[Events]:
+    def load(context: dg.AssetExecutionContext, config: TablesConfig, lake: LakeResource) -> Iterator[Events]:
+        prepare(config, lake.config(), lake.config().sources, lake)
         opened, registry, sources = lake.open(), lake.registry(), lake.sources()
         checks = Checks(opened)
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
-            known = registry.get(tenant)
+            own, known = opened.for_tenant(tenant), registry.get(tenant)
             receipts: list[Receipt] = []
             broken: list[LabInsightsError] = [*sources.broken(known)]
             refused: list[LabInsightsError] = []
             for table in sources.undeclared(known):
+                if config.tables and table.table_id not in config.tables:
+                    continue
                 try:
-                    request = Request(day, config.mode, config.reload, dynamic=True, run_id=context.run.run_id)
-                    batches = sources.load(table, request)
-                    checks.note(rows.landed(opened, key.to_user_string(), batches, table.placement.discriminator))
-                    receipts.append(lake_receipt(opened.storage, batches, sources.warning(table)))
+                    request = Request(day, config.mode, config.reload, config.forced, dynamic=True, run_id=context.run.run_id)
+                    # By table, and not only by the tenant's day: one that somebody keeps locked must not fail the others.
+                    batches = persistently(functools.partial(sources.load, table, request), context.log.warning)
+                    checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
+                    receipts.append(lake_receipt(own.storage, batches, sources.warning(table)))
                 except (SourceError, LandingMismatch) as error:
                     # One customer's odd table must not hold up the others of that customer.
                     broken.append(error)
@@ -152,6 +153,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
                 context.log.warning(f"quarantined: {each}")
             quarantine = {str(each.table): f"{each.message} Remedy: {each.remedy}" for each in broken}
             more = {"quarantined_tables": len(broken), **({"quarantine": quarantine} if quarantine else {})}
+            more |= {"only": ", ".join(config.tables)} if config.tables else {}
             yield from ((key, total(receipts, **more)) for key in keys)
 
         yield from run_tenant_days(context, work, checks)

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dagster as dg
+
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The metadata of one materialized partition; `rows` is how many rows it holds."""
+    """The metadata of one materialized partition; `rows` is how many rows it holds, `newest` its last batch where it is one table's."""
 
     rows: int
     metadata: Mapping[str, Any]
+    newest: Manifest | None = None
 
 
 Receipts = dict[str, Receipt]
@@ -38,6 +41,7 @@ def lake_receipt(storage: Storage, manifests: Sequence[Manifest], warning: str |
         "batches": len(manifests),
         "bytes": sum(part.bytes for manifest in manifests for part in manifest.parts),
         "seconds": round(sum(manifest.seconds for manifest in manifests), 3),
+        "cpu_seconds": round(sum(manifest.cpu_seconds or 0 for manifest in manifests), 3),
         "kind": last.kind,
         "engine": last.engine,
         **counts,
@@ -58,11 +62,26 @@ def lake_receipt(storage: Storage, manifests: Sequence[Manifest], warning: str |
             metadata["warning"] = warning
         if unlike:
             metadata["fidelity"] = unlike
-    return Receipt(rows, metadata)
+    return Receipt(rows, metadata, last)
+
+
+def preview(batch: Manifest) -> dg.MarkdownMetadataValue:
+    """Return what a batch looks like without a single value: each column with its type and how much of it is filled."""
+    nulls: dict[str, int] = {}
+    for part in batch.parts:
+        for name, count in part.nulls.items():
+            nulls[name] = nulls.get(name, 0) + count
+    lines = [f"{batch.tenant} {batch.day}: {batch.rows:,} rows, no value shown.", "", "| column | type | filled |", "|---|---|---|"]
+    for field in batch.schema_():
+        filled = f"{1 - nulls.get(field.name, 0) / batch.rows:.0%}" if batch.rows else ""
+        lines.append(f"| {field.name.replace('|', chr(92) + '|')} | {field.type} | {filled} |")
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 def total(receipts: Sequence[Receipt], **more: Any) -> Receipt:
     """Return one receipt for a partition that holds several tables."""
     rows = sum(receipt.rows for receipt in receipts)
-    summed = {name: sum(receipt.metadata.get(name, 0) for receipt in receipts) for name in ("bytes", "seconds", "quarantined")}
+    summed = {
+        name: sum(receipt.metadata.get(name, 0) for receipt in receipts) for name in ("bytes", "seconds", "cpu_seconds", "quarantined")
+    }
     return Receipt(rows, {"dagster/partition_row_count": rows, "tables": len(receipts), **summed, **more})

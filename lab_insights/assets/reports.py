@@ -5,16 +5,18 @@ from datetime import date
 
 import dagster as dg
 
-from lab_insights.assets.checks import Checks, Events
+from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.receipts import Receipt
 from lab_insights.assets.snowflake import KINDS, snowflake_key
-from lab_insights.assets.specs import BACKFILL, PLATFORM, USER_DEFINED, spec
+from lab_insights.assets.specs import BACKFILL, PLATFORM, spec
 from lab_insights.assets.tenant_days import run_tenant_days
-from lab_insights.checks.verdicts import RECONCILED
+from lab_insights.checks import orphans
+from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED
 from lab_insights.config import Config
-from lab_insights.lab.contracts import contracts
-from lab_insights.lab.declared import served
-from lab_insights.lab.kpis import INPUTS, REPORTS, Report
+from lab_insights.lab.declared import served, served_wide
+from lab_insights.lab.kpis import INPUTS, Report
+from lab_insights.lab.kpis.declared import inputs, reports
+from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
@@ -31,8 +33,9 @@ def report_key(name: str) -> dg.AssetKey:
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a source that they read is not configured."""
-    if len(served(config.sources)) < len(contracts()):
+    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a table that they read is not."""
+    there = served(config.sources).keys() | {wide.table for wide in served_wide(config.sources)}
+    if any(each.table not in there for each in INPUTS.values()):
         return []
     specs = [
         spec(
@@ -48,12 +51,12 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             table_name=f"LAB_INSIGHTS_<TENANT>.REPORTS.{report.name.upper()}",
             uri=f"snowflake://LAB_INSIGHTS_<TENANT>/REPORTS/{report.name.upper()}",
         ).with_io_manager_key("snowflake_io")
-        for report in REPORTS
+        for report in reports()
     ]
     specs.append(
         spec(
             DAILY_PAGE.path,
-            deps=[report_key(report.name) for report in REPORTS],
+            deps=[report_key(report.name) for report in reports()],
             description="The page that the laboratory's director reads: one HTML file a tenant-day with charts and tables, and a de-identified one to share.",
             kinds={"s3", "html"},
             owner=PLATFORM,
@@ -62,7 +65,16 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
         ).with_io_manager_key("snowflake_io")
     )
 
-    @dg.multi_asset(name="reports", specs=specs, partitions_def=grid, backfill_policy=BACKFILL, pool="snowflake")
+    quality = report_key(QUALITY.name)
+
+    @dg.multi_asset(
+        name="reports",
+        specs=specs,
+        check_specs=check_specs([quality], NO_ORPHANS),
+        partitions_def=grid,
+        backfill_policy=BACKFILL,
+        pool="snowflake",
+    )
     def compute(context: dg.AssetExecutionContext, lake: LakeResource, warehouse: WarehouseResource) -> Iterator[Events]:
         opened, registry = lake.open(), lake.registry()
         # A page of figures from a table that differs from the lake would be believed.
@@ -74,18 +86,18 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             with warehouse.session(context.run.run_id) as session:
                 for made in refresh(session, tenant, zone, day):
                     yield report_key(made.table), _receipt(made, zone)
-                yield DAILY_PAGE, _page_receipt(publish(session, opened, tenant, zone, day))
+                checks.note(orphans.unreferred(session, tenant, quality.to_user_string()))
+                yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day))
 
-        yield from run_tenant_days(context, work)
+        yield from run_tenant_days(context, work, checks)
 
     return [compute]
 
 
 def _deps(report: Report) -> list[dg.AssetKey]:
-    """What a KPI table is computed from; tables that no contract describes are one asset together."""
-    modelled = {name: INPUTS[name] for name in report.inputs if "." not in INPUTS[name].table}
-    landed = [snowflake_key(USER_DEFINED)] if len(modelled) < len(report.inputs) else []
-    return [*(snowflake_key(each.table) for each in modelled.values()), *landed, *(report_key(name) for name in report.after)]
+    """What a KPI table is computed from."""
+    read = inputs()
+    return [*(snowflake_key(read[name].table) for name in report.inputs), *(report_key(name) for name in report.after)]
 
 
 def _receipt(made: ReportReceipt, zone: str) -> Receipt:

@@ -8,7 +8,17 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.curated import curated_key
 from lab_insights.assets.receipts import Receipt
-from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, USER_DEFINED, contract_columns, meta_columns, spec, wide_columns
+from lab_insights.assets.specs import (
+    BACKFILL,
+    MANY_TABLES,
+    OWNERS,
+    PLATFORM,
+    USER_DEFINED,
+    contract_columns,
+    meta_columns,
+    spec,
+    wide_columns,
+)
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.assets.transformed import transformed_key
 from lab_insights.checks import loads
@@ -25,7 +35,8 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
-from lab_insights.warehouse.load import LoadReceipt, load
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.receipt import LoadReceipt
 
 KINDS = {"snowflake", "table"}
 
@@ -74,15 +85,14 @@ def _modelled(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.AssetsDe
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            batches = [
-                (key, manifest) for key in keys for manifest in landed(opened, Partition(tables[key][0], tenant, tables[key][1], day))
-            ]
+            own = opened.for_tenant(tenant)
+            batches = [(key, manifest) for key in keys for manifest in landed(own, Partition(tables[key][0], tenant, tables[key][1], day))]
             with warehouse.session(context.run.run_id) as session:
-                loaded = load(session, opened.storage, tenant, [manifest for _, manifest in batches], run_id=context.run.run_id)
+                loaded = load(session, own.storage, tenant, [manifest for _, manifest in batches], run_id=context.run.run_id)
                 checks.note(loads.by_ledger(session, asset_of, [manifest for _, manifest in batches]))
             # Only comparing every row shows that a table which once differed was mended.
             if again := _named(suspect, tenant, keys):
-                checks.note(loads.by_every_row(opened, tenant, lambda: warehouse.session(context.run.run_id), asset_of, again))
+                checks.note(loads.by_every_row(own, tenant, lambda: warehouse.session(context.run.run_id), asset_of, again))
             for key in keys:
                 yield key, load_receipt([receipt for (of, _), receipt in zip(batches, loaded, strict=True) if of == key])
 
@@ -97,7 +107,7 @@ def _spec(table: str, schema: str, dep: dg.AssetKey, description: str, domain: s
         deps=[dep],
         description=f"{description} In each tenant's own database; tombstones stay, `{table.upper()}_LIVE` hides them.",
         kinds=KINDS,
-        owner=OWNERS[domain],
+        owner=OWNERS.get(domain, PLATFORM),
         domain=domain,
         columns=columns,
         table_name=f"LAB_INSIGHTS_<TENANT>.{schema}.{table.upper()}",
@@ -132,17 +142,18 @@ def _user_defined(grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
+            own = opened.for_tenant(tenant)
             batches: list[Manifest] = []
             layers: tuple[tuple[Layer, set[str]], ...] = (("curated", set(contracts())), ("transformed", wide))
             for layer, modelled in layers:
-                for table in opened.state.tables(layer, tenant, day, day):
+                for table in own.state.tables(layer, tenant, day, day):
                     if table not in modelled:
-                        batches += landed(opened, Partition(layer, tenant, table, day))
+                        batches += landed(own, Partition(layer, tenant, table, day))
             with warehouse.session(context.run.run_id) as session:
-                loaded = load(session, opened.storage, tenant, batches, run_id=context.run.run_id)
+                loaded = load(session, own.storage, tenant, batches, run_id=context.run.run_id)
                 checks.note(loads.by_ledger(session, asset_of, batches))
             if again := _named(suspect, tenant, keys):
-                checks.note(loads.by_every_row(opened, tenant, lambda: warehouse.session(context.run.run_id), asset_of, again))
+                checks.note(loads.by_every_row(own, tenant, lambda: warehouse.session(context.run.run_id), asset_of, again))
             yield from ((key, load_receipt(loaded)) for key in keys)
 
         yield from run_tenant_days(context, work, checks)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dagster as dg
 
-from lab_insights.assets.specs import MANY_TABLES, OWNERS, USER_DEFINED, source_columns, spec
+from lab_insights.assets.specs import MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
 from lab_insights.config import Config
-from lab_insights.lab.contracts import contracts
+from lab_insights.lab.declared import has, read_by
 
 
 def source_key(source: str, table: str) -> dg.AssetKey:
@@ -18,17 +18,18 @@ def build(config: Config) -> list[dg.AssetSpec]:
     """Return a spec for each source table that a contract reads, and one for the rest of each source."""
     modelled = [
         spec(
-            source_key(contract.source.name, contract.source.table).path,
-            description=f"{contract.source.table} at the source {contract.source.name}. Curated as `{contract.table}`: {contract.description}",
-            kinds={config.sources[contract.source.name].engine},
-            owner=OWNERS[contract.domain],
+            source_key(mapping.source.name, mapping.source.table).path,
+            description=f"{mapping.source.table} at the source {mapping.source.name}. Curated as `{contract.table}`: {contract.description}",
+            kinds={config.sources[mapping.source.name].engine},
+            owner=OWNERS.get(contract.domain, PLATFORM),
             domain=contract.domain,
-            columns=source_columns(contract),
-            table_name=f"{contract.source.name}.{contract.source.table}",
-            uri=f"{config.sources[contract.source.name].engine}://{contract.source.name}/{contract.source.table}",
+            columns=source_columns(readers),
+            table_name=f"{mapping.source.name}.{mapping.source.table}",
+            uri=f"{config.sources[mapping.source.name].engine}://{mapping.source.name}/{mapping.source.table}",
         )
-        for contract in contracts().values()
-        if contract.source.name in config.sources and contract.source.records is None
+        for readers in read_by().values()
+        for contract, mapping in readers[:1]
+        if has(config.sources, mapping)
     ]
     rest = [
         spec(

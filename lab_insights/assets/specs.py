@@ -7,8 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from lab_insights.lab.contracts import Contract
+from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.curate import META as CURATED_META
+from lab_insights.lab.lineage import Origin, at_source, lineage
+from lab_insights.lab.mappings import Mapping
 from lab_insights.lab.transform import META_COLUMNS as TRANSFORMED_META
 from lab_insights.lab.transform import Wide
 
@@ -31,6 +33,7 @@ _META = {
     "is_deleted": ("bool", "Whether the row is a tombstone."),
 }
 BACKFILL = dg.BackfillPolicy.single_run()
+LINEAGE = "dagster/column_lineage"
 
 
 def spec(
@@ -56,6 +59,8 @@ def spec(
         metadata["dagster/table_name"] = table_name
     if uri:
         metadata["dagster/uri"] = uri
+    if traced := lineage().get("/".join(key)):
+        metadata |= _lineage("/".join(key), [column.name for column in columns if column.name in traced])
     return dg.AssetSpec(
         dg.AssetKey(list(key)),
         deps=list(deps),
@@ -67,6 +72,19 @@ def spec(
         tags={"domain": domain} if domain else None,
         code_version=code_version,
     )
+
+
+def _lineage(asset: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Say where columns come from: for Dagster+, whose pages draw it, and as a table, since the open-source UI hides that entry."""
+    traced = lineage()[asset]
+    deps = {column: [dg.TableColumnDep(dg.AssetKey(of.split("/")), name) for of, name in traced[column]] for column in columns}
+    lines = [f"| `{column}` | {_linked(traced[column])} | {_linked(at_source(asset, column))} |" for column in columns]
+    table = "\n".join(["| column | computed from | at the source |", "|---|---|---|", *lines])
+    return {LINEAGE: dg.TableColumnLineage(deps), "column lineage": dg.MetadataValue.md(table)}
+
+
+def _linked(origins: Iterable[Origin]) -> str:
+    return ", ".join(f"[{of}](/assets/{of}) `{name}`" for of, name in origins)
 
 
 def meta_columns(names: Iterable[str], declared: Iterable[str] = ()) -> list[dg.TableColumn]:
@@ -90,12 +108,17 @@ def contract_columns(contract: Contract) -> list[dg.TableColumn]:
     return [*declared, *meta_columns(CURATED_META, (column.name for column in contract.columns))]
 
 
-def source_columns(contract: Contract) -> list[dg.TableColumn]:
-    """Return the source columns that a contract reads, under their own names, with what they become and their PHI class."""
-    first = {column.source: column for column in reversed(contract.columns)}
+def source_columns(readers: Sequence[tuple[Contract, Mapping]]) -> list[dg.TableColumn]:
+    """Return the columns of a source table that are read, under their own names, with what they become first and their PHI class."""
+    first: dict[str, ContractColumn] = {}
+    for contract, mapping in readers:
+        for column in mapping.read(contract):
+            for name in column.reads:
+                first.setdefault(name, column)
     return [
         dg.TableColumn(name, "as in the source", f"Curated as `{column.name}`. {column.description}", tags={"phi": column.phi})
-        for name, column in reversed(first.items())
+        for name, column in first.items()
+        if not name.startswith("@")
     ]
 
 

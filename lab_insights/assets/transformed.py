@@ -9,7 +9,7 @@ import dagster as dg
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.curated import KINDS, curated_key
 from lab_insights.assets.receipts import Receipt, lake_receipt, total
-from lab_insights.assets.specs import BACKFILL, OWNERS, USER_DEFINED, meta_columns, spec, wide_columns
+from lab_insights.assets.specs import BACKFILL, OWNERS, PLATFORM, USER_DEFINED, meta_columns, spec, wide_columns
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
 from lab_insights.checks.verdicts import GATES
@@ -41,7 +41,7 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
             deps=[curated_key(name) for name in wide.inputs],
             description=f"{wide.description} Grain: {', '.join(wide.key)}. A day re-emits every row that its changes touch.",
             kinds=KINDS,
-            owner=OWNERS[wide.domain],
+            owner=OWNERS.get(wide.domain, PLATFORM),
             domain=wide.domain,
             columns=wide_columns(wide),
             table_name=f"{glue.database(config.lake.prefix, 'transformed')}.{wide.table}",
@@ -64,10 +64,11 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
+            own = opened.for_tenant(tenant)
             for key in keys:
-                made = transform_wide(opened, tenant, by_key[key], day, context.run.run_id)
-                checks.note(rows.derived(opened, key.to_user_string(), made))
-                yield key, lake_receipt(opened.storage, [made])
+                made = transform_wide(own, tenant, by_key[key], day, context.run.run_id)
+                checks.note(rows.derived(own, key.to_user_string(), made))
+                yield key, lake_receipt(own.storage, [made])
 
         yield from run_tenant_days(context, work, checks)
 
@@ -105,11 +106,12 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            tables = [table for table in opened.state.tables("curated", tenant, day, day) if is_user_defined(table, patterns)]
-            made = [unpivot_table(opened, tenant, table, day, context.run.run_id) for table in tables]
+            own = opened.for_tenant(tenant)
+            tables = [table for table in own.state.tables("curated", tenant, day, day) if is_user_defined(table, patterns)]
+            made = [unpivot_table(own, tenant, table, day, context.run.run_id) for table in tables]
             for batch in made:
-                checks.note(rows.derived(opened, only.key.to_user_string(), batch))
-            yield from ((key, total([lake_receipt(opened.storage, [batch]) for batch in made])) for key in keys)
+                checks.note(rows.derived(own, only.key.to_user_string(), batch))
+            yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)
 
         yield from run_tenant_days(context, work, checks)
 

@@ -1,5 +1,7 @@
 """Freshness of each tenant: whether the day that is due by its deliver-by time is in its own database, and the record of when each was.
 
+The day after it is predicted, from how long after their end the last days of the tenant were there: nothing is asked for it.
+
 A day is delivered when it has ended for every modelled table of the tenant (its bookmark has reached the day's end), everything that follows from
 it is in the lake, and all of that is in the ledger of the tenant's database. The time is that of the last load. A day that was delivered is
 written down (`<prefix>-status`, `<tenant>#delivered`) and not asked for again, so that nothing polls a warehouse awake: the ledger is read only
@@ -8,7 +10,7 @@ for a day that is complete in the lake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -17,7 +19,7 @@ from zoneinfo import ZoneInfo
 from lab_insights.checks.verdicts import FRESH, Judgement, Subject
 from lab_insights.errors import WarehouseError
 from lab_insights.extract.window import end_of
-from lab_insights.lab.declared import by_raw_table, curated_from, served_wide
+from lab_insights.lab.declared import Sources, curated_from, has, read_by, served_wide
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.items import Items
 from lab_insights.lake.layout import Layer, Partition
@@ -30,10 +32,40 @@ from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 
 State = Literal["met", "delivered late", "late"]
+# Days that a prediction is made from, and how soon the next look could find what is not there now.
+HABIT, NEXT_LOOK = 7, timedelta(minutes=15)
 _LOADED_AT = """
 SELECT LAYER, TABLE_NAME, TO_VARCHAR(DAY), BATCH_ID, TO_VARCHAR(LOADED_AT, 'YYYY-MM-DD"T"HH24:MI:SS') FROM OPS.LEDGER
 WHERE DAY = CAST(? AS DATE)"""
 NAMED = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The day that is due next: when it is due, and when it is expected, from the tenant's last days."""
+
+    day: date
+    due: datetime
+    at: datetime
+
+    @property
+    def late(self) -> bool:
+        """Whether it is expected after it is due."""
+        return self.at > self.due
+
+    def __str__(self) -> str:
+        return f"{self.day} predicted {'late, ' if self.late else ''}{self.at:%Y-%m-%d %H:%M} UTC, due {self.due:%Y-%m-%d %H:%M}"
+
+
+def predicted(day: date, due: datetime, lags: Sequence[timedelta], now: datetime) -> Prediction | None:
+    """Return when a day is expected: as long after its end as the last days usually were there; None without any.
+
+    When that has passed and it may not be there, as late as the latest of them, and not before the next look.
+    """
+    if not lags:
+        return None
+    usual = end_of(day) + sorted(lags)[len(lags) // 2]
+    return Prediction(day, due, usual if now < usual else max(end_of(day) + max(lags), now + NEXT_LOOK))
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,7 @@ class Delivery:
     now: datetime
     at: datetime | None = None
     missing: tuple[str, ...] = ()
+    next: Prediction | None = None
 
     @property
     def state(self) -> State:
@@ -93,17 +126,23 @@ class Deliveries(Items):
         item = {"pk": f"{tenant}#delivered", "sk": str(day), "at": at.isoformat(), "due": due.isoformat()}
         self.db.put_item(TableName=self.status, Item={name: {"S": value} for name, value in item.items()})
 
+    def lags(self, tenant: str, until: date) -> list[timedelta]:
+        """Return how long after their end the newest delivered days up to `until` were delivered."""
+        between = (str(until - timedelta(days=2 * HABIT)), str(until))
+        found = list(self.query(self.status, f"{tenant}#delivered", between))[-HABIT:]
+        return [datetime.fromisoformat(item["at"]) - end_of(date.fromisoformat(item["sk"])) for item in found]
+
     def share_met(self, tenant: str, month: date) -> tuple[int, int]:
-        """Return how many of a month's delivered days were delivered in time, and how many there are."""
+        """Return how many of a month's delivered days were delivered in time, and how many were delivered; one that is missing still is in neither."""
         found = list(self.query(self.status, f"{tenant}#delivered", (f"{month:%Y-%m}-", f"{month:%Y-%m}-~")))
         return sum(item["at"] <= item["due"] for item in found), len(found)
 
 
 def deliveries(
-    lake: Lake, tenants: Iterable[Tenant], sources: Iterable[str], session_factory: Callable[[], Session], first_day: date
+    lake: Lake, tenants: Iterable[Tenant], sources: Sources, session_factory: Callable[[], Session], first_day: date
 ) -> list[Delivery]:
     """Return the newest due day of each tenant; one that is suspended, or registered after that day, is left out."""
-    known, now, names = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now(), frozenset(sources)
+    known, now = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now()
     found: list[Delivery] = []
     sessions: list[Session] = []
     try:
@@ -116,14 +155,16 @@ def deliveries(
             at = known.at(tenant.id, day)
             missing: tuple[str, ...] = ()
             if at is None:
-                missing, batches = _in_the_lake(lake, tenant, names, day)
+                missing, batches = _in_the_lake(lake, tenant, sources, day)
                 if not missing:
                     if not sessions:
                         sessions.append(session_factory())
                     missing, at = _in_the_warehouse(sessions[0], tenant, batches, now)
                 if at:
                     known.record(tenant.id, day, at, due_at(tenant, day))
-            found.append(Delivery(tenant.id, day, due_at(tenant, day), now, at, missing))
+            upcoming = day + timedelta(days=1)
+            expected = predicted(upcoming, due_at(tenant, upcoming), known.lags(tenant.id, day), now)
+            found.append(Delivery(tenant.id, day, due_at(tenant, day), now, at, missing, expected))
     finally:
         for session in sessions:
             session.close()
@@ -147,9 +188,9 @@ def judged(found: Iterable[Delivery], standing: Iterable[Judgement], asset: str)
     ]
 
 
-def _in_the_lake(lake: Lake, tenant: Tenant, sources: frozenset[str], day: date) -> tuple[tuple[str, ...], list[Manifest]]:
+def _in_the_lake(lake: Lake, tenant: Tenant, sources: Sources, day: date) -> tuple[tuple[str, ...], list[Manifest]]:
     """Return what is missing of a day in the lake, and the batches that must be in the warehouse."""
-    expected = [raw for raw in by_raw_table() if raw.partition(".")[0] in sources]
+    expected = [raw for raw, [(_, mapping), *_] in read_by().items() if has(sources, mapping)]
     missing = [f"raw/{raw}" for raw in expected if not _ended(lake, Partition("raw", tenant.id, raw, day))]
     batches: list[Manifest] = []
     becoming = {name for raw in {*expected, *lake.state.tables("raw", tenant.id, day, day)} for name in curated_from(raw)}

@@ -18,7 +18,9 @@ RECONCILED = "reconciled"
 UNIQUE_GRAIN = "unique_grain"
 NO_CROSS_TENANT_ROW = "no_cross_tenant_row"
 SCHEMA_UNCHANGED = "schema_unchanged"
+NO_ORPHANS = "no_orphans"
 FRESH = "fresh"
+COST_AS_USUAL = "cost_as_usual"
 NO_PARTITION_LEFT_FAILED = "no_partition_left_failed"
 # What a layer's rows must pass before the next layer reads them.
 GATES = (NO_CROSS_TENANT_ROW, UNIQUE_GRAIN)

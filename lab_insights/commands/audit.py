@@ -78,6 +78,36 @@ def evidence(
             raise typer.Exit(BROKEN)
 
 
+@app.command()
+def reads(
+    *,
+    trail: Annotated[str, typer.Option(help="Where CloudTrail delivers its files: s3://bucket/prefix.")],
+    from_: Annotated[str, typer.Option("--from", help="The first day, such as 2026-01-31 (UTC).")],
+    to: Annotated[str, typer.Option("--to", help="The last day.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="One tenant; else all.")] = None,
+    json: Json = False,
+) -> None:
+    """Print who read which tables and days of the lake, by CloudTrail's data events of the buckets."""
+    from lab_insights.governance.audit.reads import reads as collect
+    from lab_insights.names import tenant_id
+    from lab_insights.resources.lake import open_aws
+
+    with told():
+        first, last, config = _day(from_), _day(to), load_config()
+        if first is None or last is None or first > last:
+            raise ConfigError("The reads are of no day.", remedy="give `--from` and `--to`, the earlier day first.")
+        found = collect(open_aws(config), config.lake.prefix, trail, first, last, tenant_id(tenant) if tenant else None)
+        if json:
+            print_json([read.to_dict() | {"objects": count} for read, count in sorted(found.items())])
+            return
+        table = Table()
+        for name in ("tenant", "layer", "table", "day", "read by", "objects"):
+            table.add_column(name)
+        for read, count in sorted(found.items()):
+            table.add_row(read.tenant, read.layer, read.table, read.day, escape(read.identity), f"{count:,}")
+        out.print(table)
+
+
 def _log() -> Log:
     from lab_insights.governance.audit import Log
     from lab_insights.resources.lake import open_lake

@@ -42,8 +42,12 @@ def use_local_stack() -> None:
 
 def load_config() -> Config:
     """Return the configuration of the deployment that is meant."""
+    from lab_insights.lab import contracts
+
     use_local_stack()
-    return configuration.load()
+    config = configuration.load()
+    contracts.use(config.models)
+    return config
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`lab-insights cost`: bytes, seconds and statements of each tenant's days."""
+"""`lab-insights cost`: bytes, seconds, CPU seconds and statements of each tenant's days."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import dataclasses
 import os
 from contextlib import ExitStack
 from datetime import date, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.filesize import decimal
-from rich.table import Table
 
-from lab_insights.commands.console import err, load_config, out, print_json, told
+from lab_insights.commands.console import entry, err, load_config, out, print_json, told
 from lab_insights.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def cost(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every layer as JSON.")] = False,
 ) -> None:
-    """Show what tenant-days cost: bytes written to each layer of the lake, seconds, and Snowflake statements, as they were recorded."""
+    """Show what tenant-days cost: bytes written to each layer of the lake, seconds, CPU seconds, and Snowflake statements, as they were recorded."""
     from lab_insights.cost import costs
     from lab_insights.resources.lake import open_aws, open_lake
     from lab_insights.tenants.registry import Registry
@@ -69,6 +68,7 @@ def _described(each: TenantDay, *, known: bool) -> dict[str, Any]:
         "day": each.day,
         "bytes": int(each.total("bytes")),
         "seconds": round(each.total("seconds"), 3),
+        "cpu_seconds": round(each.total("cpu_seconds"), 3),
         "statements": int(each.total("statements")) if known else None,
         "layers": {layer: dataclasses.asdict(spent) for layer, spent in each.layers.items()},
     }
@@ -78,19 +78,18 @@ def _print(found: list[TenantDay], *, known: bool) -> None:
     from lab_insights.cost import WAREHOUSE
     from lab_insights.lake.layout import LAYERS
 
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    for name in ("tenant", "day"):
-        table.add_column(name, no_wrap=True)
-    for name in (*LAYERS, "lake s", "statements", "Snowflake s"):
-        table.add_column(name, justify="right")
-    for each in found:
-        written = [decimal(each.of(layer).bytes) for layer in LAYERS]
-        snowflake = [f"{each.total('statements'):,.0f}", f"{each.total('seconds', WAREHOUSE):,.1f}"] if known else ["", ""]
-        table.add_row(each.tenant, str(each.day), *written, f"{each.total('seconds', LAYERS):,.1f}", *snowflake)
-    out.print(table)
+    for tenant, days in groupby(found, key=lambda each: each.tenant):
+        entry(f"{tenant}: what each day cost", indent=0, style="bold")
+        for each in days:
+            written = ", ".join(f"{layer} {decimal(each.of(layer).bytes)}" for layer in LAYERS)
+            entry(f"{each.day}  {written}")
+            told = f"lake {each.total('seconds', LAYERS):,.1f} s, {each.total('cpu_seconds'):,.1f} CPU s"
+            told += f"; Snowflake {each.total('statements'):,.0f} statements, {each.total('seconds', WAREHOUSE):,.1f} s" if known else ""
+            entry(told, indent=14, style="dim")
     every = sum(each.total("bytes") for each in found)
     statements = f", {sum(each.total('statements') for each in found):,.0f} statements" if known else ""
     out.print(
-        f"{len(found)} tenant-days: {decimal(int(every))} written, {sum(each.total('seconds') for each in found):,.1f} s{statements}",
+        f"{len(found)} tenant-days: {decimal(int(every))} written, {sum(each.total('seconds') for each in found):,.1f} s, "
+        f"{sum(each.total('cpu_seconds') for each in found):,.1f} CPU s{statements}",
         highlight=False,
     )

@@ -57,6 +57,8 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 @app.command()
 def redrive(
     message: Annotated[list[str] | None, typer.Option("--id", help="Only this dead letter; may be given several times.")] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Send dead letters back to their queue, as if nothing had been tried."""
     from lab_insights.lake import deadletters
@@ -64,8 +66,12 @@ def redrive(
 
     with told():
         config = load_config()
+        counts: dict[str, int] = {}
         for name in _QUEUES:
-            count = deadletters.redrive(open_aws(config), config.lake.prefix, name, frozenset(message) if message else None)
+            counts[name] = count = deadletters.redrive(open_aws(config), config.lake.prefix, name, frozenset(message) if message else None)
             if count:
                 record(config, "deadletters.redrive", subject=name, messages=count)
-            out.print(f"{name}: {count} redriven", highlight=False)
+            if not json:
+                out.print(f"{name}: {count} redriven", highlight=False)
+        if json:
+            print_json(counts)

@@ -22,17 +22,21 @@ def doctor(
     """Test connections, permissions and versions of sources, AWS, Snowflake, Java and Dagster. Changes nothing. Exit code 1 when one failed."""
     from lab_insights.doctor import examine
 
-    checks = []
+    checks, remedy = [], ""
     with err.status("examining …") as working:
         for check in examine(load_config, tenant):
             checks.append(check)
             working.update(f"examining … {escape(check.subject)}")
             if json:
                 continue
+            # Seventeen things that one deed mends are told what it is once, below the last of them.
+            if remedy and remedy != check.remedy:
+                _advise(remedy)
+            remedy = check.remedy
             status = f"[{_STYLES[check.status]}]{check.status:<7}[/]"
             out.print(f"{status} {escape(check.subject)}: {escape(check.message)}", highlight=False, soft_wrap=True)
-            if check.remedy:
-                out.print(f"        remedy: {escape(check.remedy)}", highlight=False, soft_wrap=True)
+    if remedy and not json:
+        _advise(remedy)
     counts: Counter[str] = Counter(check.status for check in checks)
     if json:
         print_json([dataclasses.asdict(check) for check in checks])
@@ -40,3 +44,7 @@ def doctor(
         out.print(f"doctor: {', '.join(f'{counts[status]} {status}' for status in _STYLES if counts[status])}", highlight=False)
     if counts["failed"]:
         raise typer.Exit(BROKEN)
+
+
+def _advise(remedy: str) -> None:
+    out.print(f"        remedy: {escape(remedy)}", highlight=False, soft_wrap=True)

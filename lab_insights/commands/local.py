@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import date
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lab_insights.commands.console import err, local_directory, out, print_json, told
+from lab_insights.commands.progress import counted, progress
 
 app = typer.Typer(
     no_args_is_help=True, help="The stack on this machine: real clients against local servers, and three synthetic laboratories."
 )
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def up() -> None:
+def up(*, json: Json = False) -> None:
     """Say which servers will be used, start what is missing, deploy the template, and write the configuration."""
     from lab_insights.local import stack
 
     with told():
         directory = local_directory()
         servers = stack.look()
-        for line in stack.describe(servers, directory):
+        for line in [] if json else stack.describe(servers, directory):
             out.print(f"  {line}", highlight=False, soft_wrap=True)
         started = stack.up(directory, servers)
+        if json:
+            print_json({"dagster_home": str(started.dagster_home), "done": started.lines})
+            return
         for line in started.lines:
             out.print(f"  [green]✓[/] {line}", highlight=False, soft_wrap=True)
         out.print(f"Up. DAGSTER_HOME={started.dagster_home}", highlight=False, soft_wrap=True)
 
 
 @app.command()
-def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(*, json: Json = False) -> None:
     """Show what the stack of this directory started, and whether it runs."""
     from lab_insights.local import stack
 
@@ -46,35 +51,51 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command()
 def down(
-    *, purge: Annotated[bool, typer.Option("--purge", help="Also drop the source schemas and delete the stack's files.")] = False
+    *,
+    purge: Annotated[bool, typer.Option("--purge", help="Also drop the source schemas and delete the stack's files.")] = False,
+    json: Json = False,
 ) -> None:
     """Stop everything that the stack of this directory started, and nothing else."""
     from lab_insights.local import stack
 
     with told():
         directory = local_directory()
-        for line in (stack.purge if purge else stack.down)(directory) or ["nothing was running"]:
+        lines = (stack.purge if purge else stack.down)(directory)
+        if json:
+            print_json(lines)
+            return
+        for line in lines or ["nothing was running"]:
             out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
-def simulate(days: Annotated[int, typer.Option(help="How many more days the laboratories work.", min=1)] = 1) -> None:
+def simulate(
+    days: Annotated[int, typer.Option(help="How many more days the laboratories work.", min=1)] = 1, *, json: Json = False
+) -> None:
     """Append days of changes to the sources: new and updated rows, late ones, deletes; the simulated clock moves on. Loads nothing."""
     from lab_insights.local import stack
     from lab_insights.local.simulation import Simulation
 
     with told():
-        simulation = Simulation(stack.up(local_directory()))
-        for day in simulation.advance(
-            days, lambda day, changes: out.print(f"{day}: {changes:,} rows changed in the sources", highlight=False)
-        ):
+        changed: dict[str, int] = {}
+
+        def simulated(day: date, changes: int) -> None:
+            changed[str(day)] = changes
+            if not json:
+                out.print(f"{day}: {changes:,} rows changed in the sources", highlight=False)
+
+        for day in Simulation(stack.up(local_directory())).advance(days, simulated):
             err.print(f"the clock stands just after {day}", style="dim", highlight=False)
+        if json:
+            print_json(changed)
 
 
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="Which laboratories; the same seed gives the same rows.")] = 7,
     scale: Annotated[float, typer.Option(help="How much data: 1 is about 2,000 rows for each tenant's first day.")] = 1.0,
+    *,
+    json: Json = False,
 ) -> None:
     """Three laboratories, seven days, every layer; then what was loaded, and that it is proven."""
     from lab_insights import demo as work
@@ -83,39 +104,39 @@ def demo(
     from lab_insights.local.simulation import TENANTS, Simulation
 
     with told():
+        say = (err if json else out).print
         directory = local_directory()
         servers = stack.look()
-        out.print("[bold]This demo uses and creates:[/]")
+        say("[bold]This demo uses and creates:[/]")
         for line in stack.describe(servers, directory):
-            out.print(f"  {line}", highlight=False, soft_wrap=True)
+            say(f"  {line}", highlight=False, soft_wrap=True)
         with err.status("starting the local stack …"):
             running = stack.up(directory, servers)
             simulation = Simulation(running, seed, scale)
             work.register(running)
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
-            console=err,
-        ) as bar:
-            already, task = len(simulation.written), bar.add_task("the sources' first day", total=None)
+        already = len(simulation.written)
+        with ExitStack() as stack_:
+            bar = stack_.enter_context(progress())
+            # The warehouse is a day behind the lake: in one bar the day would jump to and fro.
+            tasks = {half: bar.add_task(half, total=None, rate="") for half in ("lake", "Snowflake")}
+            stack_.enter_context(counted(lambda rate: bar.update(tasks["lake"], rate=rate)))
 
             def simulated(day: date, changes: int) -> None:
-                out.print(f"{day}: {changes:,} rows changed in the sources", highlight=False)
+                say(f"{day}: {changes:,} rows changed in the sources", highlight=False)
 
             def stepped(step: work.Step, steps: int) -> None:
-                bar.update(task, advance=1, total=steps, description=f"{step.day} {step.name}")
+                bar.update(tasks[step.half], advance=1, total=steps, description=f"{step.half:<9} {step.day} {step.name}")
 
             days = work.run(simulation, simulated, stepped)
         again = f" {already} days were there already: what has not changed was not loaded again." if already else ""
-        out.print(f"{len(days)} days × {len(TENANTS)} tenants are in every layer.{again}", highlight=False)
+        say(f"{len(days)} days × {len(TENANTS)} tenants are in every layer.{again}", highlight=False)
         report = verified()
-        print_report(report)
-        out.print("The stack keeps running. Next: [bold]lab-insights ui[/], [bold]lab-insights verify[/], [bold]lab-insights local down[/]")
-        out.print(
+        if json:
+            print_json({"days": days, "dagster_home": str(running.dagster_home), **report.to_dict()})
+        else:
+            print_report(report)
+        say("The stack keeps running. Next: [bold]lab-insights ui[/], [bold]lab-insights verify[/], [bold]lab-insights local down[/]")
+        say(
             f"Plain `dagster dev -m lab_insights.definitions` shows the same with DAGSTER_HOME={running.dagster_home}",
             highlight=False,
             soft_wrap=True,

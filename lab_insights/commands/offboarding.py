@@ -1,82 +1,81 @@
-"""Offboarding a tenant, step by step: export, then delete everywhere. What is done is noted in the lake, so that a run that was cut off is taken up.
+"""Offboarding a tenant: suspended, exported, then deleted from every place. It may be cut off anywhere; the same words take it up.
 
-Two JSON objects outlive the tenant, under `offboarded/tenant=<id>/` in the raw bucket: `export.json`, the list of what was exported, and
-`certificate.json`, how much was deleted where. Neither holds a value of a row.
+Three JSON objects lie under `offboarded/tenant=<id>/` in the raw bucket, and outlive the tenant: `export.json`, the list of what was exported, and
+`certificate.json`, how much was deleted where; until then `progress.json`. None holds a value of a row. What a place holds is noted before anything of it is
+deleted, so that a certificate is right after a cut, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab_insights.errors import LandingMismatch
-from lab_insights.governance import glue
+from lab_insights.commands.provisioners import Counts, Provisioner
+from lab_insights.errors import LabInsightsError, LandingMismatch
 from lab_insights.lake.commit import Lake
-from lab_insights.lake.erase import erase_items, erase_objects
 from lab_insights.lake.layout import LAYERS
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
-from lab_insights.warehouse import roles
-from lab_insights.warehouse.names import database
-from lab_insights.warehouse.report_page import LAYER as REPORTS
-from lab_insights.warehouse.session import Session
 
-Counts = dict[str, int]
+KEPT = "the audit chain, the list of the export and this certificate; point-in-time backups end by themselves"
 
 
 @dataclass(frozen=True)
 class Offboarding:
-    """One tenant's offboarding. `forget` takes the tenant's partitions from Dagster; `tell` is given a sentence for each step that was done."""
+    """One tenant's offboarding, from the last of `places` to the first. `tell` is given a sentence for each step that was done."""
 
     lake: Lake
     registry: Registry
-    session: Session
+    places: Sequence[Provisioner]
     tenant: TenantId
     directory: Path
-    forget: Callable[[TenantId], int]
     tell: Callable[[str], None]
 
     def run(self) -> dict[str, Any]:
         """Do what is not done yet and return the certificate; raise before anything is deleted when the export is not whole."""
-        steps: list[tuple[str, Callable[[], Counts]]] = [
-            ("suspend", self._suspend),
-            ("export", self._export),
-            ("database", self._database),
-            ("lake", self._lake),
-            ("catalog", self._catalog),
-            ("state", lambda: {"items": erase_items(self.lake, self.tenant)}),
-            ("partitions", lambda: {"partitions": self.forget(self.tenant)}),
-            ("registry", self._registry),
-        ]
-        done: dict[str, Any] = self._noted()
-        for name, step in steps:
-            if name in done:
-                self.tell(f"{name}: done before ({_counted(done[name])})")
-                continue
-            done[name] = step()
-            self._note("progress.json", done)
-            self.tell(f"{name}: {_counted(done[name])}")
-        certificate = {
-            "tenant": self.tenant,
-            "completed_at": datetime.now(UTC).isoformat(),
-            "deleted": {name: counts for name, counts in done.items() if name not in {"suspend", "export"}},
-            "exported": done["export"],
-            "kept": "the audit chain, the list of the export and this certificate; point-in-time backups end by themselves",
-        }
+        noted: dict[str, Any] = self._noted()
+        if "exported" in noted:
+            self.tell(f"export: done before ({_counted(noted['exported'])})")
+        else:
+            self._suspend()
+            noted |= {"exported": self._export(), "deleted": {}}
+            self._note("progress.json", noted)
+            self.tell(f"export: {_counted(noted['exported'])}")
+        for place in reversed(self.places):
+            self._removed(place, noted)
+        self.registry.remove(self.tenant)
+        self.tell("registry: forgotten")
+        certificate = {"tenant": self.tenant, "completed_at": datetime.now(UTC).isoformat(), **noted, "kept": KEPT}
         self._note("certificate.json", certificate)
         self.lake.storage.delete("raw", self._key("progress.json"))
         return certificate
 
-    def _suspend(self) -> Counts:
-        self.registry.put(self.registry.get(self.tenant).model_copy(update={"suspended": True}))
-        return {"tenants": 1}
+    def _removed(self, place: Provisioner, noted: dict[str, Any]) -> None:
+        """Note what lies in a place, remove it, and look that nothing is left; what was noted before a cut counts."""
+        before: Counts = noted["deleted"].get(place.name, {})
+        there = place.found(self.tenant)
+        noted["deleted"][place.name] = _most(before, there)
+        self._note("progress.json", noted)
+        noted["deleted"][place.name] = _most(noted["deleted"][place.name], place.remove(self.tenant))
+        if any(left := place.found(self.tenant).values()):
+            raise LabInsightsError(
+                f"{sum(left)} things of the tenant are in {place.name} again.",
+                remedy="end its runs, and offboard it again: what was done stays done.",
+                tenant=self.tenant,
+            )
+        self.tell(f"{place.name}: {_counted(noted['deleted'][place.name])} deleted")
+
+    def _suspend(self) -> None:
+        """Keep schedules from asking for what is about to go; the one that was suspended before a cut may be gone from the registry."""
+        known = self.registry.get(self.tenant)
+        self.registry.put(known.model_copy(update={"suspended": True}))
+        self.tell("registry: suspended, the schedules leave it out")
 
     def _export(self) -> Counts:
         """Copy every live manifest and part to the directory; what is there already, byte for byte, is not copied again."""
@@ -112,29 +111,6 @@ class Offboarding:
         with target.open("rb") as file:
             return target.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _database(self) -> Counts:
-        name = database(self.tenant)
-        there = self.session.execute(f"SHOW DATABASES LIKE '{name}'")
-        counts = {"databases": 0, "tables": 0, "rows": 0}
-        if any(name in map(str, row) for row in there):
-            its = f"SELECT COUNT(*), SUM(ROW_COUNT) FROM \"{name}\".INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = 'BASE TABLE'"
-            tables, rows = self.session.execute(its)[0]
-            counts = {"databases": 1, "tables": int(tables), "rows": int(rows or 0)}
-        for statement in roles.removal(self.tenant):
-            self.session.execute(statement)
-        return counts | {"roles": len(roles.ROLES)}
-
-    def _lake(self) -> Counts:
-        erased = [erase_objects(self.lake, layer, self.tenant) for layer in (*LAYERS, REPORTS)]
-        return {"objects": sum(each.objects for each in erased), "bytes": sum(each.bytes for each in erased)}
-
-    def _catalog(self) -> Counts:
-        return {"partitions": glue.forget(self.lake.storage.aws, self.lake.storage.prefix, self.tenant)}
-
-    def _registry(self) -> Counts:
-        self.registry.remove(self.tenant)
-        return {"tenants": 1}
-
     def _key(self, name: str) -> str:
         return f"offboarded/tenant={self.tenant}/{name}"
 
@@ -151,19 +127,13 @@ def unfinished(lake: Lake, tenant: TenantId) -> bool:
     return lake.storage.get("raw", f"offboarded/tenant={tenant}/progress.json") is not None
 
 
-def forget_partitions(tenant: TenantId) -> int:
-    """Take a tenant from the partitions of the Dagster instance at `$DAGSTER_HOME`; return how many went, none without an instance."""
-    import dagster as dg
+def certified(lake: Lake, tenant: TenantId) -> bool:
+    """Return whether a tenant of this id was offboarded."""
+    return lake.storage.get("raw", f"offboarded/tenant={tenant}/certificate.json") is not None
 
-    from lab_insights.partitions import TENANTS
 
-    if not os.environ.get("DAGSTER_HOME"):
-        return 0
-    with dg.DagsterInstance.get() as instance:
-        if tenant not in instance.get_dynamic_partitions(str(TENANTS.name)):
-            return 0
-        instance.delete_dynamic_partition(str(TENANTS.name), tenant)
-        return 1
+def _most(one: Counts, other: Counts) -> Counts:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in (*one, *(name for name in other if name not in one))}
 
 
 def _counted(counts: Counts) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import load_config, out, told
+from lab_insights.commands.console import load_config, out, print_json, told
 from lab_insights.errors import ConfigError
 
 
@@ -22,6 +22,7 @@ def report(
         bool, typer.Option("--deidentified", help="The page to share: without names, cells under 11 suppressed.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Where to write it; by default into this directory.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print where it was written as JSON.")] = False,
 ) -> None:
     """Fetch the HTML report of a tenant's day, as the asset `reports/daily_page` wrote it."""
     from lab_insights.resources.lake import open_aws, open_lake
@@ -42,6 +43,9 @@ def report(
             path.write_bytes(body)
         except OSError as error:
             raise ConfigError(f"{path} can not be written ({type(error).__name__}).", remedy="choose another `--output`.") from None
-        out.print(f"[green]✓[/] {path.resolve()}", highlight=False, soft_wrap=True)
+        if json:
+            print_json({"tenant": known.id, "day": on, "file": str(path.resolve()), "bytes": len(body), "deidentified": deidentified})
+        else:
+            out.print(f"[green]✓[/] {path.resolve()}", highlight=False, soft_wrap=True)
         if open_:
             typer.launch(path.resolve().as_uri())

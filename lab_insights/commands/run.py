@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from datetime import date, timedelta
 from enum import StrEnum
@@ -12,10 +11,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lab_insights.commands.console import BROKEN, err, load_config, out, print_json, told
+from lab_insights.commands.progress import counted, progress
 from lab_insights.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,6 +37,14 @@ class Mode(StrEnum):
 
     FULL = "full"
     INCREMENTAL = "incremental"
+    DELETES = "deletes"
+
+
+class Engine(StrEnum):
+    """Who reads them."""
+
+    ARROW = "arrow"
+    SPARK = "spark"
 
 
 def _completed(incomplete: str) -> list[str]:
@@ -52,7 +59,21 @@ def run(
     ] = None,
     day: Annotated[str | None, typer.Option(help="The day, such as 2026-01-31; the last whole day when not given.")] = None,
     until: Annotated[str | None, typer.Option(help="The last day, for several.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="full takes whole tables, incremental changes only; by plan when not given.")] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A table, such as result, lis.result, raw/lis/result or crm.udt_visit, in every layer of the job; may be given several times."
+        ),
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="full takes whole tables, incremental changes only, deletes looks for rows that are gone, too; by plan when not given."
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine | None, typer.Option(help="Who reads relational sources: this process, or Spark; by plan when not given.")
+    ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Read closed days' windows again; the new batches supersede the old ones.")
     ] = False,
@@ -69,21 +90,17 @@ def run(
             names = sorted(each.name for each in definitions.resolve_all_job_defs() if not each.name.startswith("__"))
             if job not in names:
                 raise ConfigError(f"There is no job {job}.", remedy=f"run one of: {', '.join(names)}.")
-            its = definitions.resolve_job_def(job)
+            its, user_defined = runs.narrowed(definitions.resolve_job_def(job), table or ())
         (every, tenants), days = _tenants(config, tenant), _days(config, its, day, until)
-        chosen = runs.configured(its, mode, reload=reload, tenants=[] if tenant is None else tenants)
+        scanned = frozenset(name for name, source in config.sources.items() if source.engine == "dynamodb")
+        choices = runs.Choices(mode, reload, engine, user_defined, scanned)
+        chosen = runs.configured(its, choices, [] if tenant is None else tenants)
         with ExitStack() as stack:
             instance, kept = _instance(stack)
             parts = [None] if days is None else [(part, days) for part in runs.stretches(runs.add_tenants(instance, every), tenants)]
-            bar = stack.enter_context(_bar())
+            bar = stack.enter_context(progress())
             task = bar.add_task(job, total=len(parts) * len(its.graph.node_defs), rate="")
-            began, seen = time.monotonic(), [0]
-
-            def landed(rows: int) -> None:
-                seen[0] += rows
-                bar.update(task, rate=f"{seen[0]:,} rows, {seen[0] / max(time.monotonic() - began, 0.001):,.0f}/s")
-
-            stack.enter_context(runs.counting(landed))
+            stack.enter_context(counted(lambda rate: bar.update(task, rate=rate)))
             done: list[tuple[dg.ExecuteInProcessResult, list[Layer]]] = []
             for part in parts:
                 result = runs.execute(its, instance, part, chosen, lambda name: bar.update(task, advance=1, description=f"{job} {name}"))
@@ -156,19 +173,6 @@ def _instance(stack: ExitStack) -> tuple[dg.DagsterInstance, bool]:
         return stack.enter_context(dg.DagsterInstance.get()), True
     err.print("DAGSTER_HOME is not set: the UI will not show this run.", style="yellow")
     return stack.enter_context(dg.DagsterInstance.ephemeral()), False
-
-
-def _bar() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps  {task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-    )
 
 
 def _described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[str, Any]:

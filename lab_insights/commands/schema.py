@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from lab_insights.commands.console import load_config, out, print_json, told
+from lab_insights.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True, help="Schemas: what differs between the lake and the client databases, and every version that sources had."
@@ -74,6 +76,34 @@ def history(
             seen = f"{version.at:%Y-%m-%d %H:%M}"
             shown.add_row(version.tenant, version.table, str(version.version), seen, version.run_id[:8], version.told)
         out.print(shown)
+
+
+@app.command()
+def rebuild(
+    table: Annotated[str, typer.Argument(help="LAYER.TABLE, such as curated.result or curated.crm.udt_score.")],
+    tenant: Annotated[str, typer.Option(help="The tenant.")],
+) -> None:
+    """Make a table of a client database anew from the lake, and let it take the old one's place; for one that somebody wrote to."""
+    from lab_insights.commands.auditing import record
+    from lab_insights.resources.lake import open_aws, open_lake
+    from lab_insights.tenants.registry import Registry
+    from lab_insights.warehouse.provision import LAYERS
+    from lab_insights.warehouse.rebuild import rebuild as rebuilt
+    from lab_insights.warehouse.session import connect
+
+    with told():
+        name, _, its = table.partition(".")
+        layer = next((layer for layer in LAYERS if layer == name), None)
+        if not layer or not its:
+            raise ConfigError(f"{table} is no table of a client database.", remedy="write curated.TABLE or transformed.TABLE.")
+        config = load_config()
+        aws, lake = open_aws(config), open_lake(config)
+        known = Registry(aws, config.lake.prefix).get(tenant).id
+        run = f"rebuild {uuid.uuid4().hex[:8]}"
+        with connect(config.snowflake, aws, run_id=run) as session, connect(config.snowflake, aws, run_id=run) as holder:
+            rows = rebuilt(session, holder, lake, known, layer, its, run)
+        record(config, "schema.sync", known, subject=table, rows=rows)
+        out.print(f"{known} {table} is rebuilt from {rows:,} rows of the lake", **_PLAIN)
 
 
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

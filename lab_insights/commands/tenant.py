@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import err, load_config, out, print_json, told
-from lab_insights.errors import ConfigError
+from lab_insights.commands.console import entry, err, load_config, out, print_json, told
+from lab_insights.errors import ConfigError, UnknownTenant
 from lab_insights.names import tenant_id
 
 if TYPE_CHECKING:
+    from lab_insights.commands.life import Life
     from lab_insights.config import Config
+    from lab_insights.lake.commit import Lake
+    from lab_insights.tenants.registry import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="The tenant registry: who is loaded, from which tables, into which database.")
 
@@ -35,14 +39,12 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         if json:
             print_json([tenant.model_dump(mode="json") | {"database": tenant.database} for tenant in found])
             return
-        table = Table()
-        for name in ("tenant", "key", "layouts", "zone", "tier", "deliver by", "database", "state"):
-            table.add_column(name)
         for tenant in found:
-            state = "suspended" if tenant.suspended else "active"
+            entry(f"{tenant.id:<20} {'suspended' if tenant.suspended else 'active':<9} {tenant.tier:<8} {tenant.database}", indent=0)
             layouts = ", ".join(f"{source}: {layout}" for source, layout in tenant.layouts.items())
-            table.add_row(tenant.id, tenant.key, layouts, tenant.zone, tenant.tier, f"{tenant.deliver_by:%H:%M}", tenant.database, state)
-        out.print(table)
+            told_ = (f"key {tenant.key}", f"due at {tenant.deliver_by:%H:%M} {tenant.zone}", layouts)
+            entry("; ".join(filter(None, told_)), indent=6, style="dim")
+        out.print(f"{len(found)} tenants", highlight=False)
 
 
 @app.command()
@@ -52,8 +54,13 @@ def add(
     layout: Annotated[list[str] | None, typer.Option(help="SOURCE=LAYOUT for a source that offers several, such as lis=prefix.")] = None,
     zone: Annotated[str, typer.Option(help="IANA time zone in which reports count days.")] = "UTC",
     tier: Annotated[str, typer.Option(help="daily, or frequent for a load every quarter of an hour.")] = "daily",
+    share_with: Annotated[
+        list[str] | None, typer.Option(help="ORGANIZATION.ACCOUNT in Snowflake that may read what is de-identified.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
-    """Register a tenant and make its database; a sensor gives it partitions within a minute."""
+    """Register a tenant and make all that it needs; a command that was cut off is run again."""
     from pydantic import ValidationError
 
     from lab_insights.tenants.registry import Tenant
@@ -62,15 +69,22 @@ def add(
         pairs = [pair.partition("=") for pair in layout or ()]
         try:
             new = Tenant.model_validate(
-                {"id": tenant_id(tenant), "key": key, "layouts": {source: name for source, _, name in pairs}, "zone": zone, "tier": tier}
+                {
+                    "id": tenant_id(tenant),
+                    "key": key,
+                    "layouts": {source: name for source, _, name in pairs},
+                    "zone": zone,
+                    "tier": tier,
+                    "share_with": share_with or (),
+                }
             )
         except (ValidationError, KeyError):
             raise ConfigError(
-                "The key, a layout, the zone or the tier is not one that exists.",
+                "The key, a layout, the zone, the tier or an account is not one that exists.",
                 remedy="see `lab-insights tenant add --help`.",
                 tenant=tenant,
             ) from None
-        _register([new])
+        _register([new], dry_run=dry_run)
 
 
 @app.command()
@@ -91,28 +105,16 @@ def suspend(
     resume: Annotated[bool, typer.Option("--resume", help="Let the schedules request it again.")] = False,
 ) -> None:
     """Keep a tenant out of the schedules and its people out of its database; what it has stays as it is."""
-    from lab_insights.resources.lake import open_aws, open_lake
-    from lab_insights.tenants.registry import Registry
-    from lab_insights.warehouse import provision, roles
-    from lab_insights.warehouse.session import connect
-
     with told():
         config = load_config()
-        aws = open_aws(config)
-        registry = Registry(aws, config.lake.prefix)
-        known = registry.get(tenant)
-        registry.put(known.model_copy(update={"suspended": not resume}))
-        with connect(config.snowflake, aws, run_id="tenant") as session:
+        with _deployment(config) as (life, _):
+            known = life.registry.get(tenant)
             if resume:
-                provision.provision(session, open_lake(config).storage, known.id, known.tier)
+                life.add(known.model_copy(update={"suspended": False}))
             else:
-                for statement in roles.suspension(known.id):
-                    session.execute(statement)
-        said = (
-            "is active again" if resume else "is suspended: schedules leave it out, and its readers and analysts can not use its database"
-        )
+                life.suspend(known)
         record(config, "tenant.resume" if resume else "tenant.suspend", known.id)
-        out.print(f"[green]✓[/] {known.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
+        out.print(f"{known.id} is {'active again' if resume else 'suspended'}", **_PLAIN)
 
 
 @app.command()
@@ -122,49 +124,62 @@ def offboard(
     confirm: Annotated[str, typer.Option(help="The tenant's id once more: this deletes everything it has.")] = "",
 ) -> None:
     """Export a tenant, delete everything it has, and leave a certificate; a command that was cut off is run again."""
-    from lab_insights.commands.offboarding import Offboarding, forget_partitions, unfinished
-    from lab_insights.resources.lake import open_aws, open_lake
-    from lab_insights.tenants.registry import Registry
-    from lab_insights.warehouse.session import connect
+    from lab_insights.commands.offboarding import Offboarding, certified, unfinished
 
     with told():
         its = tenant_id(tenant)
         if confirm != its:
             raise ConfigError("Offboarding deletes everything that the tenant has.", remedy=f"add `--confirm {its}`.", tenant=its)
         config = load_config()
-        aws, lake = open_aws(config), open_lake(config)
-        registry = Registry(aws, config.lake.prefix)
-        if not unfinished(lake, its):
-            registry.get(its)
-        record(config, "tenant.offboard", its, outcome="begun")
-        with connect(config.snowflake, aws, run_id="offboard") as session:
-            step = lambda text: out.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)  # noqa: E731
-            Offboarding(lake, registry, session, its, export, forget_partitions, step).run()
+        with _deployment(config) as (life, lake):
+            where = lake.storage.uri("raw", f"offboarded/tenant={its}/certificate.json")
+            if not unfinished(lake, its):
+                try:
+                    life.registry.get(its)
+                except UnknownTenant:
+                    if not certified(lake, its):
+                        raise
+                    out.print(f"{its} was offboarded before; the certificate is {where}", **_PLAIN)
+                    return
+            record(config, "tenant.offboard", its, outcome="begun")
+            Offboarding(lake, life.registry, life.places, its, export, life.tell).run()
         record(config, "tenant.offboard", its)
-        where = lake.storage.uri("raw", f"offboarded/tenant={its}/certificate.json")
-        out.print(f"{its} is offboarded; the certificate is {where}", highlight=False, soft_wrap=True)
+        out.print(f"{its} is offboarded; the certificate is {where}", **_PLAIN)
 
 
-def _register(tenants: list) -> None:  # type: ignore[type-arg]
+def _register(tenants: Sequence[Tenant], *, dry_run: bool = False) -> None:
     from lab_insights.partitions import number_of_days, refuse_too_many
-    from lab_insights.resources.lake import open_aws, open_lake
-    from lab_insights.tenants.registry import Registry
-    from lab_insights.warehouse.provision import provision
-    from lab_insights.warehouse.session import connect
 
     config = load_config()
-    aws = open_aws(config)
-    registry = Registry(aws, config.lake.prefix)
-    refuse_too_many(len({known.id for known in [*registry.all(), *tenants]}), number_of_days(config))
-    with connect(config.snowflake, aws, run_id="tenant") as session:
+    with _deployment(config) as (life, _):
+        refuse_too_many(len({known.id for known in [*life.registry.all(), *tenants]}), number_of_days(config))
         for tenant in tenants:
-            registry.put(tenant)
-            count = provision(session, open_lake(config).storage, tenant.id, tenant.tier)
-            record(config, "tenant.register", tenant.id, statements=count)
-            said = f"is registered, with database {tenant.database}, roles and warehouse ({count} statements)"
-            out.print(f"[green]✓[/] {tenant.id} {said}{_recorded(config)}", highlight=False, soft_wrap=True)
+            if dry_run:
+                for line in life.plan(tenant):
+                    out.print(line, **_PLAIN)
+                continue
+            life.add(tenant)
+            record(config, "tenant.register", tenant.id)
+            out.print(f"{tenant.id} is registered", **_PLAIN)
 
 
-def _recorded(config: Config) -> str:
-    """Say what a local server does with roles, warehouses and grants."""
-    return "; roles, grants and warehouses are recorded, not enforced" if config.snowflake.host else ""
+@contextmanager
+def _deployment(config: Config) -> Iterator[tuple[Life, Lake]]:
+    """Open the registry and every place of the deployment; the session on Snowflake is one for all of them."""
+    from lab_insights.commands.life import Life
+    from lab_insights.commands.offboarding import unfinished
+    from lab_insights.commands.provisioners import provisioners
+    from lab_insights.resources.lake import open_aws, open_lake
+    from lab_insights.tenants.registry import Registry
+    from lab_insights.warehouse.session import connect
+
+    def tell(text: str) -> None:
+        out.print(f"[green]✓[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    aws, lake = open_aws(config), open_lake(config)
+    with connect(config.snowflake, aws, run_id="tenant") as session:
+        places = provisioners(config, lake, session)
+        yield Life(Registry(aws, config.lake.prefix), places, tell, lambda tenant: unfinished(lake, tenant.id)), lake
+
+
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

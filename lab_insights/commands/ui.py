@@ -21,4 +21,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on the loopback.")] = 3000) 
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # a script starts what is in the background with it ignored, and Dagster could not be stopped
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "lab_insights.definitions", "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606 (our own interpreter)
+    # `dg dev`, which it recommends in its place, starts projects of another layout.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    command = [sys.executable, *quiet, "-m", "dagster", "dev", "-m", "lab_insights.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606 (our own interpreter)

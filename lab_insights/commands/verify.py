@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from lab_insights.commands.console import BROKEN, err, load_config, out, print_json, told
 from lab_insights.errors import ConfigError
+from lab_insights.findings import STATUSES, Finding
 
 if TYPE_CHECKING:
     from lab_insights.verify import Report
 
-_SHOWN = 20
+_SHOWN, _NAMED = 20, 4
 _STYLES = {"ok": "green", "pending": "yellow", "not proven": "yellow", "broken": "bold red"}
 
 
@@ -68,6 +71,26 @@ def verified(tenants: list[str] | None = None, days: list[date] | None = None, t
         )
 
 
+def causes_of(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Return findings by what would mend them: those of one status, link and remedy have one cause, the worst first."""
+    causes: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        causes.setdefault((finding.status, finding.link, finding.remedy), []).append(finding)
+    return sorted(causes.values(), key=lambda found: (-STATUSES.index(found[0].status), -len(found)))
+
+
+def _where(found: Sequence[Finding]) -> str:
+    days = sorted({finding.day for finding in found if finding.day})
+    span = f", {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+    named = (_some([finding.tenant for finding in found]), _some([finding.table for finding in found]))
+    return f"{len(found)} findings ({'; '.join(named)}{span})"
+
+
+def _some(names: Sequence[str]) -> str:
+    every = list(dict.fromkeys(names))
+    return ", ".join(every[:_NAMED]) + (f" and {len(every) - _NAMED} more" if len(every) > _NAMED else "")
+
+
 def print_report(report: Report) -> None:
     """Print a row for each tenant, layer and day, and below it what is not well."""
     # Few lines between columns, so that nothing is cut off at 80 characters, which is what a log has.
@@ -82,14 +105,19 @@ def print_report(report: Report) -> None:
         table.add_row(row.tenant, row.layer, str(row.day or "as of now"), f"{row.tables}", f"{row.batches:,}", f"{row.rows:,}", status)
     out.print(table)
     unwell = report.of("broken", "not proven", "pending")
-    for finding in unwell[:_SHOWN]:
-        where = f"{finding.tenant} {finding.layer} {finding.table} {finding.day or ''}"
+    causes = causes_of(unwell)
+    for found in causes[:_SHOWN]:
+        first = found[0]
+        where = f"{first.tenant} {first.layer} {first.table} {first.day or ''}" if len(found) == 1 else _where(found)
+        example = "" if len(found) == 1 else f" (of {first.tenant} {first.table}{f' {first.day}' if first.day else ''})"
         out.print(
-            f"[{_STYLES[finding.status]}]{finding.status}[/] {finding.link}: {where}: {finding.message}", highlight=False, soft_wrap=True
+            f"[{_STYLES[first.status]}]{first.status}[/] {first.link}: {escape(f'{where}: {first.message}{example}')}",
+            highlight=False,
+            soft_wrap=True,
         )
-        out.print(f"    remedy: {finding.remedy}", highlight=False, soft_wrap=True)
-    if len(unwell) > _SHOWN:
-        out.print(f"… and {len(unwell) - _SHOWN} more; `lab-insights verify --json` prints all.", highlight=False)
+        out.print(f"    remedy: {escape(first.remedy)}", highlight=False, soft_wrap=True)
+    if len(causes) > _SHOWN:
+        out.print(f"… and {len(causes) - _SHOWN} more causes; `lab-insights verify --json` prints every finding.", highlight=False)
     counts = ", ".join(f"{count:,} {status}" for status, count in report.counts().items() if count)
     out.print(
         f"verify: [{'green' if report.ok else 'bold red'}]{'holds' if report.ok else 'BROKEN'}[/] ({counts or 'nothing lies there'}; {report.seconds:.1f} s)",

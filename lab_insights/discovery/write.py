@@ -47,6 +47,9 @@ snowflake:
   # warehouse: LOAD
   # role: LOADER
 
+# What pseudonyms are made with: a secret of random text. Without it the schema DEIDENTIFIED stays empty.
+# phi: {{pseudonym_key: {_quoted(f"secret:{deployment.prefix}/pseudonyms")}}}
+
 partitions:
   # The first day, in UTC. Days before it do not exist; the first load holds what the sources have by then, however old.
   start: {deployment.start}

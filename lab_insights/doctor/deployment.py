@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from lab_insights.aws import Aws
 from lab_insights.config import Config
@@ -93,16 +92,26 @@ def _topic(aws: Aws, arn: str) -> Callable[[], str | Check]:
         from botocore.exceptions import ClientError
 
         try:
-            found: dict[str, Any] = aws.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
+            # Counted by listing them: the topic's own count is a guess that may be hours old.
+            pages = aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+            found = [each["SubscriptionArn"] for page in pages for each in page["Subscriptions"]]
         except ClientError as error:
             if error.response["Error"]["Code"] not in _DENIED:
                 raise
             # The code server's role needs nothing of SNS: the buckets publish.
-            return Check(f"topic {name}", "warning", "this login may not look at it", "look with sns:GetTopicAttributes.")
-        subscribed = int(found.get("SubscriptionsConfirmed", 0))
+            return Check(f"topic {name}", "warning", "this login may not look at it", "look with sns:ListSubscriptionsByTopic.")
+        subscribed = sum(each.startswith("arn:") for each in found)
         if not subscribed and name.endswith("-alarms"):
             return Check(
                 f"topic {name}", "warning", "nobody is subscribed, so nobody is told", "subscribe an e-mail address or a chat to it."
+            )
+        waiting = len(found) - subscribed
+        if waiting and name.endswith("-alarms"):
+            return Check(
+                f"topic {name}",
+                "warning",
+                f"{waiting} of {len(found)} subscriptions are not confirmed",
+                "open the link that each was sent.",
             )
         return f"{subscribed} subscriptions"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lab_insights.aws import Aws
 from lab_insights.config import Config, SnowflakeSection
 from lab_insights.doctor.check import Check, Checks, guarded
+from lab_insights.governance.deidentify import tenant_key
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session, connect
@@ -21,6 +22,11 @@ def snowflake(config: Config, aws: Aws, tenants: Sequence[Tenant]) -> Checks:
     if trouble.check:
         yield trouble.check
         return
+    if config.phi.pseudonym_key:
+        with guarded("pseudonyms", "store the secret that `phi.pseudonym_key` names, and grant this role to read it.") as trouble:
+            for tenant in tenants:
+                tenant_key(config.phi, aws, tenant.id)
+        yield trouble.check or Check("pseudonyms", "ok", f"a key for each of {len(tenants)} tenants")
     with session:
         yield from _account(config.snowflake, session)
         for tenant in tenants:

@@ -111,7 +111,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
         tables = []
         for physical in sorted(names):
             logical = physical.removeprefix(placement.prefix)
-            if not _wanted(logical, source):
+            if not source.takes(logical):
                 left_out[logical] = "excluded by configuration"
                 continue
             try:
@@ -172,11 +172,6 @@ def _described(
     key = tuple(_unescaped(column, engine) for column in _key(inspector, physical, placement))
     first = (index["column_names"][0] for index in inspector.get_indexes(physical, placement.schema) if index["column_names"])
     return columns, key, frozenset(_unescaped(column, engine) for column in first if column)
-
-
-def _wanted(name: str, source: Source) -> bool:
-    included = any(fnmatch.fnmatchcase(name, pattern) for pattern in source.include)
-    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in source.exclude)
 
 
 def _unescaped(name: str, engine: Engine) -> str:

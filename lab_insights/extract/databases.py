@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab_insights.aws import Aws, resolve
 from lab_insights.config import DiscriminatorTenancy, PrefixTenancy, Source
-from lab_insights.errors import ConfigError, SourceError
+from lab_insights.errors import ConfigError, SourceError, SourceUnavailable
 from lab_insights.tenants.registry import Tenant
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def reaching(name: str, target: sa.URL, tenant: str | None = None, table: str | 
                 tenant=tenant,
                 table=table,
             ) from None
-        raise SourceError(
+        passing = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and "denied" not in detail
+        raise (SourceUnavailable if passing else SourceError)(
             f"Source {name} at {where} can not be reached or broke off.",
             remedy="check host and port in the source's `url`, and that the server is up.",
             tenant=tenant,

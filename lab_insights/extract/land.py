@@ -22,7 +22,7 @@ from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import ConfigError, UnsupportedLoad
 from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_stream, kindness, reloaded
-from lab_insights.extract.plan import Plan
+from lab_insights.extract.plan import EngineName, Plan
 from lab_insights.extract.window import GRACE, Ceiling, ceiling, end_of, midnight, split
 from lab_insights.lake.commit import Draft, Lake, LandingRows, Rows, commit, settled_head
 from lab_insights.lake.layout import Partition
@@ -39,11 +39,12 @@ Mode = Literal["auto", "full", "incremental", "deletes"]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a table's day: `mode` forces a load, or looks for deletes after it; `reload` reads a closed day again."""
+    """What is asked of a table's day: `mode` forces a load, or looks for deletes after it; `reload` reads a closed day again; `engine` wins over the plan's."""
 
     day: date
     mode: Mode = "auto"
     reload: bool = False
+    engine: EngineName | None = None
     dynamic: bool = False
     run_id: str = ""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.config import Limits
-from lab_insights.errors import ConfigError, SourceError
+from lab_insights.errors import ConfigError, SourceError, SourceUnavailable
 from lab_insights.extract import databases
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.kindness import Stopwatch, session_settings
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 # What ADBC gathers of a batch before it hands it over. With its own 16 MB, several of which are held at once, a second reader took 78 MB and not 45.
 _BATCH_BYTES = 4 << 20
+# What the drivers say of a connection that was lost, which a moment later may be there again.
+_BROKEN_OFF = (
+    "lost connection",
+    "gone away",
+    "closed the connection",
+    "connection refused",
+    "broken pipe",
+    "reset by peer",
+    "too many conn",
+)
 
 
 def select(
@@ -277,21 +287,25 @@ def _postgresql_types(address: str) -> _SharedDatabase:
 def _broken(error: BaseException, table: SourceTable) -> SourceError:
     """The reader's text may quote a row, so only what kind of fault it is goes on."""
     detail = str(error).lower()
+    kind: type[SourceError] = SourceError
     if "doesn't exist" in detail or "does not exist" in detail or "unknown column" in detail:
         message, remedy = "The table or a column of it is gone since it was crawled.", "run `crawl` again, or exclude the table."
     elif "denied" in detail or "permission" in detail:
         message, remedy = "The source refused to read this table.", "grant SELECT on it to the login of the source."
     elif "subquery returns more than 1 row" in detail:
         # What `extract.snapshot` lets a reader say that found the table unlocked.
+        kind = SourceUnavailable
         message, remedy = "A reader came too late to join the others' snapshot.", "materialize the partition again."
     elif "lock" in detail and "timeout" in detail:
+        kind = SourceUnavailable
         message = "Somebody held a lock on this table for longer than the source's limit."
         remedy = "materialize again when the lock is gone, or raise `limits.lock_timeout`."
     elif "timeout" in detail or "max_statement_time" in detail or "maximum statement execution time" in detail:
         message, remedy = "The source cut the statement off at its time limit.", "raise `limits.statement_timeout`, or index the cursor."
     else:
+        kind = SourceUnavailable if any(said in detail for said in _BROKEN_OFF) else SourceError
         message, remedy = (
             f"Reading broke off ({type(error).__name__}).",
             "look at the source's own log for this statement; then materialize again.",
         )
-    return SourceError(message, remedy=remedy, tenant=table.tenant, table=table.table_id)
+    return kind(message, remedy=remedy, tenant=table.tenant, table=table.table_id)

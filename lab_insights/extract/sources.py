@@ -14,7 +14,7 @@ from lab_insights.errors import LabInsightsError, SourceError
 from lab_insights.extract import databases, land
 from lab_insights.extract.catalog import Catalog, SourceTable, crawl
 from lab_insights.extract.nulls import null_share
-from lab_insights.extract.plan import Declared, Known, Machine, Plan, plan
+from lab_insights.extract.plan import Declared, EngineName, Known, Machine, Plan, plan
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
@@ -47,7 +47,6 @@ class Sources:
         self._config, self._aws, self._lake, self._declared, self._spark = config, aws, lake, declared, spark
         self._catalogs: dict[tuple[str, str], Catalog] = {}
         self._ceilings: dict[str, Ceiling] = {}
-        self._processing = Processing(lake.state.aws, lake.state.prefix)
         self._before: dict[str, dict[str, Attempt]] = {}
         self._disqualified: dict[str, list[Disqualified]] = {}
         self._warnings: dict[tuple[str, str], str] = {}
@@ -87,7 +86,7 @@ class Sources:
         with self._attempted(tenant.id, identifier):
             raise SourceError(
                 f"Source {name} has no such table for this tenant.",
-                remedy="create it, correct the contract's source mapping, or leave the table out of this tenant's runs.",
+                remedy="create it, correct the mapping, or name it in the source's `exclude` where no tenant has it.",
                 tenant=tenant.id,
                 table=identifier,
             )
@@ -111,13 +110,15 @@ class Sources:
         """Return what a person should know of a table that was loaded, or None."""
         return self._warnings.get((table.tenant, table.table_id))
 
-    def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None) -> Plan:
-        """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it."""
+    def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None, engine: EngineName | None = None) -> Plan:
+        """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it; a given `engine` wins over all."""
         source = self._config.sources[table.source]
         override: Override | None = source.overrides.get(table.name)
+        if engine and source.engine != "dynamodb":
+            override = (override or Override()).model_copy(update={"engine": engine})
         last = self._last(table.tenant).get(table.table_id)
         if table.tenant not in self._disqualified:
-            self._disqualified[table.tenant] = self._processing.disqualified(table.tenant)
+            self._disqualified[table.tenant] = self._processing(table.tenant).disqualified(table.tenant)
         known = Known(
             last.whole if last else None,
             last.changes if last else None,
@@ -137,16 +138,25 @@ class Sources:
 
     def load(self, table: SourceTable, request: land.Request) -> list[Manifest]:
         """Bring a table's day up to date and return the day's live manifests; what becomes of it is kept as processing status."""
-        if self._remote and self.plan(table).engine == "spark":
+        if self._remote and self.plan(table, engine=request.engine).engine == "spark":
             # Whoever does it keeps the status too; what it committed is told by the lake.
             self._remote(table, request)
-            return partition_manifests(self._lake, Partition("raw", table.tenant, table.table_id, request.day))
+            return partition_manifests(self._lake.for_tenant(table.tenant), Partition("raw", table.tenant, table.table_id, request.day))
         source, at = self._config.sources[table.source], self._lake.clock.now()
         with self._attempted(table.tenant, table.table_id, request.run_id, str(request.day)) as attempt:
             top = self.ceiling(table.source)
             attempt.update(ceiling=top.how, lagging=top.lagged)
             warn = functools.partial(self._warn, table)
-            there = land.load(self._lake, source, self._aws, self.plan(table), request, top, self._spark, warn)
+            there = land.load(
+                self._lake.for_tenant(table.tenant),
+                source,
+                self._aws,
+                self.plan(table, engine=request.engine),
+                request,
+                top,
+                self._spark,
+                warn,
+            )
             # What a search for deletes found has no window, and tells nothing of the next load.
             made = [manifest for manifest in there if manifest.created_at >= at and manifest.window]
             attempt.update(load=there[-1].load if there else "", rows=sum(manifest.rows for manifest in there), **measured(made))
@@ -155,9 +165,13 @@ class Sources:
     def _warn(self, table: SourceTable, text: str) -> None:
         self._warnings[table.tenant, table.table_id] = text
 
+    def _processing(self, tenant: TenantId) -> Processing:
+        state = self._lake.for_tenant(tenant).state
+        return Processing(state.aws, state.prefix)
+
     def _last(self, tenant: TenantId) -> dict[str, Attempt]:
         if tenant not in self._before:
-            self._before[tenant] = self._processing.latest(tenant)
+            self._before[tenant] = self._processing(tenant).latest(tenant)
         return self._before[tenant]
 
     @contextmanager
@@ -175,9 +189,11 @@ class Sources:
             reason = str(error) if isinstance(error, LabInsightsError) else type(error).__name__
             # The error itself is what counts when the status can not be written either.
             with suppress(Exception):
-                last[what] = self._processing.record(tenant, Attempt(**told | {"outcome": "failed", "reason": reason}), last.get(what))
+                last[what] = self._processing(tenant).record(
+                    tenant, Attempt(**told | {"outcome": "failed", "reason": reason}), last.get(what)
+                )
             raise
-        last[what] = self._processing.record(tenant, Attempt(**told), last.get(what))
+        last[what] = self._processing(tenant).record(tenant, Attempt(**told), last.get(what))
 
 
 def measured(made: Sequence[Manifest]) -> dict[str, Measured]:

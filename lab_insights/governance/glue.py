@@ -7,13 +7,15 @@ two crawls the list is as old as the last one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lab_insights.aws import Aws
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.governance.classes import description, phi_class, strictest
+from lab_insights.governance.classes import strictest
+from lab_insights.governance.hive import PARTITIONS, Columns, column, unite
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import LAYERS, Layer, Partition
 from lab_insights.lake.state import Committed
@@ -21,10 +23,6 @@ from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_PARTITIONS = {"tenant": "string", "date": "date"}
 _SERDE = {
     "InputFormat": "org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat",
     "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
@@ -33,12 +31,13 @@ _SERDE = {
 _LIVE = "lab_insights.live"
 # What Glue takes in one request.
 _CREATED, _DELETED = 100, 25
-Columns = dict[str, dict[str, Any]]
+# The layers that people of a tenant are shown, in databases of the tenant's own.
+SHOWN: tuple[Layer, ...] = ("curated", "transformed")
 
 
-def database(prefix: str, layer: str) -> str:
-    """Return the Glue database of a layer."""
-    return f"{prefix}_{layer}".replace("-", "_")
+def database(prefix: str, layer: str, tenant: TenantId | None = None) -> str:
+    """Return the Glue database of a layer, all tenants together, or of a tenant's own."""
+    return f"{prefix}_{layer}".replace("-", "_") + (f"__{tenant}" if tenant else "")
 
 
 def table_name(identifier: str) -> str:
@@ -51,10 +50,11 @@ def register(aws: Aws, storage: Storage, tables: Iterable[SourceTable]) -> int:
     united: dict[str, Columns] = {}
     for table in tables:
         columns = united.setdefault(table.table_id, {})
-        for column in table.columns:
-            if column.name.lower() in _PARTITIONS:
+        for each in table.columns:
+            if each.name.lower() in PARTITIONS:
                 continue  # Athena reads no table in which a column is called as a partition key
-            columns.setdefault(column.name.lower(), _column("raw", table.table_id, column.name, "string", column.type, column.comment))
+            its = column("raw", table.table_id, each.name, "string", each.type, each.comment, storage.phi)
+            columns.setdefault(each.name.lower(), its)
     for identifier, columns in united.items():
         _put(aws, storage, "raw", identifier, columns)
     return len(united)
@@ -67,6 +67,8 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
     """
     written, chosen = 0, list(tenants)
     aws, storage = lake.storage.aws, lake.storage
+    for tenant in chosen:
+        establish(aws, storage.prefix, tenant)
     for layer in LAYERS:
         held: dict[str, list[TenantId]] = {}
         for tenant in chosen:
@@ -75,31 +77,77 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
         for table, its in held.items():
             columns: Columns = {}
             for tenant in its:
+                own: Columns = {}
                 batches = lake.state.batches(layer, tenant, table)
                 newest = batches[-1].partition.day
                 for manifest in manifests(lake, layer, tenant, table, newest, newest):
-                    _unite(columns, layer, table, manifest.schema_())
+                    for of in (columns, own):
+                        unite(of, layer, table, manifest.schema_(), storage.phi)
+                _put_own(lake, layer, table, own, tenant)
             _put(aws, storage, layer, table, columns, keep=True)
-            for tenant in its:
-                written += _register_partitions(lake, layer, tenant, table)
+            written += sum(_register_partitions(lake, layer, tenant, table) for tenant in its)
     return written
 
 
+def _put_own(lake: Lake, layer: Layer, table: str, columns: Columns, tenant: TenantId) -> None:
+    """Write a tenant's own table with its partitions: without other tenants' rows, and without columns that only they have."""
+    if layer in SHOWN:
+        _put(lake.storage.aws, lake.storage, layer, table, columns, keep=True, tenant=tenant)
+        _register_partitions(lake, layer, tenant, table, own=True)
+
+
+def establish(aws: Aws, prefix: str, tenant: TenantId) -> None:
+    """Make a tenant's own databases, one for each layer that its people are shown; they may be there."""
+    glue = aws.client("glue")
+    for layer in SHOWN:
+        name, said = database(prefix, layer, tenant), f"The {layer} layer of {tenant}, for its own people."
+        with contextlib.suppress(glue.exceptions.AlreadyExistsException):
+            glue.create_database(DatabaseInput={"Name": name, "Description": said})
+
+
+def own_columns(aws: Aws, prefix: str, tenant: TenantId) -> dict[tuple[Layer, str], dict[str, str]]:
+    """Return the columns of each table of a tenant's own databases, by layer and Glue name, each with its PHI class."""
+    glue = aws.client("glue")
+    found: dict[tuple[Layer, str], dict[str, str]] = {}
+    for layer in SHOWN:
+        for page in glue.get_paginator("get_tables").paginate(DatabaseName=database(prefix, layer, tenant)):
+            for table in page["TableList"]:
+                columns = table["StorageDescriptor"]["Columns"]
+                found[layer, table["Name"]] = {each["Name"]: each.get("Parameters", {}).get("phi", "unclassified") for each in columns}
+    return found
+
+
+def held(aws: Aws, prefix: str, tenant: TenantId) -> tuple[int, int]:
+    """Return how many partitions a tenant has in all tables, and how many databases of its own."""
+    names = {each["Name"] for page in aws.client("glue").get_paginator("get_databases").paginate() for each in page["DatabaseList"]}
+    return sum(len(values) for _, _, values in _held(aws, prefix, tenant)), len(
+        names & {database(prefix, layer, tenant) for layer in SHOWN}
+    )
+
+
 def forget(aws: Aws, prefix: str, tenant: TenantId) -> int:
-    """Take a tenant's partitions from every table; return how many there were. Tables stay: other tenants have them too."""
+    """Take a tenant's partitions from every table, and its own databases; return how many partitions there were. Tables stay: others have them too."""
     glue, count = aws.client("glue"), 0
-    for layer in LAYERS:
-        name = database(prefix, layer)
+    for name, table, there in _held(aws, prefix, tenant):
+        for some in _cut(there, _DELETED):
+            glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
+        count += len(there)
+    for layer in SHOWN:
+        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
+            glue.delete_database(Name=database(prefix, layer, tenant))
+    return count
+
+
+def _held(aws: Aws, prefix: str, tenant: TenantId) -> Iterator[tuple[str, str, list[Any]]]:
+    """Yield every table with its database and the values of a tenant's partitions."""
+    glue = aws.client("glue")
+    for name in (database(prefix, layer) for layer in LAYERS):
         try:
             tables = [table["Name"] for page in glue.get_paginator("get_tables").paginate(DatabaseName=name) for table in page["TableList"]]
         except glue.exceptions.EntityNotFoundException:
             continue
         for table in tables:
-            there = [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
-            for some in _cut(there, _DELETED):
-                glue.batch_delete_partition(DatabaseName=name, TableName=table, PartitionsToDelete=[{"Values": values} for values in some])
-            count += len(there)
-    return count
+            yield name, table, [partition["Values"] for partition in _partitions(glue, name, table, tenant)]
 
 
 def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, Any]]]:
@@ -115,57 +163,21 @@ def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, An
             continue
 
 
-def _column(layer: Layer, table: str, name: str, kind: str, source_type: str, comment: str | None) -> dict[str, Any]:
-    said = comment or description(layer, table, name)
-    return {
-        "Name": name.lower()[:255],
-        "Type": kind,
-        "Comment": f"{source_type[:180]}{f': {said}' if said else ''}"[:255],
-        "Parameters": {"phi": phi_class(layer, table, name)},
-    }
-
-
-def _unite(columns: Columns, layer: Layer, table: str, schema: pa.Schema) -> None:
-    for field in schema:
-        name, kind = field.name.lower(), _hive(field.type)
-        if name in _PARTITIONS:
-            continue
-        made = columns.setdefault(name, _column(layer, table, field.name, kind, str(field.type), None))
-        if made["Type"] != kind:
-            # tenants, or batches of a day, that hold it in several types: each partition's files say theirs
-            made["Type"] = "string"
-
-
-def _hive(kind: pa.DataType) -> str:
-    import pyarrow.types as pat
-
-    if pat.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})" if kind.precision <= 38 else "string"
-    names = {
-        "int8": "tinyint",
-        "int16": "smallint",
-        "int32": "int",
-        "int64": "bigint",
-        "bool": "boolean",
-        "float": "float",
-        "double": "double",
-    }
-    wider = {"uint8": "smallint", "uint16": "int", "uint32": "bigint", "uint64": "decimal(20,0)", "date32[day]": "date", "binary": "binary"}
-    return "timestamp" if pat.is_timestamp(kind) else (names | wider).get(str(kind), "string")
-
-
-def _put(aws: Aws, storage: Storage, layer: Layer, identifier: str, columns: Columns, *, keep: bool = False) -> None:
+def _put(
+    aws: Aws, storage: Storage, layer: Layer, identifier: str, columns: Columns, *, keep: bool = False, tenant: TenantId | None = None
+) -> None:
     """Write a table. With `keep` what is there already and not in `columns` stays, and the comments of the source's own crawl win."""
-    glue, name, lower = aws.client("glue"), database(storage.prefix, layer), table_name(identifier)
+    glue, name, lower = aws.client("glue"), database(storage.prefix, layer, tenant), table_name(identifier)
+    keys = {key: kind for key, kind in PARTITIONS.items() if key != "tenant" or tenant is None}
     if keep:
         try:
             there = glue.get_table(DatabaseName=name, Name=lower)["Table"]["StorageDescriptor"]["Columns"]
         except glue.exceptions.EntityNotFoundException:
             there = []
-        for column in there:
-            known = columns.get(column["Name"])
-            columns[column["Name"]] = (
-                {**column, "Type": known["Type"], "Parameters": known["Parameters"]} if known and layer == "raw" else known or column
+        for each in there:
+            known = columns.get(each["Name"])
+            columns[each["Name"]] = (
+                {**each, "Type": known["Type"], "Parameters": known["Parameters"]} if known and layer == "raw" else known or each
             )
     table = {
         "Name": lower,
@@ -173,9 +185,9 @@ def _put(aws: Aws, storage: Storage, layer: Layer, identifier: str, columns: Col
         "Parameters": {
             "classification": "parquet",
             "lab_insights.table": identifier,
-            "phi": strictest([column["Parameters"]["phi"] for column in columns.values() if "Parameters" in column]),
+            "phi": strictest([each["Parameters"]["phi"] for each in columns.values() if "Parameters" in each]),
         },
-        "PartitionKeys": [{"Name": key, "Type": kind} for key, kind in _PARTITIONS.items()],
+        "PartitionKeys": [{"Name": key, "Type": kind} for key, kind in keys.items()],
         "StorageDescriptor": {"Columns": list(columns.values()), "Location": storage.uri(layer, ""), **_SERDE},
     }
     try:
@@ -184,13 +196,15 @@ def _put(aws: Aws, storage: Storage, layer: Layer, identifier: str, columns: Col
         glue.update_table(DatabaseName=name, TableInput=table)
 
 
-def _register_partitions(lake: Lake, layer: Layer, tenant: TenantId, table: str) -> int:
-    """Bring a tenant's partitions of a table up to date; return how many were new or had other batches."""
-    glue, name, lower = lake.storage.aws.client("glue"), database(lake.storage.prefix, layer), table_name(table)
+def _register_partitions(lake: Lake, layer: Layer, tenant: TenantId, table: str, *, own: bool = False) -> int:
+    """Bring a tenant's partitions of a table (or of its own one) up to date; return how many were new or had other batches."""
+    glue, lower = lake.storage.aws.client("glue"), table_name(table)
+    name = database(lake.storage.prefix, layer, tenant if own else None)
     days: dict[str, list[Committed]] = {}
     for batch in lake.state.batches(layer, tenant, table):
         days.setdefault(str(batch.partition.day), []).append(batch)
-    there = {each["Values"][1]: each.get("Parameters", {}).get(_LIVE) for each in _partitions(glue, name, lower, tenant)}
+    known = _partitions(glue, name, lower, None if own else tenant)
+    there = {each["Values"][-1]: each.get("Parameters", {}).get(_LIVE) for each in known}
     new: list[dict[str, Any]] = []
     changed = 0
     for day, batches in days.items():
@@ -200,7 +214,7 @@ def _register_partitions(lake: Lake, layer: Layer, tenant: TenantId, table: str)
         changed += 1
         partition = batches[0].partition
         described = {"Columns": [], "Location": lake.storage.uri(layer, _listed(lake, partition)), **_SERDE}
-        values = {"Values": [tenant, day], "Parameters": {_LIVE: live}, "StorageDescriptor": described}
+        values = {"Values": [day] if own else [tenant, day], "Parameters": {_LIVE: live}, "StorageDescriptor": described}
         if day in there:
             glue.update_partition(DatabaseName=name, TableName=lower, PartitionValueList=values["Values"], PartitionInput=values)
         else:
@@ -222,8 +236,9 @@ def _listed(lake: Lake, partition: Partition) -> str:
     return directory
 
 
-def _partitions(glue: Any, name: str, table: str, tenant: TenantId) -> Iterator[dict[str, Any]]:
-    for page in glue.get_paginator("get_partitions").paginate(DatabaseName=name, TableName=table, Expression=f"tenant = '{tenant}'"):
+def _partitions(glue: Any, name: str, table: str, tenant: TenantId | None) -> Iterator[dict[str, Any]]:
+    of = {"Expression": f"tenant = '{tenant}'"} if tenant else {}
+    for page in glue.get_paginator("get_partitions").paginate(DatabaseName=name, TableName=table, **of):
         yield from page["Partitions"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lab_insights.aws import Aws
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.lab.declared import by_raw_table
+from lab_insights.lab.declared import read_by
 from lab_insights.lake.items import Items, plain
 from lab_insights.names import TenantId
 
@@ -121,7 +121,6 @@ def _told(added: tuple[str, ...], dropped: tuple[str, ...], changed: tuple[str, 
 
 
 def unread(change: Change) -> tuple[str, ...]:
-    """Return the columns that the source has no longer and that a contract reads: what is curated from them is null from now on."""
-    contract = by_raw_table().get(change.table)
-    read = {column.source for column in contract.columns} if contract else set()
+    """Return the columns that the source has no longer and that a contract or mapping reads: what is curated from them is null from now on."""
+    read = {name for _, mapping in read_by().get(change.table, ()) for _, rule in mapping.columns for name in rule.reads}
     return tuple(name for name in change.dropped if name in read)

@@ -27,7 +27,7 @@ class S3ParquetIOManager(dg.ConfigurableIOManager):
         rows = {partition: keyed(context, data, key) for partition, data in by_partition(context, obj).items()}
         for partition, data in rows.items():
             ((tenant, (day,)),) = selected([partition]).items()
-            manifest = publish(lake, tenant, table, day, data, key=key, run_id=context.run_id)
+            manifest = publish(lake.for_tenant(tenant), tenant, table, day, data, key=key, run_id=context.run_id)
             metadata = dict(lake_receipt(lake.storage, [manifest]).metadata)
             context.step_context.add_asset_metadata(metadata, context.asset_key, partition)
 
@@ -37,6 +37,7 @@ class S3ParquetIOManager(dg.ConfigurableIOManager):
         found = {}
         for partition in context.asset_partition_keys:
             ((tenant, (day,)),) = selected([partition]).items()
-            batches = landed(lake, Partition(layer, tenant, table, day))
-            found[partition] = from_arrow(relation(lake.storage, batches, TableState(tuple(batches)).schema), wanted(context))
+            own = lake.for_tenant(tenant)
+            batches = landed(own, Partition(layer, tenant, table, day))
+            found[partition] = from_arrow(relation(own.storage, batches, TableState(tuple(batches)).schema), wanted(context))
         return next(iter(found.values())) if len(found) == 1 else found

@@ -30,7 +30,7 @@ class SnowflakeIOManager(dg.ConfigurableIOManager):
         with self.warehouse.session(context.run_id) as session:
             for partition, data in rows.items():
                 ((tenant, (day,)),) = selected([partition]).items()
-                manifest = publish(lake, tenant, table, day, data, key=key, run_id=context.run_id)
+                manifest = publish(lake.for_tenant(tenant), tenant, table, day, data, key=key, run_id=context.run_id)
                 loaded = load(session, lake.storage, tenant, [manifest], run_id=context.run_id)
                 context.step_context.add_asset_metadata(dict(load_receipt(loaded).metadata), context.asset_key, partition)
 

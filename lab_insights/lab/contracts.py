@@ -1,20 +1,26 @@
-"""Contracts: what each modelled table is, declared once in `contract_files/*.yaml`, and read from there by everything else."""
+"""Contracts: what each modelled table is, declared once in `contract_files/*.yaml`, and read from there by everything else.
+
+A deployment adds contracts of its own in the directory `contracts` below the one that `models` of its configuration names (`use`). How further source
+tables become rows of a table is said by mapping files (`lab.mappings`).
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from lab_insights.config import Phi
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
+from lab_insights.lab.instants import form
+from lab_insights.lab.normalise import Parser
 from lab_insights.lab.records import Kind
 
-Phi = Literal["direct", "quasi", "clinical", "operational", "none"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DIRECTORY = Path(__file__).parent / "contract_files"
 
@@ -35,14 +41,49 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class ContractColumn(Model):
-    """One column. `source` is the source column (`from:`), `values` normalises codes (`map:`), `parse: number` reads numbers out of free text."""
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class Rule(Model):
+    """How a column is read: from the source column `source` (`from:`), or `always` the same, or as an `id`; without any of them it is null.
+
+    `values` normalises codes (`map:`), `parse` reads the value as `lab.normalise` says, `instant` gives the forms of free-text times (`lab.instants`).
+    An `id` joins source columns into `<source>:…`: `a|b` is the first that is not empty, `a?` may be empty.
+    """
+
+    source: str | None = Field(None, alias="from")
+    always: str | None = None
+    id: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    values: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = Field((), alias="map")
+    parse: Parser | None = None
+    instant: Annotated[tuple[Annotated[str, AfterValidator(form)], ...], BeforeValidator(_listed)] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.id and (self.source is not None or self.always is not None)) or (self.instant and self.source is None):
+            raise ValueError("a column has one of `from`, `always` and `id`, and `instant` is a way to read `from`")
+        return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The source columns that the column is read from."""
+        return (self.source,) if self.source is not None else tuple(name for part in self.id for name in part.rstrip("?").split("|"))
+
+
+class ContractColumn(Rule):
+    """One column, with how the contract's own source has it.
+
+    A parser may look at other columns of the row (`with:`), which stand before it. `unmapped` names the column that holds the source value beside this
+    one: rows that have that and not this are counted in the batch's receipt.
+    """
 
     name: Name
     type: Annotated[str, AfterValidator(_type)]
-    source: str = Field(alias="from")
-    values: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = Field((), alias="map")
-    parse: Literal["number"] | None = None
+    beside: tuple[Name, ...] = Field((), alias="with")
+    unmapped: Name | None = None
+    unit: str | None = None
+    terminology: str | None = None
     phi: Phi
     description: str
 
@@ -51,6 +92,7 @@ class SourceMapping(Model):
     """The source table that a contract reads, with the key and cursor that it is known to have.
 
     With `records` the rows are messages, and the contract reads the records of that kind out of them (`lab.records`); key and cursor are the records'.
+    `only` is a flag of the source: a row where it is not set is a tombstone. `rows: versions` keeps every version that was ever landed, not the newest.
     """
 
     name: Name
@@ -58,16 +100,23 @@ class SourceMapping(Model):
     key: tuple[str, ...]
     cursor: str | None = None
     records: Kind | None = None
+    only: str | None = None
+    rows: Literal["newest", "versions"] = "newest"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the contract is what the source table is: others read something out of its rows."""
+        return self.records is None and self.rows == "newest"
 
 
 class Contract(Model):
-    """One curated table: one row per key and tenant."""
+    """One curated table: one row per key and tenant. Without a `source` of its own, mapping files alone feed it."""
 
     table: Name
-    domain: Literal["crm", "laboratory", "audit", "messaging"]
+    domain: Name
     description: str
     key: tuple[Name, ...]
-    source: SourceMapping
+    source: SourceMapping | None = None
     columns: tuple[ContractColumn, ...]
 
     @model_validator(mode="after")
@@ -75,7 +124,21 @@ class Contract(Model):
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names) or not set(self.key) <= set(names):
             raise ValueError("columns need distinct names, and every key column must be one of them")
+        if any(column.id for column in self.columns):
+            raise ValueError("`id` is for mapping files; the contract's own source keeps its ids, read them by `from`")
+        for position, column in enumerate(self.columns):
+            if not set(column.beside) <= set(names[:position]) or (column.unmapped and column.unmapped not in names):
+                raise ValueError(f"{column.name}: `with` names columns before it, and `unmapped` a column")
         return self
+
+    def column(self, name: str) -> ContractColumn | None:
+        """Return a column by name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def unmapped(self) -> dict[str, str]:
+        """The columns that are normalised, each with the column that holds the source value beside it."""
+        return {column.name: column.unmapped for column in self.columns if column.unmapped}
 
     @property
     def version(self) -> str:
@@ -83,16 +146,47 @@ class Contract(Model):
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()[:12]
 
 
-@functools.cache
+M = TypeVar("M", bound=Model)
+_own: tuple[Path, ...] = ()
+
+
+def use(directory: Path | None) -> None:
+    """Let this process read a deployment's own contracts and mappings as well, those below `directory`; None: no others than the package's."""
+    global _own  # noqa: PLW0603 (a process serves one deployment, whose configuration says this once)
+    _own = (directory,) if directory else ()
+
+
+def directories() -> tuple[Path, ...]:
+    """Return the directories of deployments that are read: what is computed from contracts is kept by them."""
+    return _own
+
+
 def contracts() -> dict[str, Contract]:
     """Return every contract by table name; raise `ConfigError` naming the file and the place."""
+    return _contracts(DIRECTORY, directories())
+
+
+@functools.cache
+def _contracts(package: Path, own: tuple[Path, ...]) -> dict[str, Contract]:
     found: dict[str, Contract] = {}
-    for path in sorted(DIRECTORY.glob("*.yaml")):
-        try:
-            contract = Contract.model_validate(yaml.safe_load(path.read_text()))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(step) for step in first["loc"])
-            raise ConfigError(f"{path.name}: {where}: {first['msg']}.", remedy="mend the contract.") from None
+    for path in [*sorted(package.glob("*.yaml")), *(path for each in own for path in sorted((each / "contracts").glob("*.yaml")))]:
+        contract = validated(path, Contract)
+        if contract.table in found:
+            raise ConfigError(
+                f"{path}: table: {contract.table} has a contract already.", remedy="call it otherwise, or write a mapping into it."
+            )
         found[contract.table] = contract
     return found
+
+
+def validated(path: Path, model: type[M]) -> M:
+    """Return what a file declares; raise `ConfigError` naming the file and the place."""
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the file"
+        raise ConfigError(f"{path}: {where}: {first['msg']}.", remedy=f"mend `{where}` in this file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not YAML.", remedy="mend the line.") from None

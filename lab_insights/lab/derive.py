@@ -6,41 +6,68 @@ is computed and nothing is written.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT
-from lab_insights.lab.engine import Duck, Query
+from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, UNREAD
+from lab_insights.lab.engine import Divided, Duck, Query, Tally
+from lab_insights.lab.spark_engine import Spark
+from lab_insights.lake import parts
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Head
+from lab_insights.lake.state import Head, Intent
 from lab_insights.lake.storage import Storage
-from lab_insights.lake.tables import partition_manifests, relation
+from lab_insights.lake.tables import SMALL, partition_manifests, relation
+from lab_insights.names import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table]
+    from lab_insights.lab.engine import Piece
+
+    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table | Divided]
+
+
+Opened = Callable[["Inputs"], Duck | Spark]
+"""How an engine is opened over inputs."""
+# The one column that depends on the attempt and not on the inputs.
+_ATTEMPT = ("batch_id",)
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """How many raw rows went into a curated batch, and how many of them have no whole key; `more` counts what the rows were made of."""
+    """How many rows of a raw table went into a curated batch, and how many of them are no versions of anything; `more` counts what the rows were made of.
+
+    `newest` is how many rows the curated ones of the `source` were made of, where one makes several. `unmapped` are normalised columns, each with that of
+    its source value: rows that have only the latter are counted.
+    """
 
     rows: int
     excluded: int
     more: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    newest: int | None = None
+    unmapped: Mapping[str, str] = field(default_factory=dict)
+
+
+def accounted_for(counts: Mapping[str, int], source: str = "") -> int:
+    """Return how many rows the counts of a curated batch account for, of all its inputs or of one source of several."""
+    of = f"_{source}" if source else ""
+    made = sum(counts.get(f"{name}{of}", 0) for name in ("kept", "superseded", "excluded"))
+    return made - counts.get(f"split{of}", 0) - (0 if source else counts.get("absent", 0))
 
 
 @dataclass
 class DerivedRows:
-    """The result of an expression, as the lake's commit wants it."""
+    """The result of an expression, as the lake's commit wants it; `absent` rows of it are tombstones that no input row made."""
 
     engine: Duck
-    raw: RawRows | None = None
+    accounts: Accounts
+    tallied: Mapping[str, int]
 
     def __post_init__(self) -> None:
         self.schema = self.engine.schema
@@ -50,11 +77,85 @@ class DerivedRows:
 
     def facts(self) -> Facts:
         """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
-        kept = self.engine.rows()
-        counts = {"kept": kept}
-        if self.raw:
-            counts |= {"superseded": self.raw.rows - self.raw.excluded - kept, "excluded": self.raw.excluded, **self.raw.more}
-        return Facts(counts=counts, checksum=self.engine.checksum(without=("batch_id",)))
+        counts = self.accounts.counts(self.engine.rows(), self.tallied)
+        return Facts(counts=counts, checksum=self.engine.checksum(_ATTEMPT))
+
+
+@dataclass
+class LandedRows:
+    """The result of an expression on Spark, landed by its tasks."""
+
+    engine: Spark
+    accounts: Accounts
+    _facts: Facts = field(default_factory=Facts, init=False)
+
+    def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> parts.Landed:  # noqa: ARG002 (derived rows are never an older batch's)
+        """Land every task's rows."""
+        landed, facts = self.engine.land(storage, intent, _ATTEMPT, self.accounts.tally(self.engine.schema))
+        counts = self.accounts.counts(sum(part.rows for part in landed.parts), facts.counts)
+        self._facts = Facts(counts=counts, checksum=facts.checksum)
+        return landed
+
+    def facts(self) -> Facts:
+        """Return the same as of `DerivedRows`."""
+        return self._facts
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """How the rows of a batch are accounted for; of the result, the `absent` are tombstones that no input row made."""
+
+    raw: Sequence[RawRows] = ()
+    absent: int | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources of the raw rows."""
+        return list(dict.fromkeys(raw.source for raw in self.raw))
+
+    def tally(self, schema: pa.Schema) -> Tally:
+        """Return what is to be counted in the result, beside the rows."""
+        if not self.raw:
+            return {}
+        column = functools.partial(quoted, dialect="duckdb")
+        # Of live rows: those that have a source value, and not what it is normalised to.
+        asked: dict[str, tuple[str, tuple[str, ...]]] = {
+            f"unmapped_{name}": (f"NOT is_deleted AND {column(name)} IS NULL AND {column(source)} <> ''", ())
+            for name, source in self.raw[0].unmapped.items()
+        }
+        if UNREAD in schema.names:
+            asked[UNREAD] = (f"{column(UNREAD)} IS NOT NULL", ())
+        if len(self.sources) > 1:
+            asked |= {f"kept_{source}": (f"{column('source_system')} = ?", (source,)) for source in self.sources}
+        return asked
+
+    def counts(self, rows: int, tallied: Mapping[str, int]) -> dict[str, int]:
+        """Return the counts of a batch of so many rows: how many raw rows were kept, superseded and excluded, in all, and of each source of several."""
+        counts = {"kept": rows}
+        if not self.raw:
+            return counts
+        sources = self.sources
+        made = rows - (self.absent or 0)
+        each = [self._of(source, tallied.get(f"kept_{source}", made)) for source in sources]
+        counts |= {name: sum(of[name] for of in each) for name in ("superseded", "excluded")}
+        for more in (raw.more for raw in self.raw):
+            counts |= {name: counts.get(name, 0) + count for name, count in more.items()}
+        if any(of["split"] for of in each):
+            counts["split"] = sum(of["split"] for of in each)
+        if len(sources) > 1:
+            counts |= {f"{name}_{source}": count for source, of in zip(sources, each, strict=True) for name, count in of.items() if count}
+        if self.absent is not None:
+            counts["absent"] = self.absent
+        if unread := tallied.get(UNREAD):
+            counts[UNREAD] = unread
+        return counts | {name: count for name, count in tallied.items() if name.startswith("unmapped_")}
+
+    def _of(self, source: str, kept: int) -> dict[str, int]:
+        """Return the counts of one source; a row that made several is kept once and split for the others."""
+        its = [raw for raw in self.raw if raw.source == source]
+        rows, excluded = (sum(getattr(raw, name) for raw in its) for name in ("rows", "excluded"))
+        split = kept - sum(raw.newest for raw in its if raw.newest is not None) if all(raw.newest is not None for raw in its) else 0
+        return {"kept": kept, "superseded": rows - excluded - (kept - split), "excluded": excluded, "split": split}
 
 
 def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
@@ -66,18 +167,76 @@ def unchanged(lake: Lake, head: Head, draft: Draft) -> Manifest | None:
     return last if last and last.inputs == draft.inputs and last.code_version == draft.code_version else None
 
 
-def derive(lake: Lake, head: Head, draft: Draft, query: Query, inputs: Inputs, raw: RawRows | None = None) -> Manifest:
-    """Run `query` over `inputs` and commit the result as the partition's batch."""
-    with Duck(inputs) as engine:
+def derive(
+    lake: Lake,
+    head: Head,
+    draft: Draft,
+    query: Query,
+    inputs: Inputs,
+    raw: Sequence[RawRows] = (),
+    gone: Query | None = None,
+    opened: Opened = Duck,
+) -> Manifest:
+    """Run `query` over `inputs` and commit the result as the partition's batch, which says which engine made it.
+
+    The rows of `gone`, which reads them as `result`, are added on DuckDB: `opened` is DuckDB where there are such.
+    """
+    with opened(inputs) as engine:
         engine.run(query)
-        return commit(lake, head, draft, DerivedRows(engine, raw))[0]
+        accounts = Accounts(raw)
+        rows: DerivedRows | LandedRows
+        if isinstance(engine, Spark):
+            rows = LandedRows(engine, accounts)
+        else:
+            tallied = engine.tallied(accounts.tally(engine.schema))
+            absent = engine.add(gone) if gone else None
+            rows = DerivedRows(engine, dataclasses.replace(accounts, absent=absent), tallied)
+        return commit(lake, head, dataclasses.replace(draft, engine=engine.name), rows)[0]
+
+
+@dataclass(frozen=True)
+class RawBatches:
+    """Raw batches as an input: a stream for one reader, or part by part for many."""
+
+    storage: Storage
+    batches: tuple[Manifest, ...]
+    columns: pa.Schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the rows: the columns asked for, and those of their batches."""
+        return _with_batch(self.columns)
+
+    @property
+    def large(self) -> bool:
+        """Whether the parts are too large to be read whole."""
+        return sum(part.bytes for manifest in self.batches for part in manifest.parts) > SMALL
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the rows as one stream."""
+        return raw_reader(self.storage, self.batches, self.columns)
+
+    def pieces(self) -> list[Piece]:
+        """Return a stream for each part."""
+        alone = [manifest.model_copy(update={"parts": (part,)}) for manifest in self.batches for part in manifest.parts]
+        return [functools.partial(_streamed, dataclasses.replace(self, batches=(each,))) for each in alone]
+
+
+def _streamed(batches: RawBatches) -> Iterator[pa.RecordBatch]:
+    yield from batches.reader()
+
+
+def _with_batch(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
 
 
 def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:
     """Return the rows of raw batches as one stream of `schema`, each with the batch that it came with; columns that a batch lacks are null."""
     import pyarrow as pa
 
-    whole = pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
+    whole = _with_batch(schema)
 
     def stream() -> Iterator[pa.RecordBatch]:
         for manifest in batches:

@@ -7,24 +7,23 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.errors import LabInsightsError
-from lab_insights.lab import curate, records, transform, unpivot
+from lab_insights.lab import curate, curation, transform, unpivot
 from lab_insights.lab.contracts import Contract, contracts
-from lab_insights.lab.derive import RawRows, derive, raw_reader, unchanged, without_key
+from lab_insights.lab.declared import raw_tables
+from lab_insights.lab.derive import derive, unchanged
 from lab_insights.lab.engine import Duck
-from lab_insights.lab.parsed import parsed
+from lab_insights.lab.engines import DUCKDB, Engines
 from lab_insights.lake.commit import Draft, Lake, settled_head
 from lab_insights.lake.compact import compacted
 from lab_insights.lake.layout import Layer, Partition, batch_id
 from lab_insights.lake.manifest import Manifest, Window
 from lab_insights.lake.state import Head
 from lab_insights.lake.tables import TableState, joined, partition_manifests, relation
+from lab_insights.lake.tables import state as table_state
 from lab_insights.names import TenantId
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from lab_insights.lab.derive import Inputs
-    from lab_insights.lab.engine import Query
 
 LONG_SUFFIX = "_long"
 
@@ -33,61 +32,41 @@ class MissingInput(LabInsightsError):
     """A derived partition was asked for before the partition that it is made from."""
 
 
-def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str) -> Manifest:
-    """Return the curated batch of a raw table's day, made now or found unchanged. Raises `MissingInput` when the raw day was never landed."""
-    every = landed(lake, Partition("raw", tenant, raw_table, day))
-    curation, last = curation_of(raw_table, contract, every), every[-1]
+def curate_table(
+    lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str, engines: Engines = DUCKDB
+) -> Manifest:
+    """Return the curated batch of a day, made now or found unchanged: of the contract's table, or of a raw table that none describes.
+
+    Raises `MissingInput` when no raw table that feeds it was landed.
+    """
+    tables = raw_tables(contract) if contract else [raw_table]
+    found = {name: partition_manifests(lake, Partition("raw", tenant, name, day)) for name in tables}
+    if not any(found.values()):
+        landed(lake, Partition("raw", tenant, tables[0], day))
+    inputs = curation.inputs_of(raw_table, contract, found)
+    every = list({manifest.object_key: manifest for each in inputs for manifest in each.every}.values())
     draft = Draft(
         partition=Partition("curated", tenant, contract.table if contract else raw_table, day),
-        kind="snapshot" if any(manifest.kind == "snapshot" for manifest in every) else "delta",
+        kind=curation.kind_of(lake, tenant, day, inputs),
         supersedes=True,
-        key=curation.curated_key,
+        key=inputs[0].curation.curated_key,
         window=_window(every),
-        load=last.load,
-        engine="duckdb",
+        load=every[-1].load,
         inputs=tuple(manifest.object_key for manifest in every),
-        code_version=curation.code_version,
+        code_version=curation.version_of(inputs),
         run_id=run_id,
     )
     head = settled_head(lake, draft.partition)
     if there := unchanged(lake, head, draft):
         return there
-    query, inputs = curated_rows(lake, curation, every)
-    return derive(lake, head, draft, query, inputs, _accounted(lake, curation, every))
+    query, relations = curation.query_of(lake.storage, inputs)
+    gone, beside = (curation.gone_of(lake, tenant, day, inputs) if draft.kind == "delta" else None) or (None, {})
+    divided = gone is None and all(each.is_divided for each in inputs)
+    opened = engines.choose(draft.partition, every) if divided else Duck
+    return derive(lake, head, draft, query, {**relations, **beside}, curation.accounts_of(lake.storage, inputs), gone, opened)
 
 
-def curation_of(raw_table: str, contract: Contract | None, every: Sequence[Manifest]) -> curate.Curation:
-    """Return how the raw batches of a table's day are curated."""
-    return curate.Curation(
-        source=raw_table.split(".", maxsplit=1)[0],
-        key=contract.source.key if contract else every[-1].key,
-        cursor=contract.source.cursor if contract else every[-1].cursor,
-        contract=contract,
-    )
-
-
-def curated_rows(lake: Lake, curation: curate.Curation, every: Sequence[Manifest]) -> tuple[Query, Inputs]:
-    """Return the curated rows of a day as a query, and its inputs: the day's raw batches from its newest snapshot on."""
-    if kind := curation.records:
-        return curate.curated(records.schema(kind), curation), {"raw": parsed(lake.storage, _counted(every)).reader(kind)}
-    schema = TableState(tuple(every)).schema
-    return curate.curated(schema, curation), {"raw": raw_reader(lake.storage, _counted(every), schema)}
-
-
-def _accounted(lake: Lake, curation: curate.Curation, every: Sequence[Manifest]) -> RawRows:
-    given = sum(manifest.rows for manifest in every)
-    if kind := curation.records:
-        found = parsed(lake.storage, _counted(every))
-        return RawRows(found.rows[kind], found.without_id[kind], {**found.counts(), "replaced": given - found.messages})
-    return RawRows(given, without_key(lake.storage, _counted(every), curation.key))
-
-
-def _counted(every: Sequence[Manifest]) -> Sequence[Manifest]:
-    snapshots = [index for index, manifest in enumerate(every) if manifest.kind == "snapshot"]
-    return every[snapshots[-1] :] if snapshots else every
-
-
-def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str) -> Manifest:
+def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str, engines: Engines = DUCKDB) -> Manifest:
     """Return the batch of a wide table's day: the rows that the day's curated batches touch, as of the end of the day."""
     deltas = {name: landed(lake, Partition("curated", tenant, name, day)) for name in wide.inputs}
     draft = _derived(tenant, wide.table, day, wide.key, [m for name in wide.inputs for m in deltas[name]], wide_version(wide), run_id)
@@ -95,7 +74,8 @@ def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date
     if there := unchanged(lake, head, draft):
         return there
     inputs = {"run": run_row(tenant, day, head), **wide_inputs(lake, tenant, wide, day, deltas)}
-    return derive(lake, head, draft, transform.transformed(wide), inputs)
+    states = [each for name in wide.inputs for each in table_state(lake, "curated", tenant, name, day).manifests] if engines.cluster else []
+    return derive(lake, head, draft, transform.transformed(wide), inputs, opened=engines.choose(draft.partition, states))
 
 
 def wide_version(wide: transform.Wide) -> str:
@@ -127,7 +107,7 @@ def wide_inputs(
     return inputs
 
 
-def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: str) -> Manifest:
+def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: str, engines: Engines = DUCKDB) -> Manifest:
     """Return the long batch of a generically curated table's day: one row per row and column."""
     curated = landed(lake, Partition("curated", tenant, table, day))
     last = curated[-1]
@@ -137,7 +117,7 @@ def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: s
         return there
     schema = last.schema_()
     inputs = {"run": run_row(tenant, day, head), "rows": relation(lake.storage, (last,), schema)}
-    return derive(lake, head, draft, unpivot.unpivoted(schema, last.key), inputs)
+    return derive(lake, head, draft, unpivot.unpivoted(schema, last.key), inputs, opened=engines.choose(draft.partition, (last,)))
 
 
 def _derived(
@@ -156,7 +136,6 @@ def _derived(
         supersedes=True,
         key=key,
         window=_window(inputs),
-        engine="duckdb",
         inputs=tuple(manifest.object_key for manifest in inputs),
         code_version=version,
         run_id=run_id,

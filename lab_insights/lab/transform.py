@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 # Columns of every transformed row, after the business columns.
 META_COLUMNS = ("tenant_id", "as_of", "batch_id", "record_hash", "is_deleted")
 _STATE_ONLY = tuple(name for name in META if name not in {"is_deleted", "connection_id"})
@@ -58,14 +58,14 @@ class Inputs:
         self._state = {name: ibis.table(ibis.Schema.from_pyarrow(schema), name=f"state_{name}") for name, schema in schemas.items()}
         self._delta = {name: ibis.table(ibis.Schema.from_pyarrow(schema), name=f"delta_{name}") for name, schema in schemas.items()}
 
-    def newest(self, name: str) -> ir.Table:
-        """Return the newest version per key as of the day, tombstones included."""
+    def newest(self, name: str, *kept: str) -> ir.Table:
+        """Return the newest version per key as of the day, tombstones included; of what every row carries only the columns `kept`."""
         import ibis
 
         rows, key = self._state[name], contracts()[name].key
         order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
         ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=list(key), order_by=order)))
-        return ranked.filter(ranked["__rank"] == 0).drop("__rank", *_STATE_ONLY)
+        return ranked.filter(ranked["__rank"] == 0).drop("__rank", *(each for each in _STATE_ONLY if each not in kept))
 
     def live(self, name: str) -> ir.Table:
         """Return the newest version per key without tombstones."""
@@ -74,8 +74,8 @@ class Inputs:
 
     def touched(self, name: str, column: str) -> ir.Column:
         """Return the values of `column` in any version of a row that changed on the day."""
-        rows, delta, key = self._state[name], self._delta[name], contracts()[name].key[0]
-        changed = rows.filter(rows[key].isin(delta[key]))
+        rows, delta = self._state[name], self._delta[name]
+        changed = rows.semi_join(delta, list(contracts()[name].key))
         return changed.select(changed[column].name("touched")).distinct().touched
 
 

@@ -72,7 +72,7 @@ def value_text(value: str, kind: pa.DataType, dialect: Dialect) -> str:
         naive = "TIMESTAMP_NTZ" if dialect == "snowflake" else "TIMESTAMP"
         return f"CAST(DATEDIFF('microsecond', CAST('1970-01-01 00:00:00' AS {naive}), {value}) AS VARCHAR)"
     if pat.is_time(kind):
-        return f"CAST(DATEDIFF('microsecond', CAST('00:00:00' AS TIME), {value}) AS VARCHAR)"
+        return f"CAST(DATEDIFF('microsecond', CAST('00:00:00' AS TIME), CAST({value} AS TIME)) AS VARCHAR)"
     if pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind):
         return f"HEX_ENCODE({value})" if dialect == "snowflake" else f"HEX({value})"
     return value if _is_text(kind) else f"CAST({value} AS VARCHAR)"

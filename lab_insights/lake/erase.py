@@ -22,6 +22,14 @@ class Erased:
     bytes: int
 
 
+def held_objects(lake: Lake, layer: Layer | str, tenant: TenantId) -> Erased:
+    """Return how much `erase_objects` would delete."""
+    sizes = [
+        version.get("Size", 0) for version in _versions(lake.storage.aws.client("s3"), lake.storage.bucket(layer), f"tenant={tenant}/")
+    ]
+    return Erased(len(sizes), sum(sizes))
+
+
 def erase_objects(lake: Lake, layer: Layer | str, tenant: TenantId) -> Erased:
     """Delete every version of every object of a tenant in a layer (or in `reports`)."""
     s3, bucket = lake.storage.aws.client("s3"), lake.storage.bucket(layer)
@@ -37,11 +45,27 @@ def erase_objects(lake: Lake, layer: Layer | str, tenant: TenantId) -> Erased:
     return Erased(objects, size)
 
 
+def held_items(lake: Lake, tenant: TenantId) -> int:
+    """Return how many items `erase_items` would delete."""
+    return sum(len(keys) for _, keys in _keys(lake, tenant))
+
+
 def erase_items(lake: Lake, tenant: TenantId) -> int:
     """Delete every item of a tenant in the bookmark and status tables; return how many."""
     db, count = lake.state.db, 0
+    for table, keys in _keys(lake, tenant):
+        for start in range(0, len(keys), _ITEMS):
+            todo = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + _ITEMS]]
+            while todo:
+                todo = db.batch_write_item(RequestItems={table: todo})["UnprocessedItems"].get(table, [])
+        count += len(keys)
+    return count
+
+
+def _keys(lake: Lake, tenant: TenantId) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield both tables with the keys of a tenant's items."""
     for table in (lake.state.bookmarks, lake.state.status):
-        pages = db.get_paginator("scan").paginate(
+        pages = lake.state.db.get_paginator("scan").paginate(
             TableName=table,
             ProjectionExpression="pk, sk",
             FilterExpression="begins_with(pk, :own) OR begins_with(pk, :schema) OR (begins_with(pk, :checks) AND tenant = :tenant)",
@@ -53,13 +77,7 @@ def erase_items(lake: Lake, tenant: TenantId) -> int:
             },
             ConsistentRead=True,
         )
-        keys = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
-        for start in range(0, len(keys), _ITEMS):
-            todo = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + _ITEMS]]
-            while todo:
-                todo = db.batch_write_item(RequestItems={table: todo})["UnprocessedItems"].get(table, [])
-        count += len(keys)
-    return count
+        yield table, [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
 
 
 def _versions(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:

@@ -24,12 +24,13 @@ class Model(BaseModel):
 
 
 class Part(Model):
-    """One parquet object; `sha256` is of its bytes."""
+    """One parquet object; `sha256` is of its bytes, `nulls` how many of each column that has any."""
 
     key: str
     rows: int
     bytes: int
     sha256: str
+    nulls: dict[str, int] = {}
 
 
 class Window(Model):
@@ -54,6 +55,7 @@ class Manifest(Model):
     `counts` accounts for every input row: raw has `quarantined`; curated and transformed have `kept`, `superseded` and `excluded`.
     A raw delta with `gone_at` holds tombstones: rows, as they were last known, that the source no longer had at that instant.
     `ranges` says how many readers took it, each a range of keys of one snapshot.
+    `cpu_seconds` is this batch's share of what its process used meanwhile (`lake.meter`), None where nobody measured it.
     `limits` are those of the source that the read kept to; `longest_statement` and `predicted` are seconds.
     """
 
@@ -85,6 +87,7 @@ class Manifest(Model):
     reason: str = ""
     ranges: int = 1
     seconds: float = 0.0
+    cpu_seconds: float | None = None
     predicted: float | None = None
     longest_statement: float | None = None
     limits: dict[str, str | int] = {}

@@ -176,6 +176,7 @@ class _PartWriter:
         import pyarrow.parquet as pq
 
         self.key, self.schema, self.rows = key, schema, 0
+        self._nulls: dict[str, int] = {}
         self._base, self._total = base, 0
         self._file = tempfile.NamedTemporaryFile(suffix=".parquet")  # noqa: SIM115 (closed by `land` or `close`)
         # Numbers and instants hardly repeat: dictionaries of them made parts twice as large and took twice as long.
@@ -185,6 +186,9 @@ class _PartWriter:
     def write(self, batch: pa.RecordBatch) -> int:
         """Write a batch and return its fingerprint."""
         self._parquet.write_batch(batch)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if column.null_count:
+                self._nulls[name] = self._nulls.get(name, 0) + column.null_count
         found = fingerprint(batch, self._base)
         self._total += found
         self.rows += batch.num_rows
@@ -212,7 +216,7 @@ class _PartWriter:
                 **partition.where,
             )
         self.close()
-        return Part(key=self.key, rows=self.rows, bytes=size, sha256=told)
+        return Part(key=self.key, rows=self.rows, bytes=size, sha256=told, nulls=self._nulls)
 
     def _holds(self) -> bool:
         """Whether the file holds the rows that were written. DuckDB takes a third of Arrow's time, and does not read every type as Arrow writes it."""

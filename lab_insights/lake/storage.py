@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from lab_insights.aws import Aws
+from lab_insights.aws import DENIED, Aws
+from lab_insights.config import PhiSection
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
+    from botocore.exceptions import ClientError
 
 
 # How often a download may begin: a connection that breaks off in every one of them is no accident.
@@ -36,10 +38,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Storage:
-    """The lake's buckets, one a layer, named from the deployment's prefix."""
+    """The lake's buckets, one a layer, named from the deployment's prefix, and what the deployment says of the PHI in them."""
 
     aws: Aws
     prefix: str
+    phi: PhiSection = field(default_factory=PhiSection, compare=False, repr=False, kw_only=True)
 
     @property
     def _s3(self) -> Any:
@@ -100,7 +103,7 @@ class Storage:
         try:
             return int(self._s3.head_object(Bucket=self.bucket(layer), Key=key)["ContentLength"])
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            if self._absent(error, layer, key):
                 return None
             raise
 
@@ -111,7 +114,7 @@ class Storage:
         try:
             return bytes(self._s3.get_object(Bucket=self.bucket(layer), Key=key)["Body"].read())
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            if self._absent(error, layer, key):
                 return None
             raise
 
@@ -122,7 +125,7 @@ class Storage:
         try:
             body = self._s3.get_object(Bucket=self.bucket(layer), Key=key)["Body"]
         except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+            if self._absent(error, layer, key):
                 return None
             raise
         digest, length = hashlib.sha256(), 0
@@ -130,6 +133,17 @@ class Storage:
             digest.update(block)
             length += len(block)
         return digest.hexdigest(), length
+
+    def _absent(self, error: ClientError, layer: Layer | str, key: str) -> bool:
+        """Whether an error says that there is no such object.
+
+        S3 says so only to those who may list the whole bucket; a tenant's session may list its own prefix, and is refused what is not there.
+        """
+        code = error.response["Error"]["Code"]
+        if code in DENIED and self.aws.tenant is not None and key.startswith(f"tenant={self.aws.tenant}/"):
+            listed = self._s3.list_objects_v2(Bucket=self.bucket(layer), Prefix=key, MaxKeys=1)
+            return key not in {each["Key"] for each in listed.get("Contents", ())}
+        return code in {"NoSuchKey", "404"}
 
     def stored(self, layer: Layer, prefix: str) -> Iterator[Stored]:
         """Yield what lies below a prefix, in order of keys: for sweeping, never for reading data."""

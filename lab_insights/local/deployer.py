@@ -2,8 +2,8 @@
 
 moto 5.2.5 makes keys, buckets, tables, topics, queues and roles from a template, and silently leaves out the rest:
 subscriptions, policies of buckets, topics and queues, notification, versioning, public access and lifecycle of
-buckets, point-in-time recovery, Glue databases and alarms. Those are applied here from the same parsed template,
-which stays the only source of truth.
+buckets, point-in-time recovery, Glue databases and alarms; policies of roles it writes as Python, not as JSON. Those
+are applied here from the same parsed template, which stays the only source of truth.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ def _names(resources: dict[str, Any], physical: dict[str, str], prefix: str, reg
             case "AWS::SQS::Queue":
                 attributes[f"{logical}.QueueName"] = identity.rsplit("/", 1)[-1]
                 attributes[f"{logical}.Arn"] = f"arn:aws:sqs:{at}:{attributes[f'{logical}.QueueName']}"
+            case "AWS::DynamoDB::Table":
+                attributes[f"{logical}.Arn"] = f"arn:aws:dynamodb:{at}:table/{identity}"
+            case "AWS::IAM::Role":
+                attributes[f"{logical}.Arn"] = f"arn:aws:iam::{ACCOUNT}:role/{identity}"
             case "AWS::KMS::Key":
                 attributes[f"{logical}.Arn"] = f"arn:aws:kms:{at}:key/{identity}"
     return template.Names(refs, attributes)
@@ -154,6 +158,12 @@ def _glue_database(aws: Aws, of: _Properties) -> None:
         glue.update_database(Name=of["DatabaseInput"]["Name"], DatabaseInput=of["DatabaseInput"])
 
 
+def _role(aws: Aws, of: _Properties) -> None:
+    for policy in of["Policies"]:
+        document = json.dumps(policy["PolicyDocument"])
+        aws.client("iam").put_role_policy(RoleName=of["RoleName"], PolicyName=policy["PolicyName"], PolicyDocument=document)
+
+
 def _alarm(aws: Aws, of: _Properties) -> None:
     aws.client("cloudwatch").put_metric_alarm(**of)
 
@@ -166,5 +176,6 @@ _APPLIED: dict[str, Callable[[Aws, _Properties], None]] = {
     "AWS::SNS::Subscription": _subscription,
     "AWS::DynamoDB::Table": _table,
     "AWS::Glue::Database": _glue_database,
+    "AWS::IAM::Role": _role,
     "AWS::CloudWatch::Alarm": _alarm,
 }

@@ -26,9 +26,12 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.server import main
 from moto.sqs.models import Queue, SQSBackend
 
+from lab_insights.local import moto_iam
+
 _ONE_AT_A_TIME = threading.RLock()
 _INDEX_NAME = 6  # the place of `index_name` among the arguments of Table.query after the hash key
-_WRITES = ("put_item", "update_item", "delete_item")
+# A read in the middle of an update finds an item that has only its key yet.
+_IN_TURN = ("put_item", "update_item", "delete_item", "get_item")
 
 
 def mend() -> None:
@@ -48,10 +51,11 @@ def mend() -> None:
                 raise
 
     backend.transact_write_items = transact_write_items  # type: ignore[method-assign]
-    for name in _WRITES:
+    for name in _IN_TURN:
         setattr(backend, name, _in_turn(getattr(backend, name)))
     _mend_queries()
     _mend_sending()
+    moto_iam.mend()
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from lab_insights.aws import Aws
 from lab_insights.clock import Clock
 from lab_insights.local import snowflake
 from lab_insights.local.databases import Engine
+from lab_insights.local.deployer import ACCOUNT
 
 PREFIX = "lab-insights-local"
+MODELS = "models"
 _RELATIONAL: Mapping[str, Engine] = {"crm": "mysql", "lis": "mysql", "audit": "postgresql", "messages": "postgresql"}
 
 
@@ -37,12 +40,17 @@ def write(
     for name, engine in engines.items():
         _secret(aws, f"{PREFIX}/{name}", urls[engine])
     _secret(aws, f"{PREFIX}/snowflake", json.dumps(snowflake.LOGIN))
+    _secret(aws, f"{PREFIX}/pseudonyms", secrets.token_hex(32), kept=True)
     clock = Clock(directory / "clock")
     if not (directory / "clock").exists():
         clock.set(datetime.fromisoformat(f"{first_day}T00:00:00+00:00"))
     content = lab_insights(base, aws, snowflake_port, engines, directory / "clock", first_day)
     for name, declared in (overrides or {}).items():
         content["sources"][name]["overrides"] = declared
+    # Beside the home: what a person wrote outlives a reset.
+    models = directory / MODELS
+    models.mkdir(exist_ok=True)
+    content["models"] = str(models)
     _yaml(home / "lab_insights.yaml", content)
     _yaml(home / "dagster.yaml", dagster(home))
     return home
@@ -74,7 +82,7 @@ def lab_insights(base: str, aws: Aws, snowflake_port: int, engines: Mapping[str,
         "tables": [f"{PREFIX}-src-critical_notification"],
     }
     return {
-        "aws": {"region": aws.region, "endpoint_url": aws.endpoint_url},
+        "aws": {"region": aws.region, "endpoint_url": aws.endpoint_url, "tenant_role": f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-tenant"},
         "lake": {"prefix": PREFIX},
         "snowflake": {
             "account": "fakesnow",
@@ -85,6 +93,7 @@ def lab_insights(base: str, aws: Aws, snowflake_port: int, engines: Mapping[str,
         },
         "sources": {**sources, "notifications": notifications},
         "partitions": {"start": first_day},
+        "phi": {"pseudonym_key": f"secret:{PREFIX}/pseudonyms"},
         "clock": {"file": str(clock)},
     }
 
@@ -101,12 +110,14 @@ def dagster(home: Path) -> dict[str, Any]:
     }
 
 
-def _secret(aws: Aws, name: str, value: str) -> None:
-    secrets = aws.client("secretsmanager")
+def _secret(aws: Aws, name: str, value: str, *, kept: bool = False) -> None:
+    """Write a secret; one that is there stays as it is when it is to be `kept`."""
+    manager = aws.client("secretsmanager")
     try:
-        secrets.create_secret(Name=name, SecretString=value)
-    except secrets.exceptions.ResourceExistsException:
-        secrets.put_secret_value(SecretId=name, SecretString=value)
+        manager.create_secret(Name=name, SecretString=value)
+    except manager.exceptions.ResourceExistsException:
+        if not kept:
+            manager.put_secret_value(SecretId=name, SecretString=value)
 
 
 def _yaml(path: Path, content: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ class Simulation:
         if days < 1:
             raise StackError(f"{days} days can not be simulated.", remedy="choose one or more.")
         if not self.written:
-            self._laboratory.drop()  # what an older demo, of another directory, left on these servers
+            self._laboratory.drop()  # what a stack of this directory left there, whose files somebody deleted by hand
             self._laboratory.create()
         for _ in range(days):
             day = self.written[-1] + timedelta(days=1) if self.written else self.first_day

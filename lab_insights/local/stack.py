@@ -1,14 +1,15 @@
 """The local stack as a whole: brought up, looked at, taken down and purged; its state lies in one directory.
 
 `servers/*.json` are the handles of what was started, `*.log` their output, `stack.json` what the stack remembers of
-itself, `clock` the simulated time, `dagster_home` the Dagster instance with its configuration, `snowflake` and
-`postgres` their data. The AWS stand-in has no files: whenever its process is gone, so are lake, bookmarks and events,
-and all the rest is reset with it.
+itself, `clock` the simulated time, `dagster_home` the Dagster instance with its configuration, `models` a person's own
+contracts, mappings and KPIs, `snowflake` and `postgres` their data. The AWS stand-in has no files: whenever its process
+is gone, so are lake, bookmarks and events, and all the rest but `models` is reset with it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -26,7 +27,6 @@ from lab_insights.local import aws as aws_stand_in
 from lab_insights.local import databases, deployer, postgres, processes, settings, snowflake
 from lab_insights.local.databases import Engine, Found
 
-BASE = "lab_insights_demo"
 _DATA = ("snowflake", "dagster_home", "clock", "laboratory.json")
 # The simulated week ends yesterday, so that what it writes lies in the partitions that Dagster shows.
 _DAYS_BACK = 7
@@ -67,12 +67,17 @@ def default_directory() -> Path:
     return Path(os.environ.get("LAB_INSIGHTS_LOCAL_DIR") or ".lab_insights").resolve()
 
 
+def base_of(directory: Path) -> str:
+    """Return what the names of a stack's source schemas start with: two checkouts on one machine have two, so neither drops the other's."""
+    return f"lab_insights_local_{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:6]}"
+
+
 def look() -> Servers:
     """Return which database servers are here; raise `ConfigError` for a variable whose server can not be used."""
     return Servers(databases.find("mysql"), databases.find("postgresql"))
 
 
-def describe(servers: Servers, directory: Path, base: str = BASE) -> list[str]:
+def describe(servers: Servers, directory: Path, base: str | None = None) -> list[str]:
     """Return what `up` will use and create, a line each; nothing is touched."""
     bundled = f"PostgreSQL: started from the wheel pgserver, on the loopback; data in {postgres.place(directory)}"
     return [
@@ -80,14 +85,14 @@ def describe(servers: Servers, directory: Path, base: str = BASE) -> list[str]:
         *([] if servers.mysql.url else ["crm and lis: on PostgreSQL too"]),
         servers.postgresql.line,
         *([] if servers.postgresql.url else [bundled]),
-        f"Source schemas: {base}_*, created there in place of an older demo's, dropped by `lab-insights local down --purge`",
+        f"Source schemas: {base or base_of(directory)}_*, of this directory alone, dropped by `lab-insights local down --purge`",
         "AWS: a stand-in on the loopback; nothing is sent to Amazon",
         f"Snowflake: a stand-in on the loopback; databases in {directory / 'snowflake'}",
         f"State, configuration and logs: {directory}",
     ]
 
 
-def up(directory: Path, servers: Servers | None = None, base: str = BASE) -> Stack:
+def up(directory: Path, servers: Servers | None = None, base: str | None = None) -> Stack:
     """Start what does not run, mend what is half there, and return the stack; safe to repeat.
 
     When the AWS stand-in lost its state (a reboot), or the databases are others than before, everything is reset
@@ -95,6 +100,7 @@ def up(directory: Path, servers: Servers | None = None, base: str = BASE) -> Sta
     """
     servers = servers or look()
     directory = directory.resolve()
+    base = base or base_of(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
         lines: list[str] = []
@@ -145,8 +151,9 @@ def purge(directory: Path) -> list[str]:
     shutil.rmtree(postgres.place(directory), ignore_errors=True)
     for path in (directory / "servers", directory / "lock", *directory.glob("*.log")):
         _delete(path)
-    with suppress(OSError):  # somebody's own files are left where they are
-        directory.rmdir()
+    for path in (directory / settings.MODELS, directory):
+        with suppress(OSError):  # somebody's own files are left where they are
+            path.rmdir()
     return [*lines, f"deleted the stack's files in {directory}"]
 
 

@@ -63,7 +63,8 @@ def resolve(value: Any, names: Names) -> Any:
         case "Fn::Sub":
             text, local = argument if isinstance(argument, list) else (argument, {})
             own = {key: resolve(item, names) for key, item in local.items()}
-            return re.sub(r"\$\{([\w:.]+)\}", lambda found: own.get(found[1]) or names.look_up(found[1]), text)
+            found = re.sub(r"\$\{([\w:.]+)\}", lambda match: own.get(match[1]) or names.look_up(match[1]), text)
+            return found.replace("${!", "${")
         case "Fn::Join":
             return argument[0].join(resolve(argument[1], names))
         case "Fn::Split":

@@ -9,6 +9,7 @@ from dagster_pipes import open_dagster_pipes
 from lab_insights.config import Config
 from lab_insights.extract.land import Request
 from lab_insights.extract.sources import Sources
+from lab_insights.lab.contracts import use
 from lab_insights.lab.declared import declared
 from lab_insights.lake.manifest import Manifest
 from lab_insights.resources.lake import open_aws, open_lake
@@ -32,6 +33,7 @@ def main() -> None:
 def load(order: Mapping[str, Any]) -> list[Manifest]:
     """Carry an order out and return the manifests of the day."""
     config = Config.model_validate(order["config"])
+    use(config.models)
     aws = open_aws(config)
     tenant = Registry(aws, config.lake.prefix).get(order["tenant"])
     sources = Sources(config, aws, open_lake(config), declared(), _session)

@@ -9,6 +9,7 @@ from lab_insights.aws import Aws
 from lab_insights.clock import Clock
 from lab_insights.config import Config
 from lab_insights.extract.sources import Sources
+from lab_insights.lab.contracts import use
 from lab_insights.lab.declared import declared
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.state import State
@@ -20,13 +21,15 @@ from lab_insights.tenants.registry import Registry
 
 def open_aws(config: Config) -> Aws:
     """Return the AWS clients of a configuration."""
-    return Aws(config.aws.region, config.aws.endpoint_url)
+    return Aws(config.aws.region, config.aws.endpoint_url, config.aws.tenant_role)
 
 
 def open_lake(config: Config) -> Lake:
     """Return the lake of a configuration."""
     aws = open_aws(config)
-    return Lake(Storage(aws, config.lake.prefix), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None))
+    return Lake(
+        Storage(aws, config.lake.prefix, phi=config.phi), State(aws, config.lake.prefix), Clock(config.clock.file if config.clock else None)
+    )
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -35,8 +38,10 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     config_path: str = ""
 
     def config(self) -> Config:
-        """Read the configuration."""
-        return configuration.load(Path(self.config_path) if self.config_path else None)
+        """Read the configuration, and the contracts and mappings that it names."""
+        config = configuration.load(Path(self.config_path) if self.config_path else None)
+        use(config.models)
+        return config
 
     @property
     def prefix(self) -> str:
@@ -55,6 +60,12 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Return the tenant registry."""
         config = self.config()
         return Registry(open_aws(config), config.lake.prefix)
+
+    def prepare_spark(self) -> None:
+        """Start Spark now where this process is to start it; raise `ConfigError` when it can not."""
+        config = self.config()
+        if config.spark.emr is None:
+            session(config.spark)
 
     def sources(self) -> Sources:
         """Return the sources, whose catalogs and ceilings are found anew."""

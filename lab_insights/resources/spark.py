@@ -12,6 +12,8 @@ from lab_insights import config as configuration
 from lab_insights.config import SparkSection
 from lab_insights.errors import ConfigError
 
+_QUIET = Path(__file__).with_name("spark_log4j2.properties").resolve()
+
 if TYPE_CHECKING:
     from dagster_pyspark import LazyPySparkResource
     from pyspark.sql import SparkSession
@@ -43,6 +45,8 @@ def settings(section: SparkSection) -> dict[str, str]:
         "spark.master": section.master,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        # From its first line on: what it warns of while it starts would be written into progress bars and run logs.
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()}",
     }
     if section.master.startswith("local"):
         ours |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}

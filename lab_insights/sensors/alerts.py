@@ -11,7 +11,16 @@ import dagster as dg
 
 from lab_insights.alerts import Alerts, Fact, Kind, failed_tenants
 from lab_insights.assets.tenant_days import FAILED
-from lab_insights.checks.verdicts import FRESH, NO_CROSS_TENANT_ROW, RECONCILED, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Verdicts
+from lab_insights.checks.verdicts import (
+    COST_AS_USUAL,
+    FRESH,
+    NO_CROSS_TENANT_ROW,
+    RECONCILED,
+    SCHEMA_UNCHANGED,
+    UNIQUE_GRAIN,
+    Judgement,
+    Verdicts,
+)
 from lab_insights.errors import LabInsightsError
 from lab_insights.lake.deadletters import dead_letters
 from lab_insights.lake.events import QueueName
@@ -22,6 +31,7 @@ _OF_CHECK: dict[str, Kind] = {
     FRESH: "late_tenant",
     RECONCILED: "reconciliation",
     SCHEMA_UNCHANGED: "schema_change",
+    COST_AS_USUAL: "cost",
     UNIQUE_GRAIN: "data_checks",
     NO_CROSS_TENANT_ROW: "data_checks",
 }
@@ -82,7 +92,7 @@ def _days(run: dg.DagsterRun) -> str:
 def _conditions() -> dg.SensorDefinition:
     @dg.sensor(
         name="alert_conditions",
-        description="Tells the alarm topic of late tenants, dead letters, and checks that fail: each once a day while it lasts.",
+        description="Tells the alarm topic of late tenants, dead letters, unusual cost, and checks that fail: each once a day while it lasts.",
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -112,7 +122,7 @@ def _check_facts(kind: Kind, lake: LakeResource) -> list[Fact]:
 
 def _identity(each: Judgement) -> str:
     """What makes a failure the same as the one before: how late a tenant is changes all the time, the day that is missing does not."""
-    said = each.numbers["day"] if each.of.check == FRESH else each.message
+    said = each.numbers["day"] if each.of.check in {FRESH, COST_AS_USUAL} else each.message
     return f"{each.of.key['sk']['S']} {said}"
 
 
@@ -134,4 +144,5 @@ _CONDITIONS: dict[Kind, Callable[[Kind, LakeResource], list[Fact]]] = {
     "schema_change": _check_facts,
     "dead_letters": _dead,
     "late_tenant": _check_facts,
+    "cost": _check_facts,
 }

@@ -66,6 +66,10 @@ class Stretch:
     def __contains__(self, cell: Cell) -> bool:
         return cell[0] == self.day and cell[1] in self.tenants
 
+    def pieces(self, most: int) -> list[Stretch]:
+        """Return the stretch in parts of at most so many tenants."""
+        return [Stretch(self.day, self.tenants[start : start + most]) for start in range(0, len(self.tenants), most)]
+
 
 @dataclass(frozen=True)
 class Rectangle:

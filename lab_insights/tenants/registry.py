@@ -36,7 +36,10 @@ def _tenant_id(text: str) -> str:
 
 
 class Tenant(BaseModel):
-    """One customer. `key` is what its rows and table names carry in pooled and prefixed sources; `layouts` names the layout where a source offers several."""
+    """One customer. `key` is what its rows and table names carry in pooled and prefixed sources; `layouts` names the layout where a source offers several.
+
+    `share_with` are Snowflake accounts (`organization.account`) that may read what is de-identified.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +50,7 @@ class Tenant(BaseModel):
     tier: Literal["daily", "frequent"] = "daily"
     deliver_by: Annotated[time, BeforeValidator(_time)] = time(6, 0)
     suspended: bool = False
+    share_with: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}\.[A-Za-z0-9_]{1,255}$")], ...] = ()
     registered_at: datetime | None = None
 
     @property

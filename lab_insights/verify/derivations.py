@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab_insights.extract.catalog import table_id
 from lab_insights.findings import Link
 from lab_insights.lab.contracts import contracts
-from lab_insights.lab.declared import curated_from
+from lab_insights.lab.declared import curated_from, raw_tables
+from lab_insights.lab.mappings import mappings
 from lab_insights.lab.pipeline import LONG_SUFFIX
 from lab_insights.lab.transform import Wide
 from lab_insights.lab.wide import WIDE_TABLES
@@ -28,7 +28,7 @@ Again = Callable[[Lake, Manifest, Inputs], tuple[Content, str]]
 class Derivation:
     """One derived table, from the tables `inputs` of the layer `source`; without `again` its rows were published, not derived.
 
-    `stateful` says that a day depends on older days of its inputs as well, `records` that its rows are records in the messages that went in.
+    `stateful` says that a day depends on older days of its inputs as well; of the inputs `records` the rows are records in the messages that went in.
     """
 
     layer: Layer
@@ -37,7 +37,7 @@ class Derivation:
     inputs: tuple[str, ...]
     again: Again | None
     stateful: bool = False
-    records: bool = False
+    records: frozenset[str] = frozenset()
 
     @property
     def link(self) -> Link:
@@ -47,8 +47,9 @@ class Derivation:
 
 def curations(lake: Lake, tenant: TenantId) -> list[Derivation]:
     """Return the curated tables that a tenant has, and those that its raw tables are to become."""
-    becoming = {table for raw in lake.state.tables("raw", tenant) for table in curated_from(raw)}
-    return [_curation(table) for table in sorted(becoming.union(lake.state.tables("curated", tenant)))]
+    there = lake.state.tables("raw", tenant)
+    becoming = {table for raw in there for table in curated_from(raw)}
+    return [_curation(table, there) for table in sorted(becoming.union(lake.state.tables("curated", tenant)))]
 
 
 def transformations(lake: Lake, tenant: TenantId) -> list[Derivation]:
@@ -61,14 +62,15 @@ def transformations(lake: Lake, tenant: TenantId) -> list[Derivation]:
     return found
 
 
-def _curation(table: str) -> Derivation:
+def _curation(table: str, there: Collection[str]) -> Derivation:
     contract = contracts().get(table)
-    raw = table_id(contract.source.name, contract.source.table) if contract else table
+    tables = raw_tables(contract) if contract else [table]
 
-    def again(lake: Lake, _: Manifest, inputs: Inputs) -> tuple[Content, str]:
-        return recompute.curated(lake, raw, contract, inputs[raw])
+    def again(lake: Lake, manifest: Manifest, inputs: Inputs) -> tuple[Content, str]:
+        return recompute.curated(lake, table, contract, manifest, inputs)
 
-    return Derivation("curated", table, "raw", (raw,), again, records=bool(contract and contract.source.records))
+    records = frozenset(mapping.raw for mapping in mappings()[table] if mapping.source.records) if contract else frozenset[str]()
+    return Derivation("curated", table, "raw", tuple(raw for raw in tables if raw in there) or (tables[0],), again, records=records)
 
 
 def _wide(wide: Wide) -> Derivation:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from datetime import date
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, timedelta
 
 from lab_insights.errors import LabInsightsError
 from lab_insights.findings import Fault, Finding, summed
+from lab_insights.lab.derive import accounted_for
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest
@@ -30,7 +31,8 @@ def verify_derived(
     """Return one finding for each day that a derived table has, or should have by its inputs; `broken` partitions prove nothing."""
     made = _by_day(lake, of.layer, tenant, of.table)
     given = [_by_day(lake, of.source, tenant, name) for name in of.inputs]
-    ready = set(given[0]).intersection(*given[1:]) if given else set()
+    # a curated day is made of the sources that have it, a transformed one needs all of its inputs
+    ready = (set[date]().union(*given) if of.layer == "curated" else set(given[0]).intersection(*given[1:])) if given else set()
     wanted = sorted(day for day in ready.union(made) if days is None or day in days)
     mangled, sound = _read(lake, of.layer, [batch for day in wanted for batch in made.get(day, [])])
     unlike = recompute.unlike(lake, list(sound.values()))
@@ -85,8 +87,8 @@ def _inputs(of: Derivation, manifest: Manifest, inputs: list[Committed]) -> Iter
     """Which batches went in: all that are there; or those that did not are still to come."""
     used, there = set(manifest.inputs), {batch.manifest for batch in inputs}
     late = sorted(there - used)
-    # batches of a raw table are numbered, so one that is older than a batch that went in was not late
-    passed = [key for key in late if of.layer == "curated" and key < max(used, default="")]
+    # batches of a raw table are numbered, so one that is older than a batch of it that went in was not late
+    passed = [key for key in late if of.layer == "curated" and any(_table(key) == _table(each) and key < each for each in used)]
     if not there:
         yield Fault("broken", f"the {of.source} day that it was made from is not in the lake", f"materialize {of.source} for this day")
     elif passed:
@@ -107,9 +109,9 @@ def _again(lake: Lake, of: Derivation, again: Again, manifest: Manifest, broken:
         return
     try:
         inputs = {name: partition_manifests(lake, Partition(of.source, manifest.tenant, name, manifest.day)) for name in of.inputs}
-        given = sum(batch.rows for each in inputs.values() for batch in each)
+        given = {name: sum(batch.rows for batch in each) for name, each in inputs.items() if each}
         yield from _counts(of, manifest, given)
-        if given == manifest.rows == 0:
+        if sum(given.values()) == manifest.rows == 0:
             return
         content, version = again(lake, manifest, inputs)
     except (LabInsightsError, OSError, pa.ArrowException, duckdb.Error) as error:
@@ -119,7 +121,7 @@ def _again(lake: Lake, of: Derivation, again: Again, manifest: Manifest, broken:
         return
     if version != manifest.code_version:
         yield Fault("not proven", "another version of the code made it, and gives other rows today", f"materialize {of.layer} again")
-    elif of.stateful and _older_day_changed(lake, of, manifest):
+    elif (of.stateful or "absent" in manifest.counts) and _older_day_changed(lake, of, manifest):
         yield Fault("not proven", "an older day of its inputs was curated again since it was made", REMAKE)
     else:
         message = f"computed again it has {content.told}, the manifest says {manifest.rows} and {manifest.checksum}"
@@ -131,24 +133,38 @@ def _reads(of: Derivation, manifest: Manifest, each: Partition) -> bool:
     return each.layer == of.source and each.tenant == manifest.tenant and each.table in of.inputs and within
 
 
-def _counts(of: Derivation, manifest: Manifest, given: int) -> Iterator[Fault]:
+def _counts(of: Derivation, manifest: Manifest, given: Mapping[str, int]) -> Iterator[Fault]:
     counts = manifest.counts
     if counts.get("kept") != manifest.rows:
         yield Fault("broken", f"the manifest has {manifest.rows} rows and counts {counts.get('kept')} as kept", REMAKE)
-    if of.records:
+    messages = sum(rows for name, rows in given.items() if name in of.records)
+    if of.records.intersection(given):
         read, told = (sum(counts.get(name, 0) for name in names) for names in (("messages", "replaced"), ("parsed", "rejected")))
-        if read != given or told < counts.get("messages", 0):
-            yield Fault("broken", f"{given} messages went in, and {read} are accounted for: {told} parsed or rejected", REMAKE)
-        return
-    accounted = sum(counts.get(name, 0) for name in ("kept", "superseded", "excluded"))
-    if of.layer == "curated" and accounted != given:
-        message = f"{given} raw rows went in, and {accounted} are accounted for as kept, superseded or excluded"
-        yield Fault("broken", message, REMAKE)
+        if read != messages or told < counts.get("messages", 0):
+            yield Fault("broken", f"{messages} messages went in, and {read} are accounted for: {told} parsed or rejected", REMAKE)
+    if of.layer == "curated":
+        sources = {name: name.partition(".")[0] for name in given}
+        read_as_rows = {source for name, source in sources.items() if name not in of.records}
+        for source in sorted(read_as_rows.difference(sources[name] for name in of.records.intersection(given))):
+            rows = sum(rows for name, rows in given.items() if sources[name] == source)
+            several = len({*sources.values()}) > 1
+            accounted = accounted_for(counts, source if several else "")
+            if accounted != rows:
+                message = f"{rows} raw rows{f' of {source}' if several else ''} went in, and {accounted} are accounted for as kept, superseded or excluded"
+                yield Fault("broken", message, REMAKE)
 
 
 def _older_day_changed(lake: Lake, of: Derivation, manifest: Manifest) -> bool:
-    batches = (batch for name in of.inputs for batch in lake.state.batches(of.source, manifest.tenant, name, None, manifest.day))
+    """Whether a day that this one depends on was made again since: those of its inputs, and for tombstones the older ones of the table itself."""
+    tables = [(of.source, name, manifest.day) for name in of.inputs]
+    if not of.stateful:
+        tables = [(of.layer, of.table, manifest.day - timedelta(days=1))]
+    batches = (batch for layer, name, last in tables for batch in lake.state.batches(layer, manifest.tenant, name, None, last))
     return any(batch.committed_at > manifest.created_at for batch in batches)
+
+
+def _table(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def _name(key: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lab_insights.lab import pipeline, transform, unpivot
+from lab_insights.lab import curation, pipeline, transform, unpivot
 from lab_insights.lab.contracts import Contract
+from lab_insights.lab.engine import Duck, streamed
 from lab_insights.lake.checksum import checksum_sql
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
@@ -67,11 +68,19 @@ def in_parts(lake: Lake, alike: Sequence[Manifest]) -> Content:
     return _content({"rows": relation(lake.storage, alike, schema)}, quoted("rows", "duckdb"), schema)
 
 
-def curated(lake: Lake, raw_table: str, contract: Contract | None, raw: Sequence[Manifest]) -> tuple[Content, str]:
+def curated(
+    lake: Lake, raw_table: str, contract: Contract | None, manifest: Manifest, landed: Mapping[str, Sequence[Manifest]]
+) -> tuple[Content, str]:
     """Return what a day's raw batches give when they are curated now, and the version of the code that says so."""
-    curation = pipeline.curation_of(raw_table, contract, raw)
-    query, inputs = pipeline.curated_rows(lake, curation, raw)
-    return _content(inputs, f"({query.sql})", query.schema), curation.code_version
+    inputs = curation.inputs_of(raw_table, contract, landed)
+    query, relations = curation.query_of(lake.storage, inputs)
+    gone = curation.gone_of(lake, manifest.tenant, manifest.day, inputs, state) if manifest.kind == "delta" else None
+    if gone is None:
+        return _content(relations, f"({query.sql})", query.schema), curation.version_of(inputs)
+    with Duck({**relations, **gone[1]}) as engine:
+        engine.run(query)
+        engine.add(gone[0])
+        return Content(engine.rows(), engine.checksum(without=(ATTEMPT,))), curation.version_of(inputs)
 
 
 def wide(lake: Lake, table: transform.Wide, manifest: Manifest, deltas: Mapping[str, Sequence[Manifest]]) -> tuple[Content, str]:
@@ -96,7 +105,7 @@ def _content(inputs: Mapping[str, Any], sql: str, schema: pa.Schema) -> Content:
     connection = _cursor()
     columns = [(field.name, field.type) for field in schema if field.name != ATTEMPT]
     for name, data in inputs.items():
-        connection.register(name, data)
+        connection.register(name, streamed(data))
     try:
         rows, checksum = connection.execute(checksum_sql(columns, sql, "duckdb")).fetchall()[0]
     finally:

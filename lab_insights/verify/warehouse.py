@@ -20,7 +20,7 @@ from lab_insights.warehouse.session import Session
 LOAD = "materialize snowflake for this day; it loads what is missing"
 MEND = "mend the lake first, then verify again"
 EVERY = "every table"
-REBUILD = "look at who wrote to the table; materialize snowflake for the day after deleting its row in OPS.LEDGER"
+REBUILD = "look at who wrote to the table, then `lab-insights schema rebuild LAYER.TABLE --tenant TENANT`"
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,26 @@
-"""Pure builders of DDL. Names come in unquoted and leave quoted."""
+"""Pure builders of DDL. Names come in unquoted and leave quoted. A column's masking policy and tag are in the statement that makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import FORMER, NARROW, RENAMED, VARIANT, WIDER, identifier, relation
 from lab_insights.warehouse.types import TEXT, ColumnType, converted
 
 
-def create_table(schema: str, name: str, columns: Mapping[str, ColumnType]) -> str:
-    """Return the statement that makes a table where there is none."""
-    listed = ", ".join(f"{identifier(column)} {kind.sql}" for column, kind in columns.items())
-    return f"CREATE TABLE IF NOT EXISTS {relation(schema, name)} ({listed})"
+def create_table(schema: str, name: str, columns: Mapping[str, ColumnType], protection: Protection) -> list[str]:
+    """Return the statements that make a table where there is none, with the policies of its columns and rows."""
+    table = (schema, name)
+    listed = ", ".join(f"{identifier(column)} {kind.sql}{protection.clause(table, column, kind)}" for column, kind in columns.items())
+    create = f"CREATE TABLE IF NOT EXISTS {relation(schema, name)} ({listed}){protection.rows_clause(columns)}"
+    return [*protection.missing(table, columns), create]
 
 
-def add_column(schema: str, name: str, column: str, kind: ColumnType) -> str:
-    """Return the statement that adds a column; a second session doing the same does no harm."""
-    return f"ALTER TABLE {relation(schema, name)} ADD COLUMN IF NOT EXISTS {identifier(column)} {kind.sql}"
+def add_column(schema: str, name: str, column: str, kind: ColumnType, protection: Protection) -> list[str]:
+    """Return the statements that add a column; a second session doing the same does no harm."""
+    table, its = (schema, name), f"{identifier(column)} {kind.sql}{protection.clause((schema, name), column, kind)}"
+    return [*protection.missing(table, {column: kind}), f"ALTER TABLE {relation(schema, name)} ADD COLUMN IF NOT EXISTS {its}"]
 
 
 def rename_column(schema: str, name: str, column: str, new: str) -> str:
@@ -29,23 +33,23 @@ def widen_in_place(schema: str, name: str, column: str, kind: ColumnType) -> str
     return f"ALTER TABLE {relation(schema, name)} ALTER COLUMN {identifier(column)} SET DATA TYPE {kind.sql}"
 
 
-def widen_by_copy(schema: str, name: str, column: str, held: ColumnType, wanted: ColumnType) -> list[str]:
+def widen_by_copy(schema: str, name: str, column: str, held: ColumnType, wanted: ColumnType, protection: Protection) -> list[str]:
     """Return the statements that replace a column by a wider one with the same values.
 
     The column is out of the way first: a load that is under way fails and is tried again, where it would have written to a column that is about to go.
     What is left after a death in between is finished by `finish_widening`.
     """
-    return [rename_column(schema, name, column, column + NARROW), *finish_widening(schema, name, column, held, wanted)]
+    return [rename_column(schema, name, column, column + NARROW), *finish_widening(schema, name, column, held, wanted, protection)]
 
 
-def finish_widening(schema: str, name: str, column: str, held: ColumnType | None, wanted: ColumnType) -> list[str]:
+def finish_widening(schema: str, name: str, column: str, held: ColumnType | None, wanted: ColumnType, protection: Protection) -> list[str]:
     """Return the statements after the first of `widen_by_copy`; `held` is None where the narrow column is gone already."""
     table, narrow, wider = relation(schema, name), column + NARROW, column + WIDER
     last = rename_column(schema, name, wider, column)
     if held is None:
         return [last]
     return [
-        add_column(schema, name, wider, wanted),
+        *add_column(schema, name, wider, wanted, protection),
         f"UPDATE {table} SET {identifier(wider)} = {converted(identifier(narrow), held, wanted, 'snowflake')}",
         f"ALTER TABLE {table} DROP COLUMN {identifier(narrow)}",
         last,

@@ -1,11 +1,11 @@
 """The only code that writes rows to the warehouse: batches of the lake, merged by version, exactly once in effect.
 
 For each batch: a stage table of this load alone, made before BEGIN; then one transaction of COPY of the files that the
-manifest names (the rows are counted), MERGE of the newest version per key, tombstones where a snapshot lacks a key, and
-the ledger row. A batch that is in the ledger is skipped, a batch that fails leaves no trace, and the order of days does
-not matter. What is not guaranteed: several batches are several transactions, so that the good ones of a tenant-day stay
-when one fails; and a late row of an already loaded later day that is older than a snapshot loaded afterwards is taken
-for deleted.
+manifest names (the rows are counted), MERGE of the newest version per key, tombstones where a snapshot lacks a key, both
+once more for the de-identified form of a modelled table, and the ledger row. A batch that is in the ledger is skipped, a
+batch that fails leaves no trace, and the order of days does not matter. What is not guaranteed: several batches are
+several transactions, so that the good ones of a tenant-day stay when one fails; and a late row of an already loaded
+later day that is older than a snapshot loaded afterwards is taken for deleted.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 
 from lab_insights.errors import WarehouseError
-from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import ledger, schema_sync, sql
+from lab_insights.warehouse import deidentified, fence, ledger, schema_sync, sql
 from lab_insights.warehouse.catalog import Columns, Table, read_catalog
 from lab_insights.warehouse.ledger import Head
-from lab_insights.warehouse.names import identifier, relation, table
+from lab_insights.warehouse.masking import Protection
+from lab_insights.warehouse.names import STORE, identifier, relation
 from lab_insights.warehouse.provision import use
+from lab_insights.warehouse.receipt import LoadReceipt, ledger_row, receipt_of
 from lab_insights.warehouse.session import LockConflict, Session
 from lab_insights.warehouse.shape import Rename, Shape, instant, shape
 
@@ -35,23 +34,6 @@ _LOG = logging.getLogger(__name__)
 # A conflict is tried again this often, waiting up to 2^n × 50 ms: about half a minute where Snowflake itself would
 # queue the statement.
 ATTEMPTS = 10
-
-
-@dataclass(frozen=True)
-class LoadReceipt:
-    """What loading one batch did. `skipped` means that the ledger held it already; `seconds` is wall time."""
-
-    layer: Layer
-    table: str
-    day: date
-    batch_id: str
-    staged: int = 0
-    inserted: int = 0
-    updated: int = 0
-    tombstoned: int = 0
-    statements: int = 0
-    seconds: float = 0.0
-    skipped: bool = False
 
 
 def load(session: Session, storage: Storage, tenant: TenantId, manifests: Sequence[Manifest], *, run_id: str) -> list[LoadReceipt]:
@@ -69,21 +51,21 @@ def load(session: Session, storage: Storage, tenant: TenantId, manifests: Sequen
         )
     use(session, tenant)
     known = ledger.read(session, manifests)
-    receipts = {ledger.entry(manifest): _receipt(manifest, skipped=True) for manifest in manifests}
+    receipts = {ledger.entry(manifest): receipt_of(manifest, skipped=True) for manifest in manifests}
     todo = {ledger.entry(manifest): manifest for manifest in manifests if not known.holds(manifest)}
     # an empty snapshot is not here: it empties its table
     empty = [manifest for manifest in todo.values() if manifest.rows == 0 and manifest.kind == "delta"]
     if empty:
-        binds = [value for manifest in empty for value in _ledger_row(_receipt(manifest), manifest, run_id)]
+        binds = [value for manifest in empty for value in ledger_row(receipt_of(manifest), manifest, run_id)]
         session.execute(sql.ledger_insert(len(empty)), *binds)
-        receipts |= {ledger.entry(manifest): _receipt(manifest) for manifest in empty}
+        receipts |= {ledger.entry(manifest): receipt_of(manifest) for manifest in empty}
     full = sorted(
         (manifest for manifest in todo.values() if manifest not in empty),
         key=lambda manifest: (manifest.day, manifest.batch_id),
     )
     failures: list[WarehouseError] = []
     if full:
-        load_ = _Load(session, storage, run_id)
+        load_ = _Load(session, storage, tenant, run_id)
         done, failures = load_.run(full, known)
         receipts |= done
     if failures:
@@ -91,11 +73,21 @@ def load(session: Session, storage: Storage, tenant: TenantId, manifests: Sequen
     return [receipts[ledger.entry(manifest)] for manifest in manifests]
 
 
+def deidentify(session: Session, storage: Storage, tenant: TenantId, manifests: Sequence[Manifest], *, run_id: str) -> int:
+    """Bring batches that are loaded, oldest first, into the de-identified form alone, where they are not or by other rules; return how many."""
+    _, failures = _Load(session, storage, tenant, run_id, only_deidentified=True).run(manifests, ledger.read(session, manifests))
+    if failures:
+        raise failures[0]
+    return len(manifests)
+
+
 class _Load:
     """One load of several batches: it owns a schema for its stage tables, so that one DROP removes them all."""
 
-    def __init__(self, session: Session, storage: Storage, run_id: str) -> None:
-        self._session, self._storage, self._run_id = session, storage, run_id
+    def __init__(self, session: Session, storage: Storage, tenant: TenantId, run_id: str, *, only_deidentified: bool = False) -> None:
+        self._session, self._storage, self._run_id, self._only_deidentified = session, storage, run_id, only_deidentified
+        self._protection = Protection(tenant, storage.phi)
+        self._pseudonyms = deidentified.pseudonymiser(session, storage, tenant)
         self._schema = f"STAGE_{uuid.uuid4().hex}"
         self._columns: dict[Table, Columns] = {}
         self._renames: dict[Table, tuple[Rename, ...]] = {}
@@ -110,6 +102,8 @@ class _Load:
                 known.heads[of] = Head(0)
         self._session.execute(f"CREATE TRANSIENT SCHEMA {identifier(self._schema)}")
         try:
+            if self._pseudonyms:
+                self._pseudonyms.begin(self._schema, [(manifest, self._shape(manifest)) for manifest in manifests])
             for number, manifest in enumerate(manifests):
                 try:
                     known, receipts[ledger.entry(manifest)] = self._batch(manifest, f"S{number}", known)
@@ -121,12 +115,14 @@ class _Load:
 
     def _synced(self, manifests: Sequence[Manifest]) -> None:
         """Bring the tables into the shape that batches need, and note what they are like; raise what is still wrong when nobody else changes them."""
-        tables = [schema_sync.located(manifest.layer, manifest.table) for manifest in manifests]
+        located = [schema_sync.located(manifest.layer, manifest.table) for manifest in manifests]
+        tables = [(schema, name) for own, name in located for schema in (own, STORE, deidentified.SCHEMA)]
         failed: list[schema_sync.Change] = []
         for attempt in range(ATTEMPTS):
             held = read_catalog(self._session, tables)
-            shapes = [shape(manifest, held.renames.get(of, ())) for manifest, of in zip(manifests, tables, strict=True)]
-            changes = schema_sync.plan(shapes, held)
+            shapes = [shape(manifest, held.renames.get(of, ())) for manifest, of in zip(manifests, located, strict=True)]
+            shapes += [stored for its in shapes if (stored := self._stored(its))]
+            changes = schema_sync.plan(shapes, held, self._protection)
             try:
                 schema_sync.apply(self._session, changes, self._run_id)
             except WarehouseError as error:
@@ -145,39 +141,45 @@ class _Load:
         Return what is known of the ledger by then, and the receipt.
         """
         started, before = time.monotonic(), self._session.statements
-        stage_table, of = relation(self._schema, name), schema_sync.located(manifest.layer, manifest.table)
-        self._session.execute(sql.create_stage_table(stage_table, self._shape(manifest)))
+        stage_table, its = relation(self._schema, name), self._shape(manifest)
+        tables = [schema_sync.target(each) for each in (its, self._stored(its)) if each]
+        self._session.execute(sql.create_stage_table(stage_table, its))
+        called = fence.name(self._run_id, manifest.tenant, *ledger.series(manifest))
         for attempt in range(ATTEMPTS):
-            head, columns = known.heads[ledger.series(manifest)], self._columns[of]
+            head, columns = known.heads[ledger.series(manifest)], [self._columns[of] for of in tables]
             try:
-                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head)
+                staged, inserted, updated, tombstoned = self._transaction(manifest, stage_table, head, called)
             except WarehouseError as error:
                 if attempt == ATTEMPTS - 1:
                     raise
-                if not isinstance(error, LockConflict):
+                if isinstance(error, LockConflict):
+                    fence.abort_predecessors(self._session, called)
+                else:
                     # a table whose shape somebody changed meanwhile is loaded by its new one
                     self._synced([manifest])
-                    if self._columns[of] == columns:
+                    if [self._columns[of] for of in tables] == columns:
                         raise
                 _wait(attempt)
                 known = _joined(known, ledger.read(self._session, [manifest]))
-                if known.holds(manifest):
-                    return known, _receipt(manifest, skipped=True)
+                if known.holds(manifest) and not self._only_deidentified:
+                    return known, receipt_of(manifest, skipped=True)
                 continue
             known.heads[ledger.series(manifest)] = _moved(manifest, head)
             statements, seconds = self._session.statements - before, round(time.monotonic() - started, 3)
             _LOG.info("merged %s", manifest.partition, extra=manifest.labels | {"run": self._run_id, "seconds": seconds})
-            return known, _receipt(manifest, staged, inserted, updated, tombstoned, statements, seconds)
+            return known, receipt_of(manifest, staged, inserted, updated, tombstoned, statements, seconds)
         raise AssertionError("the last attempt returns or raises")
 
     def _shape(self, manifest: Manifest) -> Shape:
         return shape(manifest, self._renames.get(schema_sync.located(manifest.layer, manifest.table), ()))
 
-    def _transaction(self, manifest: Manifest, stage_table: str, head: Head) -> tuple[int, int, int, int]:
-        its, columns = self._shape(manifest), self._columns[schema_sync.located(manifest.layer, manifest.table)]
-        target = table(its.layer, its.table)
-        newest = ledger.is_newest_snapshot(manifest, head)
-        with self._session.transaction():
+    def _stored(self, its: Shape) -> Shape | None:
+        return deidentified.store_shape(its, self._storage.phi) if self._pseudonyms else None
+
+    def _transaction(self, manifest: Manifest, stage_table: str, head: Head, called: str) -> tuple[int, int, int, int]:
+        its = self._shape(manifest)
+        stored = self._stored(its)
+        with self._session.transaction(called):
             ledger.move_head(self._session, manifest, head)
             keys = [part.key for part in manifest.parts]
             staged = sum(int(row[3]) for copy in sql.copies(stage_table, its.layer, keys) for row in self._session.execute(copy))
@@ -186,52 +188,29 @@ class _Load:
                     f"{staged} rows were copied where the manifest says {manifest.rows}.",
                     remedy="run `lab-insights verify`: a part of the lake was changed after it was committed.",
                 )
-            at = instant(manifest) if newest else None
-            merge = sql.merge(target, columns, stage_table, its, snapshot_at=at, superseded_by=ledger.superseding(manifest, head))
-            inserted, updated = map(int, self._session.execute(merge)[0])
-            tombstoned = 0
-            if at:
-                absent = sql.tombstone_absent(target, columns, stage_table, its, at)
-                tombstoned = int(self._session.execute(absent, manifest.batch_id)[0][0])
-            receipt = _receipt(manifest, staged, inserted, updated, tombstoned)
-            self._session.execute(sql.ledger_insert(1), *_ledger_row(receipt, manifest, self._run_id))
-        return staged, inserted, updated, tombstoned
+            counts = (0, 0, 0) if self._only_deidentified else self._merged(manifest, head, its, stage_table)
+            rows = [] if self._only_deidentified else [ledger_row(receipt_of(manifest, staged, *counts), manifest, self._run_id)]
+            if stored and self._pseudonyms:
+                made = self._merged(manifest, head, stored, self._pseudonyms.rows(its, stage_table, manifest.day.year))
+                rows.append(deidentified.ledger_row(receipt_of(manifest, staged, *made), manifest, its, self._storage.phi, self._run_id))
+            self._session.execute(sql.ledger_insert(len(rows)), *(value for row in rows for value in row))
+        return (staged, *counts)
+
+    def _merged(self, manifest: Manifest, head: Head, its: Shape, source: str) -> tuple[int, int, int]:
+        """Merge rows of `source` and make tombstones of what a snapshot lacks; return how many were inserted, updated and tombstoned."""
+        of = schema_sync.target(its)
+        target, columns = relation(*of), self._columns[of]
+        at = instant(manifest) if ledger.is_newest_snapshot(manifest, head) else None
+        merge = sql.merge(target, columns, source, its, snapshot_at=at, superseded_by=ledger.superseding(manifest, head))
+        inserted, updated = map(int, self._session.execute(merge)[0])
+        if at is None:
+            return inserted, updated, 0
+        absent = sql.tombstone_absent(target, columns, source, its, at)
+        return inserted, updated, int(self._session.execute(absent, manifest.batch_id)[0][0])
 
 
 def _wait(attempt: int) -> None:
     time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 (keeps two loaders apart, nothing secret)
-
-
-def _receipt(
-    manifest: Manifest,
-    staged: int = 0,
-    inserted: int = 0,
-    updated: int = 0,
-    tombstoned: int = 0,
-    statements: int = 0,
-    seconds: float = 0.0,
-    *,
-    skipped: bool = False,
-) -> LoadReceipt:
-    return LoadReceipt(
-        manifest.layer,
-        manifest.table,
-        manifest.day,
-        manifest.batch_id,
-        staged,
-        inserted,
-        updated,
-        tombstoned,
-        statements,
-        seconds,
-        skipped,
-    )
-
-
-def _ledger_row(receipt: LoadReceipt, manifest: Manifest, run_id: str) -> tuple[str | int | None, ...]:
-    checksum = None if manifest.checksum is None else str(manifest.checksum)
-    counts = (receipt.staged, receipt.inserted, receipt.updated, receipt.tombstoned)
-    return (*ledger.entry(manifest), manifest.kind, *counts, checksum, run_id)
 
 
 def _moved(manifest: Manifest, head: Head) -> Head:

@@ -10,6 +10,8 @@ from lab_insights.lake.layout import Layer
 from lab_insights.names import TenantId, quoted
 
 LIVE = "_LIVE"
+# The schema of de-identified rows with their versions; the views over it are in DEIDENTIFIED.
+STORE = "PSEUDONYMOUS"
 # What columns of ours beside a column are called. While it is widened: its values as they were, and as they will be; while it is renamed: its values
 # that the new column lacks. For ever: what was left of a renamed column, and the values that its type can not hold.
 NARROW, WIDER, RENAMED, FORMER, VARIANT = ":NARROW", ":WIDER", ":RENAMED", ":FORMER", ":VARCHAR"

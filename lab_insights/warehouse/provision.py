@@ -1,15 +1,18 @@
-"""What a tenant's database holds before its first load, and who may use it (`warehouse.roles`): a pure plan, applied as often as one likes."""
+"""What a tenant's database holds before its first load, and who may use it (`warehouse.roles`): a pure plan, applied as often as one likes.
+
+What Snowflake's admin API has a resource for goes through it (`warehouse.admin`), the rest is SQL. What somebody dropped comes back with the next apply.
+"""
 
 from __future__ import annotations
 
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import roles
+from lab_insights.warehouse import masking, roles
+from lab_insights.warehouse.admin import Done, Make, Step, apply
 from lab_insights.warehouse.names import database, identifier, stage
 from lab_insights.warehouse.session import Session
 
-SCHEMAS = ("CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED")
 LAYERS: tuple[Layer, ...] = ("curated", "transformed")
 # The storage integration that an account administrator creates once; a local lake needs none.
 INTEGRATION = "LAB_INSIGHTS"
@@ -34,34 +37,35 @@ SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS OPS.SCHEMA_CHANGES (
 )"""
 
 
-def plan(storage: Storage, tenant: TenantId, tier: str) -> list[str]:
-    """Return every statement that a tenant's database, its roles and its tier's warehouse need, in order."""
-    return [*roles.compute(tier), *_database(tenant), *statements(storage), *roles.permissions(tenant, tier)]
+def plan(storage: Storage, tenant: TenantId, tier: str | None = None) -> list[Step]:
+    """Return every step that a tenant's database needs, in order; with its `tier` also those of its roles and of the tier's warehouse."""
+    made = [*contents(storage, tenant), *masking.policies(tenant)]
+    if not tier:
+        return made
+    return [*roles.compute(tier), *made, *roles.permissions(tenant, tier), *masking.grants(tenant)]
 
 
-def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | None = None) -> int:
-    """Make the tenant's database, schemas, external stages and bookkeeping tables where they are missing; with its `tier` also roles and warehouse.
-
-    Returns how many statements that were. Running it again changes nothing.
-    """
-    todo = plan(storage, tenant, tier) if tier else [*_database(tenant), *statements(storage)]
-    for statement in todo:
-        session.execute(statement)
-    return len(todo)
+def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | None = None, done: Done = lambda _: None) -> int:
+    """Apply the plan, tell `done` each step, and return how many there were; the tenant's OPS schema is current then. Again, it changes nothing."""
+    return apply(session, plan(storage, tenant, tier), done)
 
 
-def _database(tenant: TenantId) -> list[str]:
-    its = identifier(database(tenant))
-    return [f"CREATE DATABASE IF NOT EXISTS {its}", f"CREATE SCHEMA IF NOT EXISTS {its}.OPS", f"USE SCHEMA {its}.OPS"]
-
-
-def statements(storage: Storage) -> list[str]:
-    """Return the statements that fill a tenant's current database, which has its OPS schema."""
-    integration = "" if storage.aws.endpoint_url else f" STORAGE_INTEGRATION = {INTEGRATION}"
-    schemas = [f"CREATE SCHEMA IF NOT EXISTS {identifier(name)}" for name in SCHEMAS]
-    # replaced, not kept: a stage left from another deployment would read another lake
-    stages = [f"CREATE OR REPLACE STAGE {stage(layer)} URL = 's3://{storage.bucket(layer)}/'{integration}" for layer in LAYERS]
-    return [*schemas, *stages, LEDGER, HEADS, SCHEMA_CHANGES]
+def contents(storage: Storage, tenant: TenantId) -> list[Step]:
+    """Return the steps that make a tenant's database, its schemas, external stages and bookkeeping tables where they are missing."""
+    its = database(tenant)
+    integration = {} if storage.aws.endpoint_url else {"storage_integration": INTEGRATION}
+    return [
+        Make("DATABASE", (its,)),
+        *(Make("SCHEMA", (its, name)) for name in roles.SCHEMAS),
+        # replaced, not kept: a stage left from another deployment would read another lake
+        *(
+            Make("STAGE", (its, *stage(layer).split(".")), {"url": f"s3://{storage.bucket(layer)}/", **integration}, mode="or_replace")
+            for layer in LAYERS
+        ),
+        # what follows, tables and policies, is named by its schema alone
+        f"USE SCHEMA {identifier(its)}.OPS",
+        *(LEDGER, HEADS, SCHEMA_CHANGES),
+    ]
 
 
 def use(session: Session, tenant: TenantId) -> None:

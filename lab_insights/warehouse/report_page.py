@@ -9,7 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lab_insights.errors import WarehouseError
-from lab_insights.lab.declared import by_raw_table
+from lab_insights.lab.declared import read_by
+from lab_insights.lab.derive import accounted_for
 from lab_insights.lab.report.deidentify import deidentified
 from lab_insights.lab.report.model import Report
 from lab_insights.lab.report.page import render
@@ -93,20 +94,24 @@ def _rows(session: Session, sql: str) -> Sequence[dict[str, Any]]:
 def _delivered(lake: Lake, tenant: TenantId, day: date, zone: str) -> list[dict[str, Any]]:
     """Return for each modelled table what the lake has of the day: rows by the source's count, landed and curated, and up to when it was read."""
     found = []
-    for raw_table, contract in by_raw_table().items():
+    for raw_table, [(contract, mapping), *_] in read_by().items():
         raw = partition_manifests(lake, Partition("raw", tenant, raw_table, day))
         curated = partition_manifests(lake, Partition("curated", tenant, contract.table, day))
         if raw:
-            found.append(_row(contract.table, raw, curated, zone))
+            name = contract.table if mapping.is_own else f"{contract.table} ({mapping.source.name})"
+            found.append(_row(name, mapping.source.name, raw, curated, zone))
     return found
 
 
-def _row(name: str, raw: Sequence[Manifest], curated: Sequence[Manifest], zone: str) -> dict[str, Any]:
+def _row(name: str, of: str, raw: Sequence[Manifest], curated: Sequence[Manifest], zone: str) -> dict[str, Any]:
     landed, quarantined = sum(each.rows for each in raw), sum(each.counts.get("quarantined", 0) for each in raw)
     source = sum(each.proof.rows if each.proof else each.rows for each in raw)
-    taken = sum(each.counts.get(count, 0) for each in curated for count in ("kept", "superseded", "excluded"))
+    # a batch of several sources counts the rows of each apart
+    several = any(count.startswith(("kept_", "superseded_", "excluded_")) for each in curated for count in each.counts)
+    taken = sum(accounted_for(each.counts, of if several else "") for each in curated)
     highs = [each.window.high for each in raw if each.window]
     newest = f"{max(highs).astimezone(ZoneInfo(zone)):%d %b %H:%M}" if highs else "–"
     accounted = source == landed + quarantined and taken == landed
-    counts = {"source": source, "raw": landed, "quarantined": quarantined, "curated": sum(each.rows for each in curated)}
+    kept = sum(each.counts.get(f"kept_{of}", 0) if several else each.rows for each in curated)
+    counts = {"source": source, "raw": landed, "quarantined": quarantined, "curated": kept}
     return {"table": name, **counts, "newest": newest, "accounted": accounted}

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import date
 
-from lab_insights.lab.kpis import INPUTS, REPORTS
+from lab_insights.lab.kpis.declared import inputs, reports
 from lab_insights.names import TenantId
 from lab_insights.warehouse.names import live_view, relation, table_name
 from lab_insights.warehouse.provision import use
@@ -34,13 +34,13 @@ class ReportReceipt:
 def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[ReportReceipt]:
     """Recompute every KPI table of a tenant, by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
     use(session, tenant)
-    seconds = _replace_all(session, zone)
+    seconds, every = _replace_all(session, zone), reports()
     counted = " UNION ALL ".join(
         f"SELECT {index}, COUNT(*), COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) FROM {table(report.name)}"
-        for index, report in enumerate(REPORTS)
+        for index, report in enumerate(every)
     )
-    counts = {REPORTS[int(index)].name: (int(rows), int(of_day)) for index, rows, of_day in session.execute(counted)}
-    return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in REPORTS]
+    counts = {every[int(index)].name: (int(rows), int(of_day)) for index, rows, of_day in session.execute(counted)}
+    return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in every]
 
 
 def table(name: str) -> str:
@@ -57,7 +57,7 @@ def _replace_all(session: Session, zone: str) -> dict[str, float]:
     """Replace each KPI table by what its view says, and return the seconds that each took."""
     definitions = _Definitions(session)
     seconds: dict[str, float] = {}
-    for report in REPORTS:
+    for report in reports():
         started = time.monotonic()
         view = definitions.view(report.name, report.select(definitions.relations, zone))
         session.execute(f"CREATE OR REPLACE TABLE {table(report.name)} COPY GRANTS AS SELECT * FROM {view}")
@@ -74,7 +74,7 @@ class _Definitions:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        located = {name: (each.layer.upper(), table_name(each.table)) for name, each in INPUTS.items()}
+        located = {name: (each.layer.upper(), table_name(each.table)) for name, each in inputs().items()}
         held: dict[tuple[str, str], list[str]] = {}
         rows = session.execute(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED') "
@@ -86,10 +86,14 @@ class _Definitions:
             held.setdefault((schema, name), []).append(column)
         self._there = {name for schema, name in held if schema == "OPS"}
         self._used: set[str] = set()
-        self.relations = {report.name: table(report.name) for report in REPORTS}
-        for name, each in INPUTS.items():
+        self.relations = {report.name: table(report.name) for report in reports()}
+        detail = inputs()["order_detail"]
+        linked = live_view(detail.layer, detail.table) if "LINKED_ORDER_ID" in held.get(located["order_detail"], ()) else None
+        for name, each in inputs().items():
             columns = held.get(located[name])
-            self.relations[name] = self.view(name, each.select(live_view(each.layer, each.table), columns) if columns else each.nothing())
+            self.relations[name] = self.view(
+                name, each.select(live_view(each.layer, each.table), columns, linked) if columns else each.nothing()
+            )
 
     def view(self, name: str, text: str) -> str:
         """Return the view of a definition, made where it is missing."""

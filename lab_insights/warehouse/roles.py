@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab_insights.names import TenantId
-from lab_insights.warehouse.names import database, identifier
+from lab_insights.warehouse.admin import Drop, Grant, GrantRole, Make, Property, Revoke, Step, TagDatabase
+from lab_insights.warehouse.names import STORE, database, identifier
 
 Role = Literal["READER", "ANALYST", "LOADER", "OWNER"]
 ROLES: tuple[Role, ...] = ("READER", "ANALYST", "LOADER", "OWNER")
-# What every tag value of a column may be; tags lie in each tenant's own OPS, so that dropping the database takes them along.
-PHI_VALUES = ("unclassified", "direct", "quasi", "clinical", "operational", "none")
+SCHEMAS = ("OPS", "CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED", STORE)
+EVERY: tuple[Literal["ALL", "FUTURE"], ...] = ("ALL", "FUTURE")
 
 
 @dataclass(frozen=True)
@@ -45,67 +46,65 @@ def warehouse(tier: str) -> str:
     return f"LAB_INSIGHTS_{tier.upper()}"
 
 
-def compute(tier: str) -> list[str]:
-    """Return the statements that make a tier's warehouse and its limits, or bring them up to date."""
-    its, name = COMPUTE[tier], identifier(warehouse(tier))
-    limits = f"AUTO_SUSPEND = {its.auto_suspend} AUTO_RESUME = TRUE STATEMENT_TIMEOUT_IN_SECONDS = {its.statement_timeout}"
+def compute(tier: str) -> list[Step]:
+    """Return the steps that make a tier's warehouse and its limits, or bring them up to date."""
+    its, name = COMPUTE[tier], warehouse(tier)
     monitor = f"CREDIT_QUOTA = {its.credits} FREQUENCY = DAILY START_TIMESTAMP = IMMEDIATELY"
     triggers = "TRIGGERS ON 80 PERCENT DO NOTIFY ON 100 PERCENT DO SUSPEND ON 110 PERCENT DO SUSPEND_IMMEDIATE"
+    size: dict[str, Property] = {"warehouse_size": its.size}
+    limits: dict[str, Property] = {
+        "auto_suspend": its.auto_suspend,
+        "auto_resume": "true",
+        "statement_timeout_in_seconds": its.statement_timeout,
+    }
     return [
-        f"CREATE RESOURCE MONITOR IF NOT EXISTS {name} WITH {monitor} {triggers}",
-        f"CREATE WAREHOUSE IF NOT EXISTS {name} WITH WAREHOUSE_SIZE = {its.size} {limits} INITIALLY_SUSPENDED = TRUE",
-        f"ALTER WAREHOUSE {name} SET WAREHOUSE_SIZE = {its.size} {limits} RESOURCE_MONITOR = {name}",
+        f"CREATE RESOURCE MONITOR IF NOT EXISTS {identifier(name)} WITH {monitor} {triggers}",
+        Make("WAREHOUSE", (name,), {**size, "initially_suspended": "true"}),
+        Make("WAREHOUSE", (name,), {**size, **limits, "resource_monitor": name}, mode="or_alter"),
     ]
 
 
-def permissions(tenant: TenantId, tier: str) -> list[str]:
-    """Return the statements that make a tenant's roles and tags and grant what they may; running them again changes nothing."""
-    its, tag = identifier(database(tenant)), f"{identifier(database(tenant))}.OPS.PHI"
-    roles = {name: identifier(role(tenant, name)) for name in ROLES}
-    reader, analyst, loader, owner = (roles[name] for name in ROLES)
-    everyone = [f"GRANT USAGE ON DATABASE {its} TO ROLE {each}" for each in (reader, loader)]
+def permissions(tenant: TenantId, tier: str) -> list[Step]:
+    """Return the steps that make a tenant's roles and tags and grant what they may; doing them again changes nothing."""
+    its, of_tenant = database(tenant), (database(tenant), "OPS", "TENANT")
+    reader, analyst, loader, owner = (role(tenant, name) for name in ROLES)
+    writing = ("SELECT", "INSERT", "UPDATE", "DELETE")
     return [
-        *(f"CREATE ROLE IF NOT EXISTS {each}" for each in roles.values()),
-        f"CREATE TAG IF NOT EXISTS {tag} ALLOWED_VALUES {', '.join(repr(value) for value in PHI_VALUES)}",
-        f"CREATE TAG IF NOT EXISTS {its}.OPS.TENANT",
-        f"ALTER DATABASE {its} SET TAG {its}.OPS.TENANT = '{tenant}'",
-        *everyone,
+        *(Make("ROLE", (each,)) for each in (reader, analyst, loader, owner)),
+        Make("TAG", of_tenant),
+        TagDatabase(its, of_tenant, tenant),
+        *(Grant(("USAGE",), "DATABASE", (its,), each) for each in (reader, loader)),
         *_reading(its, "DEIDENTIFIED", reader),
         *_reading(its, "REPORTS", reader),
-        f"GRANT ROLE {reader} TO ROLE {analyst}",
-        f"GRANT USAGE ON WAREHOUSE {identifier(warehouse(tier))} TO ROLE {analyst}",
+        GrantRole(reader, analyst),
+        Grant(("USAGE",), "WAREHOUSE", (warehouse(tier),), analyst),
         *_reading(its, "OPS", analyst),
-        f"GRANT ROLE {analyst} TO ROLE {owner}",
-        f"GRANT USAGE ON WAREHOUSE {identifier(warehouse(tier))} TO ROLE {loader}",
-        f"GRANT CREATE SCHEMA ON DATABASE {its} TO ROLE {loader}",
-        f"GRANT USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON ALL SCHEMAS IN DATABASE {its} TO ROLE {loader}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN DATABASE {its} TO ROLE {loader}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON FUTURE TABLES IN DATABASE {its} TO ROLE {loader}",
-        f"GRANT ROLE {loader} TO ROLE {owner}",
+        GrantRole(analyst, owner),
+        Grant(("USAGE",), "WAREHOUSE", (warehouse(tier),), loader),
+        Grant(("CREATE SCHEMA",), "DATABASE", (its,), loader),
+        Grant(("USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE STAGE"), "SCHEMA", (its,), loader, "ALL"),
+        # by schema: where a schema has future grants of its own, as those below, Snowflake ignores those of its database
+        *(Grant(writing, "TABLE", (its, schema), loader, every) for schema in SCHEMAS for every in EVERY),
+        GrantRole(loader, owner),
         *_reading(its, "CURATED", owner),
         *_reading(its, "TRANSFORMED", owner),
-        f"GRANT ROLE {owner} TO ROLE SYSADMIN",
+        GrantRole(owner, "SYSADMIN"),
     ]
 
 
-def suspension(tenant: TenantId) -> list[str]:
-    """Return the statements that keep a tenant's people out; its data and its pipeline stay as they are."""
-    its = identifier(database(tenant))
-    return [f"REVOKE USAGE ON DATABASE {its} FROM ROLE {identifier(role(tenant, 'READER'))}"]
+def suspension(tenant: TenantId) -> list[Step]:
+    """Return the steps that keep a tenant's people out; its data and its pipeline stay as they are."""
+    return [Revoke(("USAGE",), "DATABASE", (database(tenant),), role(tenant, "READER"))]
 
 
-def removal(tenant: TenantId) -> list[str]:
-    """Return the statements that remove a tenant's database and roles."""
+def removal(tenant: TenantId) -> list[Step]:
+    """Return the steps that remove a tenant's database and roles."""
+    return [Drop("DATABASE", (database(tenant),)), *(Drop("ROLE", (role(tenant, name),)) for name in ROLES)]
+
+
+def _reading(its: str, schema: str, who: str) -> list[Step]:
+    kinds = ("TABLE", "VIEW")
     return [
-        f"DROP DATABASE IF EXISTS {identifier(database(tenant))}",
-        *(f"DROP ROLE IF EXISTS {identifier(role(tenant, name))}" for name in ROLES),
-    ]
-
-
-def _reading(its: str, schema: str, who: str) -> list[str]:
-    place = f"{its}.{identifier(schema)}"
-    kinds = ("TABLES", "VIEWS")
-    return [
-        f"GRANT USAGE ON SCHEMA {place} TO ROLE {who}",
-        *(f"GRANT SELECT ON {which} {kind} IN SCHEMA {place} TO ROLE {who}" for kind in kinds for which in ("ALL", "FUTURE")),
+        Grant(("USAGE",), "SCHEMA", (its, schema), who),
+        *(Grant(("SELECT",), kind, (its, schema), who, every) for kind in kinds for every in EVERY),
     ]

@@ -15,14 +15,15 @@ from typing import Literal
 
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.layout import Layer
-from lab_insights.warehouse import ddl
+from lab_insights.warehouse import ddl, deidentified
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
-from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, VARIANT, WIDER, table_name
+from lab_insights.warehouse.masking import Protection
+from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename, Shape
 from lab_insights.warehouse.types import TEXT, widest
 
-What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view"]
+What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view", "class"]
 _RECORD = """
 INSERT INTO OPS.SCHEMA_CHANGES (TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, DETAIL, RENAMED_TO, BEFORE_BATCH, RUN_ID)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -49,9 +50,15 @@ def located(layer: Layer, table: str) -> Table:
     return layer.upper(), table_name(table)
 
 
+def target(shape: Shape) -> Table:
+    """Return schema and name of the table that a batch's rows go to, unquoted."""
+    return shape.schema or shape.layer.upper(), table_name(shape.table)
+
+
 def plan(
     shapes: Sequence[Shape],
     catalog: Catalog,
+    protection: Protection,
     *,
     renames: Mapping[Table, Sequence[Rename]] | None = None,
     newest: Mapping[Table, Shape] | None = None,
@@ -63,15 +70,15 @@ def plan(
     """
     of: dict[Table, list[Shape]] = {}
     for shape in shapes:
-        of.setdefault(located(shape.layer, shape.table), []).append(shape)
+        of.setdefault(target(shape), []).append(shape)
     changes: list[Change] = []
     for table, its in of.items():
         if table not in catalog.columns and table not in catalog.passing:
             columns = merged({}, its)
-            statements = (ddl.create_table(*table, columns), ddl.live_view(*table, table[1] + LIVE, columns))
+            statements = (*ddl.create_table(*table, columns, protection), _view(table, columns, its[-1], protection))
             changes.append(Change(table, "new table", "", f"{len(columns)} columns", statements))
             continue
-        changes += _Table(table, catalog, (renames or {}).get(table, ())).changes(its, (newest or {}).get(table))
+        changes += _Table(table, catalog, protection, (renames or {}).get(table, ())).changes(its, (newest or {}).get(table))
     return changes
 
 
@@ -79,7 +86,7 @@ def planned(catalog: Catalog, shapes: Sequence[Shape]) -> dict[Table, Columns]:
     """Return the columns that loads write to once `plan`'s changes are applied."""
     after = {table: _finished(columns, catalog.passing.get(table, {})) for table, columns in catalog.columns.items()}
     for shape in shapes:
-        table = located(shape.layer, shape.table)
+        table = target(shape)
         after[table] = merged(after.get(table, {}), [shape])
     return after
 
@@ -130,10 +137,17 @@ def _finished(columns: Columns, passing: Columns) -> Columns:
     return {**columns, **{name.removesuffix(WIDER): kind for name, kind in passing.items() if name.endswith(WIDER)}}
 
 
+def _view(table: Table, columns: Columns, its: Shape, protection: Protection, aliases: Sequence[tuple[str, str]] = ()) -> str:
+    if table[0] == STORE:
+        return deidentified.view(table[1], columns, its, protection.phi)
+    return ddl.live_view(*table, table[1] + LIVE, columns, aliases)
+
+
 class _Table:
     """The changes of one table that exists."""
 
-    def __init__(self, table: Table, catalog: Catalog, renames: Sequence[Rename]) -> None:
+    def __init__(self, table: Table, catalog: Catalog, protection: Protection, renames: Sequence[Rename]) -> None:
+        self._protection, self._shown = protection, catalog.columns.get((deidentified.SCHEMA, table[1]), {})
         self._table, self._renames, self._deprecated = table, renames, catalog.deprecated.get(table, frozenset())
         self._held = dict(catalog.columns.get(table, {}))
         self._passing = catalog.passing.get(table, {})
@@ -145,13 +159,17 @@ class _Table:
         for rename in (*self._recorded, *self._renames):
             self._rename(rename)
         self._columns(shapes)
-        if self._changes:
+        if self._changes or self._shows_otherwise(shapes[-1]):
             aliases = [(rename.old, rename.new) for rename in (*self._recorded, *self._renames)]
             view = self._table[1] + LIVE
-            self._add("view", "", view, [ddl.live_view(*self._table, view, self._held, aliases)])
+            self._add("view", "", view, [_view(self._table, self._held, shapes[-1], self._protection, aliases)])
         if newest:
             self._deprecate(newest)
         return self._changes
+
+    def _shows_otherwise(self, its: Shape) -> bool:
+        """Whether the view of de-identified rows has other columns than the rules give, as it has when a class was changed."""
+        return self._table[0] == STORE and deidentified.shown(self._held, its, self._protection.phi).keys() != self._shown.keys()
 
     def _add(self, what: What, column: str, detail: str, statements: Sequence[str], rename: Rename | None = None) -> None:
         self._changes.append(Change(self._table, what, column, detail, tuple(statements), rename))
@@ -164,7 +182,8 @@ class _Table:
                 continue
             wanted = wider or merged({column: kind}, shapes)[column]
             self._held[column] = wanted
-            self._add("widening", column, f"to {wanted.sql}, which was cut off", ddl.finish_widening(*self._table, column, narrow, wanted))
+            statements = ddl.finish_widening(*self._table, column, narrow, wanted, self._protection)
+            self._add("widening", column, f"to {wanted.sql}, which was cut off", statements)
 
     def _rename(self, rename: Rename) -> None:
         old, new = rename.old, rename.new
@@ -195,13 +214,15 @@ class _Table:
                         {s.columns[base].sql for s in shapes if base in s.columns and widest(after[base], s.columns[base]) == TEXT}
                     )
                     detail = f"{after[base].sql} can not hold {', '.join(kinds)}: such values are text in {name}"
-                    self._add("incompatible", base, detail, [ddl.add_column(*self._table, name, kind)])
+                    self._add("incompatible", base, detail, ddl.add_column(*self._table, name, kind, self._protection))
                 else:
-                    self._add("new column", name, kind.sql, [ddl.add_column(*self._table, name, kind)])
+                    self._add("new column", name, kind.sql, ddl.add_column(*self._table, name, kind, self._protection))
             elif kind != before:
                 in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
                 statements = (
-                    [ddl.widen_in_place(*self._table, name, kind)] if in_place else ddl.widen_by_copy(*self._table, name, before, kind)
+                    [ddl.widen_in_place(*self._table, name, kind)]
+                    if in_place
+                    else ddl.widen_by_copy(*self._table, name, before, kind, self._protection)
                 )
                 self._add("widening", name, f"{before.sql} to {kind.sql}", statements)
         self._held = after

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from lab_insights.aws import Aws, resolve
 from lab_insights.config import SnowflakeSection
-from lab_insights.errors import ConfigError, WarehouseError
+from lab_insights.errors import ConfigError, WarehouseError, WarehouseUnavailable
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.errors import Error
+    from snowflake.core import Root
 
 Row = tuple[Any, ...]
 # Snowflake waits this long for a lock (seconds); its own default is 12 hours.
@@ -28,7 +30,7 @@ LOCAL_TIMEOUT = 4
 _CONFLICT = 625
 
 
-class LockConflict(WarehouseError):
+class LockConflict(WarehouseUnavailable):
     """Another session holds or has just changed what this transaction needs.
 
     The whole transaction can be tried again.
@@ -75,6 +77,30 @@ class Session:
         except Error as error:
             raise _refused(error, sql) from None
 
+    @cached_property
+    def _root(self) -> Root:
+        # importing it takes longer than connecting, and only provisioning needs it
+        from snowflake.core import Root
+
+        return Root(self._connection)
+
+    def administer(self, told: str, do: Callable[[Root], None]) -> None:
+        """Do something through Snowflake's admin API, over this session's own host and login; `told` is the SQL that it stands for.
+
+        Raise `WarehouseError` when it is refused.
+        """
+        from snowflake.core.exceptions import APIError
+
+        self.statements += 1
+        try:
+            do(self._root)
+        except APIError as error:
+            why = " ".join(str(error.get_request_info()["message"] or error.reason).split())[:300]
+            raise WarehouseError(
+                f"Snowflake's admin API refused `{told[:100]}` (HTTP {error.status}: {why}).",
+                remedy="grant the role of `snowflake.role` what provisioning needs (docs/how-to/deploy.md), and do it again.",
+            ) from None
+
     def use(self, database: str, schema: str, tenant: str) -> None:
         """Make a schema of a tenant's database current.
 
@@ -86,9 +112,9 @@ class Session:
             raise WarehouseError(error.message, remedy="provision the tenant, or grant this role its database.", tenant=tenant) from None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run the block as one transaction: committed at its end, rolled back on any error."""
-        self.execute("BEGIN")
+    def transaction(self, name: str = "") -> Iterator[None]:
+        """Run the block as one transaction: committed at its end, rolled back on any error. `name` is an identifier that needs no quotes."""
+        self.execute(f"BEGIN NAME {name}" if name else "BEGIN")
         try:
             yield
             self.execute("COMMIT")
@@ -148,7 +174,7 @@ def connect(config: SnowflakeSection, aws: Aws, *, run_id: str = "") -> Session:
                 f"Snowflake account {config.account} refuses the login ({error.errno}).",
                 remedy=f"correct user and password or private_key in {config.credentials}, or the user's policies.",
             ) from None
-        raise WarehouseError(
+        raise WarehouseUnavailable(
             f"Snowflake account {config.account} can not be reached at {_address(config)} ({error.errno}).",
             remedy="check `snowflake:` in lab_insights.yaml and the network; locally, run `lab-insights local up`.",
         ) from None

@@ -34,6 +34,7 @@ class Shape:
     """One batch's columns: `names` maps the lake's spelling to the warehouse's, `columns` the latter to types.
 
     `key` are warehouse names. `also` maps a renamed column to the one that holds its older values, where the batch of the day has both.
+    `schema` is the one that the rows go to where it is not the layer's.
     """
 
     layer: Layer
@@ -42,6 +43,7 @@ class Shape:
     columns: dict[str, ColumnType]
     key: tuple[str, ...]
     also: Mapping[str, str] = field(default_factory=dict)
+    schema: str = ""
 
     @property
     def targets(self) -> dict[str, ColumnType]:

@@ -5,12 +5,15 @@ It may be cut off anywhere and be run again, beside loads: a load that meets a t
 
 from __future__ import annotations
 
+from lab_insights.governance.classes import modelled
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
-from lab_insights.warehouse import backfill, schema_sync
+from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync
 from lab_insights.warehouse.catalog import Table, read_catalog
+from lab_insights.warehouse.masking import Protection
+from lab_insights.warehouse.names import STORE
 from lab_insights.warehouse.provision import LAYERS, use
 from lab_insights.warehouse.renames import recognised
 from lab_insights.warehouse.schema_sync import Change, located
@@ -27,10 +30,10 @@ def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
         for name in lake.state.tables(layer, tenant):
             every = manifests(lake, layer, tenant, name)
             snapshots = [number for number, batch in enumerate(every) if batch.kind == "snapshot"]
-            states[located(layer, name)] = every[snapshots[-1] :] if snapshots else every
+            states[located(layer, name)] = _live(every)
             # what a snapshot replaced still shows what its columns were called before
             seen[located(layer, name)] = every[snapshots[-2] :] if len(snapshots) > 1 else every
-    catalog = read_catalog(session, states)
+    catalog = read_catalog(session, [(schema, name) for own, name in states for schema in (own, STORE, deidentified.SCHEMA)])
     renames: dict[Table, list[Rename]] = {}
     shapes: list[Shape] = []
     newest: dict[Table, Shape] = {}
@@ -41,16 +44,32 @@ def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
         shapes += its.values()
         if batches:
             newest[table] = its[max(batches, key=_age).object_key]
-    changes = schema_sync.plan(shapes, catalog, renames=renames, newest=newest)
+    phi = lake.storage.phi
+    if phi.pseudonym_key:
+        shapes += [stored for its in shapes if (stored := deidentified.store_shape(its, phi))]
+    protection = Protection(tenant, phi)
+    changes = schema_sync.plan(shapes, catalog, protection, renames=renames, newest=newest)
     after = schema_sync.planned(catalog, shapes)
-    return changes + backfill.plan(session, [batch for batches in states.values() for batch in batches], catalog, after, changes)
+    changes += backfill.plan(session, [batch for batches in states.values() for batch in batches], catalog, after, changes)
+    return changes + reclassify.plan(session, after, protection)
 
 
 def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> list[Change]:
-    """Apply what is pending and return it."""
+    """Apply what is pending and return it; then bring what is loaded into the de-identified form, where it is not or by other rules."""
     changes = pending(session, lake, tenant)
     schema_sync.apply(session, changes, run_id)
+    if lake.storage.phi.pseudonym_key:
+        states = [(layer, name) for layer in LAYERS for name in lake.state.tables(layer, tenant) if modelled(layer, name)]
+        batches = [batch for layer, name in states for batch in _live(manifests(lake, layer, tenant, name))]
+        if todo := deidentified.missing(session, [(batch, shape(batch)) for batch in batches], lake.storage.phi):
+            load.deidentify(session, lake.storage, tenant, todo, run_id=run_id)
     return changes
+
+
+def _live(every: list[Manifest]) -> list[Manifest]:
+    """The batches from the newest snapshot on."""
+    snapshots = [number for number, batch in enumerate(every) if batch.kind == "snapshot"]
+    return every[snapshots[-1] :] if snapshots else every
 
 
 def _age(manifest: Manifest) -> str:

@@ -32,10 +32,10 @@ from lab_insights.warehouse.provision import provision, use
 
 # Scale 0.3 is the smallest at which each tenant has a critical notification on its first day.
 SCALE = 0.3
-# The modelled tables and one user-defined table: what else the laboratory has would only make the tests longer.
+# What wide tables and KPIs are made from, and one user-defined table: what else the laboratory has would only make the tests longer.
 INCLUDED = {
-    "crm": ["account", "crm_case", "udt_*"],
-    "lis": ["patient", "lab_order", "result"],
+    "crm": ["account", "record_host_code", "panel", "crm_case", "task", "udt_*"],
+    "lis": ["patient", "encounter", "lab_order", "order_item", "specimen", "reject_reason", "result"],
     "audit": ["audit_event"],
     "messages": ["message"],
 }

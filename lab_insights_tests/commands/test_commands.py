@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from lab_insights.aws import Aws
 from lab_insights.cli import app
 from lab_insights.commands import console
+from lab_insights.commands.verify import print_report
+from lab_insights.findings import Finding, Link
 from lab_insights.lake import queue
+from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry, Tenant
+from lab_insights.verify import Report
 from lab_insights_tests.commands.cli import Cli
 from lab_insights_tests.lake.world import make_lake
 
@@ -136,7 +142,7 @@ def test_a_tenant_id_that_may_not_enter_a_path_is_refused_and_shown(deployed: Cl
 )
 def test_what_no_tenant_can_have_is_a_wrong_command(deployed: Cli, options: tuple[str, ...]) -> None:
     output = deployed("tenant", "add", "aurora", *options, code=2).output
-    assert "The key, a layout, the zone or the tier is not one that exists." in output
+    assert "The key, a layout, the zone, the tier or an account is not one that exists." in output
     assert "tenant aurora" in output
 
 
@@ -226,6 +232,10 @@ def test_an_item_written_wrongly_by_hand_is_shown_beside_the_tenants(deployed: C
         (("run", "raw", "--day", "2026-01-02", "--until", "2026-01-01"), "are not days of this deployment"),
         (("run", "crawl", "--day", "2026-01-01"), "has no days"),
         (("run", "curation", "--reload"), "reads no source"),
+        (("run", "raw", "--engine", "hadoop"), "Invalid value"),
+        (("run", "dynamic_full_load", "--reload"), "a full load the whole table as it is now"),
+        (("run", "raw", "--table", "nothing"), "has no table nothing"),
+        (("run", "crawl", "--table", "account"), "has no tables to choose from"),
         (("cost", "--day", "yesterday"), "is no date"),
     ],
 )
@@ -235,7 +245,7 @@ def test_a_run_that_can_not_be_meant_is_refused_before_anything_runs(
     registry(aws_endpoint, prefix).put(Tenant.model_validate({"id": "somebody", "key": "1"}))
     output = deployed(*words, code=2).output
     assert told in output
-    assert "remedy:" in output
+    assert "remedy:" in output or "Invalid value" in told
 
 
 def test_a_doctor_of_a_broken_configuration_names_it_and_goes_on(deployed: Cli) -> None:
@@ -252,3 +262,49 @@ def test_the_shell_is_given_its_completion(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COMP_CWORD", "2")
     found = CliRunner().invoke(app, [], prog_name="lab-insights").output.split()
     assert found == ["curation", "curated_to_snowflake"]
+
+
+def test_the_doctor_says_once_what_mends_many_things(cli: Cli, aws_endpoint: str) -> None:
+    cli.path.write_text(CONFIG.format(endpoint=aws_endpoint, prefix="never-deployed"))
+    said = cli("doctor", code=1).output
+    assert said.count("NoSuchBucket") > 1
+    assert said.count("deploy deploy/template.yaml with this prefix") == 1
+
+
+def test_findings_of_one_cause_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(table: str, day: int, remedy: str) -> Finding:
+        link: Link = "lake → warehouse"
+        return Finding(link, TenantId("aurora"), "snowflake", table, date(2026, 3, day), "broken", f"{day} rows differ", remedy)
+
+    many = [broken(f"curated/t{number}", number, "load them again.") for number in range(1, 9)]
+    print_report(Report((*many, broken("curated/odd", 1, "look at it."))))
+    said = capsys.readouterr().out
+    assert "8 findings (aurora; curated/t1, curated/t2, curated/t3, curated/t4 and 4 more, 2026-03-01 to 2026-03-08): 1 rows differ" in said
+    assert "aurora snowflake curated/odd 2026-03-01: 1 rows differ" in said
+    assert said.count("remedy:") == 2
+    assert "verify: BROKEN (9 broken" in said
+
+
+def test_every_command_that_answers_answers_in_json() -> None:
+    """All but the UI; what `tenant` changes it tells in words."""
+    silent = []
+    for name, command in _commands(typer.main.get_command(app)):
+        if "--json" not in {option for each in command.params for option in each.opts}:
+            silent.append(name)
+    assert [name for name in silent if not name.startswith("tenant ")] == ["ui"]
+
+
+def _commands(group: Any, path: str = "") -> list[tuple[str, Any]]:
+    if not hasattr(group, "commands"):
+        return [(path.strip(), group)]
+    return [found for name, each in group.commands.items() for found in _commands(each, f"{path} {name}")]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("lab-insights ", "doctor"), ("lab-insights run ", "everything"), ("lab-insights dlq ", "redrive")]
+)
+def test_the_shell_completes(words: str, offered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_LAB_INSIGHTS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, [], prog_name="lab-insights")
+    assert offered in result.output.split()

@@ -137,6 +137,16 @@ def test_a_deployment_is_well_and_one_that_was_never_made_is_told_piece_by_piece
     assert all("deploy/template.yaml" in check.remedy for name, check in gone.items() if name != "aws")
 
 
+def test_subscriptions_are_counted_one_by_one(aws_endpoint: str, deployed_prefix: str) -> None:
+    aws = Aws(endpoint_url=aws_endpoint)
+    sns, name = aws.client("sns"), f"topic {deployed_prefix}-alarms"
+    [arn] = [each["TopicArn"] for each in sns.list_topics()["Topics"] if each["TopicArn"].endswith(f":{deployed_prefix}-alarms")]
+    for number in range(2):
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:123456789012:inbox-{number}")
+    check = told(deployment.resources(configured(deployed_prefix, aws_endpoint), aws))[name]
+    assert (check.status, check.message) == ("ok", "2 subscriptions")
+
+
 def test_dead_letters_are_a_warning(aws_endpoint: str, deployed_prefix: str) -> None:
     aws = Aws(endpoint_url=aws_endpoint)
     sqs = aws.client("sqs")

@@ -118,10 +118,10 @@ def another_tenant(world: World, tenant: TenantId) -> Iterator[Place]:
 
 
 def database(world: World, tenant: TenantId, schemas: tuple[str, ...] | None) -> Iterator[Place]:
-    """The tables of schemas of a tenant's database, all schemas for None."""
+    """The tables and views of schemas of a tenant's database, all schemas for None."""
     name = f"LAB_INSIGHTS_{tenant.upper()}"
     with world.warehouse.session("test") as session:
-        listed = session.execute(f'SELECT TABLE_SCHEMA, TABLE_NAME FROM "{name}".INFORMATION_SCHEMA.TABLES')
+        listed = session.execute(f'SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM "{name}".INFORMATION_SCHEMA.COLUMNS')
         for schema, table in listed:
             if schema != "INFORMATION_SCHEMA" and (schemas is None or schema in schemas):
                 yield f"snowflake {name}.{schema}.{table}", str(session.execute(f'SELECT * FROM "{name}"."{schema}"."{table}"'))

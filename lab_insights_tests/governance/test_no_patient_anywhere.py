@@ -1,6 +1,6 @@
 """A patient with unmistakable values goes through every layer, failing loads included, and is found nowhere but in the tenant's own data.
 
-`haystack` says where is looked. That the search can fail is shown by planting a value in one place after another.
+`patient` says what is planted, `haystack` where is looked. That the search can fail is shown by planting a value in one place after another.
 """
 
 from __future__ import annotations
@@ -11,100 +11,33 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-import sqlalchemy as sa
 import yaml
 
 from lab_insights import operations
 from lab_insights.assets import curated, reports, snowflake, transformed
+from lab_insights.aws import resolve
 from lab_insights.commands import console
 from lab_insights.extract import land
 from lab_insights.extract.sources import Sources
+from lab_insights.governance.deidentify import pseudonym, tenant_key
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests, relation
-from lab_insights.local import aws, processes, settings
-from lab_insights.local import snowflake as local_snowflake
+from lab_insights.local import settings
 from lab_insights.local.deployer import ACCOUNT
-from lab_insights.local.laboratory import dynamodb
 from lab_insights.sensors.alerts import run_facts
+from lab_insights_tests.assets.apart import stand_ins
 from lab_insights_tests.assets.world import AURORA, BIRCHWOOD, FIRST, PEOPLE, SECOND, Servers, World, customer, opened, told
 from lab_insights_tests.commands.cli import Cli
 from lab_insights_tests.governance import haystack
-from lab_insights_tests.governance.haystack import Place, insert
+from lab_insights_tests.governance.haystack import Place
+from lab_insights_tests.governance.patient import ADDRESS, EMAIL, EVERYTHING, FAMILY, GIVEN, MRN, NOON, NOTE, PHONE, found_in, plant, widen
 
-FAMILY, GIVEN, MRN = "Zzyxqvarnheim", "Qwyrmintrude", "MRNZQ7744190XK"
-PHONE, ADDRESS, EMAIL = "555-0199-77316", "4417 Xylquorn Crescent", "qwyrm@needle.example"
-NOTE = "frobnicated spleen beneath the purple walrus"
-NEEDLES = tuple(
-    value.casefold() for value in (FAMILY, GIVEN, MRN, PHONE, ADDRESS, EMAIL, NOTE, "xylquorn", "needle.example", "purple walrus")
-)
-EVERYTHING = f"{FAMILY}, {GIVEN} ({MRN}) {PHONE} {ADDRESS} {EMAIL}: {NOTE}"
-NOON = datetime(FIRST.year, FIRST.month, FIRST.day, 12)
 LOUD = {"loggers": {"console": {"config": {"log_level": "DEBUG"}}}}
-
-_PID = f"PID|1||{MRN}^^^HOSP^MR||{FAMILY}^{GIVEN}||19700101|F|||{ADDRESS}^^Springfield^IL^62701||{PHONE}^PRN^PH^{EMAIL}"
-HL7 = "\r".join(
-    (
-        "MSH|^~\\&|APP|LAB|||20260302120000+0000||ORU^R01|c990001|P|2.5.1",
-        _PID,
-        "OBR|1|P990001|F990001|CBC^Count^L|||20260302110000+0000",
-        f"OBX|1|TX|NOTE^Comment^L||{NOTE}||||||F",
-        f"NTE|1||{EVERYTHING}",
-        "",
-    )
-)
-BUNDLE = {
-    "resourceType": "Bundle",
-    "type": "message",
-    "entry": [
-        {
-            "fullUrl": "urn:uuid:1",
-            "resource": {
-                "resourceType": "Patient",
-                "id": "p1",
-                "identifier": [{"value": MRN, "type": {"coding": [{"code": "MR"}]}}],
-                "name": [{"family": FAMILY, "given": [GIVEN]}],
-                "telecom": [{"system": "phone", "value": PHONE}, {"system": "email", "value": EMAIL}],
-                "address": [{"line": [ADDRESS], "postalCode": "62701"}],
-            },
-        },
-        {
-            "fullUrl": "urn:uuid:2",
-            "resource": {
-                "resourceType": "Observation",
-                "status": "final",
-                "code": {"text": "Comment"},
-                "subject": {"reference": "urn:uuid:1"},
-                "valueString": NOTE,
-                "note": [{"text": EVERYTHING}],
-            },
-        },
-    ],
-}
-BROKEN_BUNDLE = json.loads(json.dumps(BUNDLE))
-BROKEN_BUNDLE["entry"][0]["resource"]["name"] = EVERYTHING
-BROKEN_BUNDLE["entry"][1]["resource"]["subject"] = [EVERYTHING]
-MESSAGES = {
-    "whole HL7": HL7,
-    "no message at all": f"hello, this is about {EVERYTHING}",
-    "a line that is no segment": HL7.replace("OBR|1", f"{EVERYTHING}\rOBR|1"),
-    "a type that is a name": HL7.replace("ORU^R01", f"{FAMILY}^{GIVEN}").replace("2.5.1", MRN),
-    "no delimiters": f"MSH{EVERYTHING}",
-    "no type, a name for a version": HL7.replace("ORU^R01", "").replace("2.5.1", FAMILY),
-    "dates that are notes": HL7.replace("19700101", NOTE).replace("20260302110000+0000", EVERYTHING),
-    "whole FHIR": json.dumps(BUNDLE),
-    "cut off": json.dumps(BUNDLE)[:-90],
-    "forms that are none": json.dumps(BROKEN_BUNDLE),
-    "a resource that is a name": json.dumps({"resourceType": FAMILY, "name": GIVEN}),
-    "an entry that is a name": json.dumps({"resourceType": "Bundle", "entry": [EVERYTHING]}),
-    "a profile that is a name": json.dumps({"resourceType": "Patient", "meta": {"profile": [f"http://x/stu3/{FAMILY}"]}}),
-    "a type of another release and a name": json.dumps({"resourceType": "MedicationOrder", "patient": {"display": EVERYTHING}}),
-}
 
 
 @dataclass
@@ -127,18 +60,24 @@ class Scene:
         yield from haystack.messages(self.world)
         yield from haystack.alarms(self.world)
         yield from haystack.another_tenant(self.world, BIRCHWOOD)
-        yield from haystack.database(self.world, AURORA, ("OPS", "DEIDENTIFIED", "REPORTS"))
+        yield from haystack.database(self.world, AURORA, ("OPS", "DEIDENTIFIED", "PSEUDONYMOUS", "REPORTS"))
         yield from haystack.statements(self.world)
 
     def leaks(self) -> list[tuple[str, str]]:
         """Return each place that has a needle, and which."""
-        return [(where, needle) for where, text in self.places() for needle in found_in(where) + found_in(text)]
+        key = self.pseudonym_key
+        return [
+            (where, needle)
+            for where, text in self.places()
+            for needle in [*found_in(where), *found_in(text), *(["the key of pseudonyms"] if key in text else [])]
+        ]
 
-
-def found_in(text: str) -> list[str]:
-    """Return the needles in a text."""
-    folded = text.casefold()
-    return [needle for needle in NEEDLES if needle in folded]
+    @property
+    def pseudonym_key(self) -> str:
+        """The secret that pseudonyms are made with, which is to be found nowhere either."""
+        reference = self.world.resource.config().phi.pseudonym_key
+        assert reference
+        return resolve(reference, self.world.resource.aws())
 
 
 class Heard(logging.Handler):
@@ -155,12 +94,8 @@ class Heard(logging.Handler):
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, mysql_url: str, postgres_url: str) -> Iterator[Servers]:
     """Stand-ins of these tests' own: what other tests have left there is not searched."""
-    directory = tmp_path_factory.mktemp("servers")
-    cloud = aws.start(directory / "aws.log")
-    warehouse = local_snowflake.start(directory, cloud.address, directory / "snowflake.log")
-    yield Servers(cloud.address, int(warehouse.address.rpartition(":")[2]), {"mysql": mysql_url, "postgresql": postgres_url})
-    processes.stop(warehouse)
-    processes.stop(cloud)
+    with stand_ins(tmp_path_factory.mktemp("servers"), mysql_url, postgres_url) as own:
+        yield own
 
 
 @pytest.fixture(scope="module")
@@ -201,64 +136,6 @@ def scene(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield scene
 
 
-def widen(path: Path) -> None:
-    """Let the tables that these tests make be read too, the one whose key is a record number in ranges."""
-    content = yaml.safe_load(path.read_text())
-    content["sources"]["messages"]["include"] = ["message", "udt_*"]
-    content["sources"]["crm"]["overrides"] = {"udt_by_mrn": {"ranges": 2}}
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def plant(world: World) -> None:
-    """Put the patient into every source of one tenant."""
-    crm, lis, texts = (f"{world.base}_{source}_{AURORA}" for source in ("crm", "lis", "messages"))
-    person = {"mrn": MRN, "family_name": FAMILY, "given_name": GIVEN, "phone": PHONE}
-    insert(world, "lis", lis, "patient", id=990001, **person, postal_code="62701", sex="F", updated_at=NOON)
-    result = {"id": 990001, "order_item_id": 1, "lab_order_id": 1, "patient_id": 990001, "component_code": "NOTE", "value_raw": NOTE}
-    insert(world, "lis", lis, "result", **result, value_type="TX", unit_raw="purple walrus", status_raw="F", updated_at=NOON)
-    case = {"id": 990001, "account_id": 1, "patient_mrn": MRN, "subject": NOTE, "body": EVERYTHING, "status": "open", "deleted": 0}
-    insert(world, "crm", crm, "crm_case", **case, opened_at=NOON, updated_at=NOON)
-    world.execute(
-        "crm",
-        f"CREATE TABLE {crm}.udt_patient_note (id BIGINT PRIMARY KEY, email VARCHAR(80), note TEXT, at_all TEXT, updated_at DATETIME(6))",
-    )
-    insert(world, "crm", crm, "udt_patient_note", id=1, email=EMAIL, note=NOTE, at_all=EVERYTHING, updated_at=NOON)
-    world.execute("crm", f"CREATE TABLE {crm}.udt_by_mrn (mrn VARCHAR(40) PRIMARY KEY, phone VARCHAR(40))")
-    for number in range(40):
-        insert(world, "crm", crm, "udt_by_mrn", mrn=f"{MRN}-{number:02d}", phone=PHONE)
-    # one that can not be read at all, and one whose key is there twice when case counts
-    world.execute("crm", f"CREATE TABLE {crm}.udt_part (id INT PRIMARY KEY) ENGINE=MyISAM")
-    world.execute("crm", f"CREATE TABLE {crm}.udt_broken (id INT PRIMARY KEY) ENGINE=MERGE UNION=({crm}.udt_part)")
-    world.execute("crm", f"DROP TABLE {crm}.udt_part")
-    world.execute("messages", f"CREATE TABLE {texts}.udt_note (mrn TEXT PRIMARY KEY, words TSVECTOR, told JSONB, at_all TEXT[])")
-    its = sa.text(f"INSERT INTO {texts}.udt_note VALUES (:mrn, to_tsvector('simple', :note), CAST(:told AS jsonb), ARRAY[:every])")
-    with sa.create_engine(world.laboratory.targets.messages, poolclass=sa.NullPool).begin() as connection:
-        connection.execute(its, {"mrn": MRN, "note": NOTE, "told": json.dumps({"name": FAMILY}), "every": EVERYTHING})
-    stamps = {"received_at": NOON.replace(tzinfo=UTC), "updated_at": NOON.replace(tzinfo=UTC)}
-    for number, body in enumerate(MESSAGES.values(), 990001):
-        kind = {"format": "hl7", "message_type": "ORU^R01", "control_id": f"c{number}", "patient_mrn": MRN}
-        insert(world, "messages", texts, "message", id=number, **kind, body=body, **stamps)
-    event = {
-        "tenant_id": PEOPLE[0].key,
-        "id": 990001,
-        "occurred_at": NOON,
-        "user_name": "user01",
-        "action": "read",
-        "entity_type": "patient",
-    }
-    details = sa.cast(json.dumps({"note": EVERYTHING}), sa.JSON().with_variant(sa.dialects.postgresql.JSONB(), "postgresql"))
-    insert(
-        world, "audit", f"{world.base}_audit", "audit_event", **event, entity_id=MRN, outcome="success", details=details, updated_at=NOON
-    )
-    item = {"notification_id": f"n-{MRN}", "result_id": "990001", "patient_mrn": MRN, "value_text": NOTE, "notified_to": FAMILY}
-    calls = [{"1": {"outcome": EVERYTHING}}, "at", NOON.isoformat()]
-    table = dynamodb._resource(world.laboratory.targets.dynamodb_endpoint, "us-east-1").Table(world.laboratory.targets.notification_table)
-    moment = f"{NOON.isoformat()}+00:00"
-    table.put_item(
-        Item={"tenant_id": str(PEOPLE[0].key), **item, "channel": "phone", "notified_at": moment, "attempts": calls, "updated_at": moment}
-    )
-
-
 class DriverError(Exception):
     """What a driver raises: the row that it could not take is in its text."""
 
@@ -294,6 +171,8 @@ COMMANDS = (
     ("schema", "diff"),
     ("schema", "history"),
     ("catalog", "find", "m"),
+    ("catalog", "scan"),
+    ("catalog", "scan", "--tenant", AURORA, "--json"),
     ("cost",),
     ("dlq", "list"),
     ("audit", "show"),
@@ -362,6 +241,25 @@ def test_the_patient_is_in_the_data(scene: Scene) -> None:
     assert any(FAMILY.casefold() in text.casefold() for _, text in haystack.database(world, AURORA, ("CURATED",)))
 
 
+@pytest.mark.slow
+def test_the_patient_is_in_the_de_identified_schema_under_another_name(scene: Scene) -> None:
+    world = scene.world
+    key = tenant_key(world.resource.config().phi, world.resource.aws(), AURORA)
+    assert key
+    for table, column in (
+        ("PATIENT", "MRN"),
+        ("MESSAGE_PATIENT", "MRN"),
+        ("CRM_CASE", "PATIENT_MRN"),
+        ("CRITICAL_NOTIFICATION", "PATIENT_MRN"),
+    ):
+        place = f'"LAB_INSIGHTS_{AURORA.upper()}"."DEIDENTIFIED"."{table}" WHERE "{column}" = \'{pseudonym(key, MRN)}\''
+        assert world.count(AURORA, place) > 0, table
+    [(scanned, output)] = [each for each in scene.said if each[0].endswith("--json") and "scan" in each[0]]
+    found = {(each["table"], each["column"]): each for each in json.loads(output)}
+    assert found["crm.udt_patient_note", "email"]["proposed"] == "direct", scanned
+    assert found["crm.udt_by_mrn", "mrn"]["proposed"] == "direct"
+
+
 def _rows(world: World, manifest: Any) -> Any:
     found = relation(world.lake.storage, [manifest], manifest.schema_())
     return (found if hasattr(found, "to_pylist") else found.to_table()).to_pylist()
@@ -415,6 +313,12 @@ def _neighbour(scene: Scene) -> None:
         session.execute(f'CREATE TABLE "LAB_INSIGHTS_{BIRCHWOOD.upper()}"."OPS"."LEAK" AS SELECT \'{MRN}\' AS "X"')
 
 
+def _deidentified(scene: Scene) -> None:
+    with scene.world.warehouse.session("test") as session:
+        place = f'"LAB_INSIGHTS_{AURORA.upper()}"."DEIDENTIFIED"."LEAK"'
+        session.execute(f"CREATE VIEW {place} AS SELECT '{FAMILY}' AS \"X\", '{scene.pseudonym_key}' AS \"Y\"")
+
+
 def _message(scene: Scene) -> None:
     sqs = scene.world.resource.aws().client("sqs")
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=f"{scene.world.resource.prefix}-curation-dlq")["QueueUrl"], MessageBody=NOTE)
@@ -428,6 +332,7 @@ def _alarm(scene: Scene) -> None:
 @pytest.mark.slow
 def test_a_leak_in_any_place_is_found(scene: Scene) -> None:
     """This comes last: what it plants stays."""
+    own = f"snowflake LAB_INSIGHTS_{AURORA.upper()}.DEIDENTIFIED.LEAK"
     neighbour = f"snowflake LAB_INSIGHTS_{BIRCHWOOD.upper()}.OPS.LEAK"
     planted: tuple[tuple[Callable[[Scene], None], str, str], ...] = (
         (_log, "captured logs", NOTE),
@@ -439,6 +344,8 @@ def test_a_leak_in_any_place_is_found(scene: Scene) -> None:
         (_event, "run ", ADDRESS),
         (_event, "file storage", ADDRESS),
         (_neighbour, neighbour, MRN),
+        (_deidentified, own, FAMILY),
+        (_deidentified, own, "the key of pseudonyms"),
         (_message, "dead letters curation", NOTE),
         (_alarm, "alarms", GIVEN),
     )

@@ -13,6 +13,8 @@ from lab_insights.lab import types
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import META, contract_schema
 from lab_insights.lab.declared import by_raw_table, curated_from, declared
+from lab_insights.lab.kpis import INPUTS, Input
+from lab_insights.lab.mappings import every
 from lab_insights.lab.records import FIELDS, schema
 from lab_insights.lab.wide import WIDE_TABLES
 
@@ -27,14 +29,16 @@ MINIMAL = {
 
 
 def test_every_raw_table_has_one_contract_at_most_and_is_known_by_it() -> None:
-    assert len(by_raw_table()) == sum(contract.source.records is None for contract in contracts().values())
+    assert len(by_raw_table()) == sum(contract.source.whole for contract in contracts().values() if contract.source)
     assert declared()["lis.result"].cursor == "updated_at"
-    assert {contract.source.name for contract in contracts().values()} == {"crm", "lis", "audit", "messages", "notifications"}
+    assert {mapping.source.name for _, mapping in every()} == {"crm", "lis", "audit", "messages", "notifications"}
 
 
-@pytest.mark.parametrize("contract", contracts().values(), ids=lambda contract: contract.table)
+@pytest.mark.parametrize("contract", [each for each in contracts().values() if each.source], ids=lambda contract: contract.table)
 def test_a_contracts_key_is_read_from_its_sources_key(contract: Contract) -> None:
-    assert [column.source for column in contract.columns if column.name in contract.key] == list(contract.source.key)
+    assert contract.source
+    key = [column.source for column in contract.columns if column.name in contract.key and column.parse != "version"]
+    assert key == list(contract.source.key)
     assert set(META) <= set(contract_schema(contract).names)
     assert contract.columns[0].description.endswith((".", ".)"))
 
@@ -42,12 +46,25 @@ def test_a_contracts_key_is_read_from_its_sources_key(contract: Contract) -> Non
 def test_a_raw_table_becomes_every_table_that_reads_it_and_one_without_a_contract_itself() -> None:
     made = curated_from("messages.message")
     assert "message_log" in made
-    assert {contract.source.records for contract in made.values() if contract} == {None, *FIELDS}
+    assert {
+        contract.source.records for contract in made.values() if contract and contract.source and contract.source.name == "messages"
+    } == {None, *FIELDS}
+    assert set(curated_from("lis.result")) == {"result", "result_version"}
     assert curated_from("crm.udt_equipment") == {"crm.udt_equipment": None}
 
 
-@pytest.mark.parametrize("contract", [each for each in contracts().values() if each.source.records], ids=lambda contract: contract.table)
+@pytest.mark.parametrize("each", INPUTS.values(), ids=lambda each: each.table)
+def test_what_kpis_read_is_modelled_under_that_name(each: Input) -> None:
+    wide = {wide.table: {field.name for field in wide.fields} for wide in WIDE_TABLES}
+    modelled = {contract.table: {column.name for column in contract.columns} for contract in contracts().values()}
+    assert set(each.columns) <= (modelled if each.layer == "curated" else wide)[each.table]
+
+
+@pytest.mark.parametrize(
+    "contract", [each for each in contracts().values() if each.source and each.source.records], ids=lambda contract: contract.table
+)
 def test_a_contract_of_records_covers_them(contract: Contract) -> None:
+    assert contract.source
     assert {column.source for column in contract.columns} == set(schema(contract.source.records or "reject").names)
 
 
@@ -73,6 +90,9 @@ def test_a_changed_contract_has_another_version() -> None:
         {"surprise": 1},
         {"columns": [{"name": "a", "type": "decimal(39,1)", "from": "id", "phi": "none", "description": "d"}]},
         {"columns": [{"name": "a", "type": "string", "from": "id", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "parse": "magic", "phi": "none", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "parse": "loinc", "with": ["b"], "phi": "none", "description": "d"}]},
+        {"columns": [{"name": "a", "type": "string", "from": "id", "unmapped": "b", "phi": "none", "description": "d"}]},
     ],
 )
 def test_a_contract_that_can_not_be_is_refused(wrong: dict[str, object]) -> None:
@@ -81,10 +101,10 @@ def test_a_contract_that_can_not_be_is_refused(wrong: dict[str, object]) -> None
 
 
 def test_a_wrong_contract_is_told_by_its_file_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken.yaml").write_text("table: t\ndomain: cars\n")
+    (tmp_path / "broken.yaml").write_text("table: t\ndomain: Cars!\n")
     monkeypatch.setattr(module, "DIRECTORY", tmp_path)
     with pytest.raises(ConfigError, match=r"broken\.yaml: domain"):
-        contracts.__wrapped__()
+        contracts()
 
 
 @pytest.mark.parametrize("name", types.NAMES)

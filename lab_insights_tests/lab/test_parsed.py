@@ -31,7 +31,7 @@ RAW = "messages.message"
 SCHEMA = pa.schema([("id", pa.int64()), ("format", pa.string()), ("body", pa.string()), ("updated_at", STAMP)])
 ORU = "MSH|^~\\&|APP|LAB|||20260301101500+0000||ORU^R01|c1|P|2.5.1\rPID|1||12345^^^H^MR\rOBR|1|P1|F1|BMP\rOBX|1|NM|K^Potassium^L||{value}|mmol/L|||||{status}\r"
 DESCRIPTORS = Path("/proc/self/fd")
-RECORDS = [name for name, contract in contracts().items() if contract.source.records]
+RECORDS = [name for name, contract in contracts().items() if contract.source and contract.source.records]
 
 
 @pytest.fixture

@@ -23,6 +23,10 @@ def patient(key: str, **more: Any) -> dict[str, Any]:
     return {"id": key, "mrn": f"m{key}", "sex": "F", "birth_date": "1980-05-06", **more}
 
 
+def code(record: str, connection: str, host: str, **more: Any) -> dict[str, Any]:
+    return {"record_type": "account", "connection_id": connection, "host_code": host, "record_id": record, **more}
+
+
 def order(key: str, of: str, **more: Any) -> dict[str, Any]:
     return {"id": key, "patient_id": of, "ordered_at": at(1), "priority": "S", **CODES, **more}
 
@@ -43,6 +47,7 @@ def lived(lake: Lake) -> Lab:
             {"id": "a1", "name": "North", "connection_id": "lis^fin", "host_code": "A1^F1"},
             {"id": "a2", "name": "South", "connection_id": "lis", "host_code": "A2"},
         ],
+        record_host_code=[code("a1", "lis^fin", "A1^F1"), code("a2", "lis", "A2")],
         lab_order=[order("o1", "p1"), order("o2", "p2", account_host_code="A2"), order("o3", "p3", account_host_code="unknown")],
         result=[result("r1", "o1", "p1"), result("r2", "o2", "p2"), result("r3", "o2", "p2", status_raw="P")],
         crm_case=[{"id": "k1", "account_id": "a1", "status": "open", "opened_at": at(1)}],
@@ -175,3 +180,35 @@ def test_without_one_of_its_inputs_a_wide_table_is_refused(lake: Lake, tenant: T
     with pytest.raises(MissingInput, match="curated partition was never materialized") as raised:
         lab.transform("patient_profile", 1)
     assert raised.value.tenant == tenant
+
+
+def test_a_merge_of_a_merge_reaches_everybody_whom_it_makes_one_and_an_undone_one_gives_them_back(lake: Lake, tenant: TenantId) -> None:
+    lab = Lab(lake, tenant)
+    lab.modelled(
+        1,
+        "snapshot",
+        patient=[patient("p1", merged_into_id="p2"), patient("p2"), patient("p3"), patient("p4")],
+        lab_order=[order("o1", "p1"), order("o2", "p2"), order("o3", "p3"), order("o4", "p4")],
+    )
+    assert emitted(lab, "order_detail", 1, "lab_order_id", "surviving_patient_id") == [
+        ("o1", "p2"), ("o2", "p2"), ("o3", "p3"), ("o4", "p4"),
+    ]  # fmt: skip
+    # p1's own row does not change, and neither does p3's: both are one with p2, which does
+    lab.modelled(2, patient=[patient("p2", merged_into_id="p3")])
+    assert emitted(lab, "order_detail", 2, "lab_order_id", "surviving_patient_id") == [("o1", "p3"), ("o2", "p3"), ("o3", "p3")]
+    assert emitted(lab, "patient_profile", 2, "patient_id", "surviving_patient_id") == [("p1", "p3"), ("p2", "p3"), ("p3", "p3")]
+    lab.modelled(3, patient=[patient("p2")])
+    assert emitted(lab, "order_detail", 3, "lab_order_id", "surviving_patient_id") == [("o1", "p2"), ("o2", "p2"), ("o3", "p3")]
+
+
+def test_an_account_is_known_by_its_pair_alone_and_follows_the_crosswalk(lake: Lake, tenant: TenantId) -> None:
+    lab = Lab(lake, tenant)
+    accounts = [{"id": "a1", "name": "North"}, {"id": "a2", "name": "South"}]
+    codes = [code("a1", "lis", "X"), code("a2", "fin^old", "X^Y")]
+    orders = [order("o1", "p1", account_host_code="X"), order("o2", "p1", connection_id="fin", account_host_code="X")]
+    lab.modelled(1, "snapshot", account=accounts, record_host_code=codes, lab_order=[*orders, order("o3", "p1", account_host_code="Z")])
+    columns = ("lab_order_id", "account_id", "account_name")
+    assert emitted(lab, "order_detail", 1, *columns) == [("o1", "a1", "North"), ("o2", "a2", "South"), ("o3", None, None)]
+    lab.modelled(2, record_host_code=[code("a1", "lis", "Z")], account=[{"id": "a2", "name": "South Bank"}])
+    # a name is the account's own, whatever was saved elsewhere; o1 is not touched
+    assert emitted(lab, "order_detail", 2, *columns) == [("o2", "a2", "South Bank"), ("o3", "a1", "North")]

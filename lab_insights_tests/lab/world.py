@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lab_insights.lab import pipeline
-from lab_insights.lab.declared import by_raw_table
+from lab_insights.lab.declared import by_raw_table, read_by
 from lab_insights.lab.wide import WIDE_TABLES
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
 from lab_insights.lake.layout import Layer, Partition
@@ -57,15 +57,16 @@ class Lab:
         return commit(self.lake, settled_head(self.lake, partition), draft, Rows(batches, schema))[0]
 
     def modelled(self, number: int, kind: Kind = "delta", *, supersedes: bool = False, **tables: Sequence[dict[str, Any]]) -> None:
-        """Land and curate a day of every modelled table; those that are not named have no changes."""
-        for name, raw in RAW.items():
-            contract = by_raw_table()[raw]
-            cursor = str(contract.source.cursor)
-            needed = {*contract.source.key, cursor, *(column.source for column in contract.columns)}
+        """Land and curate a day of the tables that wide ones read, and of those that are named; those that are not have no changes."""
+        for name in sorted({*tables, *(each for wide in WIDE_TABLES for each in wide.inputs)}):
+            raw = RAW[name]
+            [(_, mapping), *_] = read_by()[raw]
+            cursor = mapping.source.cursor
+            needed = {*mapping.source.key, *(name for _, rule in mapping.columns for name in rule.reads)}
             schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in sorted(needed)])
-            rows = [{cursor: at(number)} | row for row in tables.get(name, ())]
+            rows = [({cursor: at(number)} if cursor else {}) | row for row in tables.get(name, ())]
             its: Kind = kind if name in tables else "delta"
-            self.land(raw, number, rows, schema, kind=its, key=contract.source.key, cursor=cursor, supersedes=supersedes)
+            self.land(raw, number, rows, schema, kind=its, key=mapping.source.key, cursor=cursor, supersedes=supersedes)
             self.curate(raw, number)
 
     def curate(self, raw_table: str, number: int) -> Manifest:

@@ -116,3 +116,33 @@ def test_every_bucket_and_queue_of_the_template_refuses_plain_http_and_keeps_its
     lasting = {name for name, each in resources.items() if each["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")}
     assert {name for name in lasting if name.endswith("Bucket")} <= covered
     assert all(resources[name]["DeletionPolicy"] == "Retain" for name in lasting)
+
+
+def test_every_bucket_denies_other_encryption_and_other_tenants_prefixes() -> None:
+    resources: dict[str, Any] = template.load()["Resources"]
+    names = template.Names({"Prefix": "p", **{name: f"p-{name}" for name in resources}}, _Arns())
+    policies = [template.resolve(each["Properties"], names) for each in resources.values() if each["Type"] == "AWS::S3::BucketPolicy"]
+    assert len(policies) == 5
+    for policy in policies:
+        by_sid = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
+        assert {"TlsOnly", "KmsOnly", "OwnKeyOnly"} <= set(by_sid)
+        assert {statement["Effect"] for statement in by_sid.values()} == {"Deny"}
+        if policy["Bucket"] == "p-AuditBucket":
+            assert by_sid["NoTenant"]["Condition"] == {"Null": {"aws:PrincipalTag/tenant": "false"}}
+            continue
+        bucket = f"arn:{policy['Bucket'].removeprefix('p-')}.Arn"
+        assert by_sid["OwnPrefixOnly"]["NotResource"] == [bucket, f"{bucket}/tenant=${{aws:PrincipalTag/tenant}}/*"]
+        assert by_sid["OwnListingOnly"]["Condition"]["StringNotLike"] == {"s3:prefix": "tenant=${aws:PrincipalTag/tenant}/*"}
+
+
+def test_every_statement_of_the_tenants_role_speaks_of_the_sessions_tag_or_of_the_key() -> None:
+    [policy] = template.load()["Resources"]["TenantRole"]["Properties"]["Policies"]
+    statements = {each["Sid"]: json.dumps(each) for each in policy["PolicyDocument"]["Statement"]}
+    assert {sid for sid, text in statements.items() if "aws:PrincipalTag/tenant" not in text} == {"Key"}
+
+
+class _Arns(dict[str, str]):
+    """Any resource's attribute, told by its name."""
+
+    def __missing__(self, name: str) -> str:
+        return f"arn:{name}"

@@ -116,6 +116,18 @@ def test_the_description_names_servers_schemas_and_fallbacks_and_touches_nothing
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_directories_have_schemas_that_neither_could_take_for_its_own(tmp_path: Path, mysql_url: str) -> None:
+    one, other = stack.base_of(tmp_path / "one"), stack.base_of(tmp_path / "other")
+    assert one == stack.base_of(tmp_path / "x" / ".." / "one")
+    assert one != other
+    assert any(f"{one}_*" in line for line in stack.describe(stack.look(), tmp_path / "one"))
+    with create_engine(mysql_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        for base in (one, other):
+            connection.execute(text(f"CREATE SCHEMA {base}_crm_shared"))
+        assert databases.drop_schemas("mysql", mysql_url, one) == [f"{one}_crm_shared"]
+        assert databases.drop_schemas("mysql", mysql_url, other) == [f"{other}_crm_shared"]
+
+
 def test_without_mysql_crm_and_lis_are_configured_on_postgresql(tmp_path: Path, aws_endpoint: str, postgres_url: str) -> None:
     aws = Aws(endpoint_url=aws_endpoint)
     home = settings.write(tmp_path, BASE, aws, 1, {"postgresql": postgres_url}, date(2026, 1, 1))
@@ -134,8 +146,12 @@ def test_down_stops_what_up_started_and_nothing_else_and_purge_leaves_no_file_of
         assert not any(handle.alive() for handle in started)
         assert foreigner.poll() is None
         assert stack.down(directory) == []
+        contract = directory / "models" / "contracts" / "mine.yaml"
+        contract.parent.mkdir(parents=True)
+        contract.write_text("not of the stack")
         stack.purge(directory)
-        assert [path.name for path in directory.iterdir()] == ["mine.txt"]
+        assert sorted(path.name for path in directory.rglob("*") if path.is_file()) == ["mine.txt", "mine.yaml"]
+        contract.unlink()
     finally:
         foreigner.kill()
         foreigner.wait()

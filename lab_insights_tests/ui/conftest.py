@@ -7,13 +7,18 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 
-from lab_insights.local import aws, processes, settings, snowflake
-from lab_insights_tests.assets.world import FIRST, PEOPLE, Servers, World, customer, opened
+from lab_insights.local import processes, settings
+from lab_insights.names import tenant_id
+from lab_insights.partitions import partition_key
+from lab_insights_tests.assets.apart import stand_ins
+from lab_insights_tests.assets.world import FIRST, PEOPLE, QUIET, Servers, World, customer, opened
 
 CHROMIUM = shutil.which("chromium")
 # What the test machine's closed network would refuse, many times at each start.
@@ -30,6 +35,11 @@ SCREENSHOTS = Path("build/screenshots")
 collect_ignore_glob = [] if CHROMIUM else ["test_*"]
 
 
+# A grid as an operator has it, beside the one tenant that has data: partitions of a table, most of them loaded.
+GRID = dg.AssetKey(["raw", "crm", "crm_case"])
+TENANTS, DAYS = tuple(f"tenant_{number:02}" for number in range(50)), 60
+
+
 @dataclass(frozen=True)
 class Ui:
     """A running Dagster UI: where it answers, and the world that it shows."""
@@ -41,12 +51,8 @@ class Ui:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, mysql_url: str, postgres_url: str) -> Iterator[Servers]:
     """Stand-ins of the UI's own: another deployment may live on those of this test process."""
-    directory = tmp_path_factory.mktemp("servers")
-    cloud = aws.start(directory / "aws.log")
-    warehouse = snowflake.start(directory, cloud.address, directory / "snowflake.log")
-    yield Servers(cloud.address, int(warehouse.address.rpartition(":")[2]), {"mysql": mysql_url, "postgresql": postgres_url})
-    processes.stop(warehouse)
-    processes.stop(cloud)
+    with stand_ins(tmp_path_factory.mktemp("servers"), mysql_url, postgres_url) as own:
+        yield own
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,7 @@ def ui(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     with opened(servers, directory, PEOPLE[:1], FIRST, kept=True) as world:
         world.register(customer(PEOPLE[0]))
         world.at(FIRST, 24.5)
+        _fill(world.instance)
         port = processes.free_port()
         url = f"http://127.0.0.1:{port}"
         environment = {name: value for name, value in os.environ.items() if name != "LAB_INSIGHTS_CONFIG"}
@@ -73,3 +80,25 @@ def ui(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
         )
         yield Ui(url, world)
         processes.stop(handle, seconds=60)
+
+
+def _fill(instance: dg.DagsterInstance) -> None:
+    """Give the instance the grid's tenants, and its table their materializations, some of them missing."""
+
+    @dg.op
+    def load(context: dg.OpExecutionContext) -> None:
+        for back in range(DAYS):
+            for number, tenant in enumerate(TENANTS):
+                if (number + back) % 17:
+                    rows = {"dagster/partition_row_count": 100 + number + back % 7 * 10}
+                    key = partition_key(FIRST + timedelta(days=back), tenant_id(tenant))
+                    context.log_event(dg.AssetMaterialization(GRID, partition=key, metadata=rows))
+
+    @dg.job
+    def filled() -> None:
+        load()
+
+    instance.add_dynamic_partitions("tenants", list(TENANTS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+        assert filled.execute_in_process(instance=instance, run_config=QUIET).success

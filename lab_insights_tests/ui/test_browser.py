@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from lab_insights.warehouse.provision import use
 from lab_insights_tests.assets.world import AURORA, FIRST, told
-from lab_insights_tests.ui.conftest import ARGUMENTS, CHROMIUM, SCREENSHOTS, Ui
+from lab_insights_tests.ui.conftest import ARGUMENTS, CHROMIUM, DAYS, GRID, SCREENSHOTS, TENANTS, Ui
 
 pytestmark = pytest.mark.slow
 LAYERS = ("sources", "raw", "curated", "transformed", "snowflake", "reports")
 # How long a page, and how long a run, may take on a busy machine; nothing is asserted of it.
-PAGE, RUN = 240_000, 600_000
+PAGE, RUN = 90_000, 300_000
+
+
+def _choose_tenants(page: Page, dialog: Locator, *tenants: str) -> None:
+    """Tick tenants in the menu of the dialog that launches runs."""
+    dialog.get_by_text("Select a partition or create one").click()
+    for tenant in tenants:
+        page.get_by_text(tenant, exact=True).first.click()
+    page.keyboard.press("Escape")
 
 
 @pytest.fixture
@@ -40,14 +50,14 @@ def test_a_partition_is_materialized_from_the_ui_to_success(ui: Ui, page: Page) 
     page.get_by_role("button", name="Materialize").first.click()
     dialog = page.get_by_role("dialog").first
     dialog.get_by_placeholder("ex: ").fill(str(FIRST))
-    dialog.get_by_role("button", name="All").last.click()
+    _choose_tenants(page, dialog, AURORA)
     launch = dialog.get_by_role("button", name="Launch")
     expect(launch).to_be_enabled(timeout=PAGE)
     page.screenshot(path=SCREENSHOTS / "materialize.png")
     launch.click()
     expect(dialog).to_be_hidden(timeout=PAGE)
 
-    page.goto(f"{ui.url}/runs")
+    page.goto(f"{ui.url}/runs?q%5B0%5D=status%3ASUCCESS&q%5B1%5D=tag%3Adagster%2Fpartition%3D{FIRST}%7C{AURORA}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=RUN)
     page.screenshot(path=SCREENSHOTS / "runs.png")
 
@@ -75,3 +85,100 @@ def test_a_failed_reconciliation_is_a_failed_check_of_the_asset_with_the_tenant_
     expect(page.get_by_text(f"the lake has {whole} live rows and 0 tombstones, the warehouse {whole - 1} and 0").first).to_be_visible(
         timeout=PAGE
     )
+
+
+def test_the_lineage_of_a_table_shows_each_layer_with_its_kinds(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.url}/assets/snowflake/account?view=lineage&lineageScope=upstream&lineageDepth=4")
+    for kind in ("Snowflake", "DuckDB", "Parquet"):
+        expect(page.get_by_text(kind, exact=True).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "lineage.png")
+    for layer in ("curated", "raw", "sources"):
+        expect(page.get_by_text(layer, exact=True).first).to_be_visible(timeout=PAGE)
+
+
+def test_an_asset_shows_what_it_is_with_links_to_what_it_is_made_from(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.url}/assets/curated/account")
+    made_from = page.get_by_role("link", name="raw/crm/account")
+    expect(made_from).to_be_visible(timeout=PAGE)
+    for shown in ("client-services", "DuckDB", "phi: operational", "domain: crm"):
+        expect(page.get_by_text(shown, exact=True).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "asset.png")
+    made_from.click()
+    expect(page).to_have_url(re.compile("/assets/raw/crm/account"), timeout=PAGE)
+
+
+def test_the_partition_page_shows_fifty_tenants_and_sixty_days(ui: Ui, page: Page) -> None:
+    last = FIRST + timedelta(days=DAYS - 1)
+    page.goto(f"{ui.url}/assets/{GRID.to_user_string()}?view=partitions")
+    page.get_by_placeholder("ex: ").fill(f"[{FIRST}...{last}]")
+    page.keyboard.press("Enter")
+    # One more tenant than the grid has: the one with data.
+    expect(page.get_by_text(f"{DAYS * (len(TENANTS) + 1):,} Partitions Selected")).to_be_visible(timeout=PAGE)
+    expect(page.get_by_text(TENANTS[0], exact=True).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "partitions.png")
+    page.get_by_text(str(last), exact=True).first.click()
+    page.get_by_text(TENANTS[7], exact=True).first.click()
+    expect(page.get_by_text("dagster/partition_row_count").first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "partition.png")
+
+
+def test_rows_over_time_are_plotted(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.url}/assets/{GRID.to_user_string()}")
+    page.get_by_text("Plots", exact=True).first.click()
+    # By partition it plots the newest 120 alone, which the grid of these tests does not have.
+    page.get_by_text("Events", exact=True).last.click()
+    expect(page.get_by_text("dagster/partition_row_count").first).to_be_visible(timeout=PAGE)
+    plot = page.locator("canvas").first
+    plot.scroll_into_view_if_needed()
+    expect(plot).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "plots.png")
+
+
+def test_a_backfill_of_a_rectangle_is_launched_from_the_ui(ui: Ui, page: Page) -> None:
+    # Two tenants without a source: what is looked at is what is asked for, and that each is told why it failed.
+    chosen = TENANTS[:2]
+    page.goto(f"{ui.url}/assets/raw/crm/account")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog").first
+    dialog.get_by_placeholder("ex: ").fill(f"[{FIRST}...{FIRST + timedelta(days=1)}]")
+    _choose_tenants(page, dialog, *chosen)
+    launch = dialog.get_by_role("button", name="Launch backfill")
+    expect(launch).to_be_enabled(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "backfill-dialog.png")
+    launch.click()
+    expect(dialog).to_be_hidden(timeout=PAGE)
+    [backfill] = ui.world.instance.get_backfills()
+    page.goto(f"{ui.url}/runs/b/{backfill.backfill_id}")
+    expect(page.get_by_text(backfill.backfill_id).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "backfill.png")
+    asked = backfill.asset_backfill_data.target_subset.get_partitions_subset(dg.AssetKey(["raw", "crm", "account"]))  # type: ignore[union-attr]
+    assert set(asked.get_partition_keys()) == {f"{FIRST + timedelta(days=day)}|{tenant}" for day in (0, 1) for tenant in chosen}
+
+
+def test_the_launchpad_has_defaults_and_help_and_refuses_what_is_none(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.url}/locations/lab_insights.definitions/jobs/keep_lake/playground")
+    expect(page.get_by_text("No errors")).to_be_visible(timeout=PAGE)
+    expect(page.get_by_text("grace_hours").first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "launchpad.png")
+    page.locator(".cm-content, .CodeMirror").first.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("\nnothing_such: 1\n")
+    expect(page.get_by_text(re.compile("nothing_such.*at the root|undefined field", re.IGNORECASE)).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "launchpad-refused.png")
+
+
+def test_schedules_and_sensors_say_what_they_do_and_why_they_skipped(ui: Ui, page: Page) -> None:
+    base = f"{ui.url}/locations/lab_insights.definitions"
+    page.goto(f"{ui.url}/automation")
+    for name in ("daily", "checking", "curation_queue", "tenant_registry"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "automation.png")
+    page.goto(f"{base}/schedules/checking")
+    expect(page.get_by_text("On by default: it changes nothing").first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "schedule.png")
+    page.goto(f"{base}/sensors/tenant_registry")
+    tick = page.get_by_text("0 runs requested").first
+    expect(tick).to_be_visible(timeout=RUN)
+    tick.hover()
+    expect(page.get_by_text(re.compile("[0-9]+ tenants[.]")).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "sensor.png")

@@ -35,10 +35,12 @@ from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.session import Session
 
 FIRST = date(2026, 3, 1)
-TABLES = ("account", "crm_case", "lab_order", "udt_note")
+TABLES = ("account", "record_host_code", "crm_case", "lab_order", "udt_note")
 PROFILE = next(wide for wide in WIDE_TABLES if wide.table == "account_profile")
 COLUMNS = {
     "account": "id VARCHAR(20) PRIMARY KEY, name VARCHAR(80), connection_id VARCHAR(20), host_code VARCHAR(20)",
+    "record_host_code": "record_type VARCHAR(20), connection_id VARCHAR(20), host_code VARCHAR(20), record_id VARCHAR(20), "
+    "PRIMARY KEY (record_type, connection_id, host_code)",
     "crm_case": "id VARCHAR(20) PRIMARY KEY, account_id VARCHAR(20), subject VARCHAR(80), status VARCHAR(20), opened_at DATETIME(6)",
     "lab_order": "id VARCHAR(20) PRIMARY KEY, connection_id VARCHAR(20), account_host_code VARCHAR(20), ordered_at DATETIME(6)",
     "udt_note": "id INT PRIMARY KEY, note VARCHAR(80), score DECIMAL(10,2)",
@@ -81,6 +83,7 @@ class World:
         key, at = f"{number}{hour}", f"'{instant(number, hour):%Y-%m-%d %H:%M:%S}'"
         rows = {
             "account": f"'a{key}', 'secret clinic {key}', 'c1', 'h{key}', {at}",
+            "record_host_code": f"'account', 'c1', 'h{key}', 'a{key}', {at}",
             "crm_case": f"'k{key}', 'a{key}', 'secret subject', 'open', {at}, {at}",
             "lab_order": f"'o{key}', 'c1', 'h{key}', {at}, {at}",
             "udt_note": f"{key}, 'secret note', {key}.25, {at}",
@@ -105,7 +108,7 @@ class World:
         """Load the raw day up to an hour."""
         self.lake.clock.set(instant(number, hour))
         known = Tenant(id=tenant, key="1", layouts={"crm": "schema", "lis": "schema"})
-        for name, its in (("crm", ("account", "crm_case", "udt_note")), ("lis", ("lab_order",))):
+        for name, its in (("crm", ("account", "record_host_code", "crm_case", "udt_note")), ("lis", ("lab_order",))):
             source = self.source(tuple(table for table in its if table in tables))
             if source.include:
                 top = safe_ceiling(self.lake, source, self.aws)

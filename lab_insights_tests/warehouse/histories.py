@@ -71,16 +71,17 @@ class History:
         for _ in range(rounds):
             self.hours += self.rng.choice([0.5, 3, 20, 30])
             if self.rng.random() < 0.5:
-                self.rng.choice([self._add, self._drop, self._rename, self._retype])()
+                self._reshape()
             self._insert(self.rng.randrange(4))
             self._update(self.rng.randrange(4))
             if self.rng.random() < 0.3:
                 self._delete()
-            self._land("full" if self.whole or self.rng.random() < 0.2 else "auto")
+            self._land("full" if self.whole or self.rng.random() < 0.2 else "auto", changing=self.rng.random() < 0.2)
             if self.rng.random() < 0.6:
                 self._warehouse(self.rng.sample(sorted(self.unloaded), self.rng.randrange(1, len(self.unloaded) + 1)))
             if self.rng.random() < 0.3:
                 self._sync()
+        self._land("full" if self.whole else "auto")
         self._warehouse(self.rng.sample(sorted(self.unloaded), len(self.unloaded)), killed=False)
         self._sync(killed=False)
         assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == [], self.told
@@ -114,6 +115,9 @@ class History:
         self._execute(f"DELETE FROM {{s}}.{self.table} WHERE id = {self.rng.randint(1, self.rows)}")
         self.whole = True
 
+    def _reshape(self) -> None:
+        self.rng.choice([self._add, self._drop, self._rename, self._retype])()
+
     def _add(self) -> None:
         name, kind = self._name(), self.rng.choice(list(TYPES))
         default = f" DEFAULT {self._value(kind, null=False)}" if self.rng.random() < 0.4 else ""
@@ -142,7 +146,8 @@ class History:
             self._execute(f"ALTER TABLE {{s}}.{self.table} MODIFY COLUMN {name} {kind}")
             self.columns[name] = kind
 
-    def _land(self, mode: Mode) -> None:
+    def _land(self, mode: Mode, *, changing: bool = False) -> None:
+        """Land what is new and curate it; the source may be changing its shape between the two."""
         self.hours += 0.2  # never midnight itself, when nothing of the day can be read yet
         today = int(self.hours // 24) + 1
         self.lake.clock.set(instant(1, self.hours))
@@ -153,11 +158,15 @@ class History:
             self._read(planned, Request(day(today), run_id="history"))
         self._read(planned, request)
         self.told.append(f"-- landed {mode} on day {today}")
+        self.whole = False
+        if changing:
+            self.hours += 0.1
+            self._reshape()
         for number in range(self.loaded_to, today + 1):
             if partition_manifests(self.lake, Partition("raw", self.tenant, f"lis.{self.table}", day(number))):
                 curate_table(self.lake, self.tenant, f"lis.{self.table}", day(number), None, "history")
                 self.unloaded.add(day(number))
-        self.loaded_to, self.whole = today, False
+        self.loaded_to = today
 
     def _read(self, planned: Any, request: Request) -> None:
         land(self.lake, self.server.source(), Aws(), planned, request, Ceiling(instant(1, self.hours), "of the history"))

@@ -24,14 +24,19 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             + [("ordered_at", STAMP)]
         ),
     ),
-    "order_detail": ("lab_order_id", pa.schema([("lab_order_id", TEXT), ("account_id", TEXT), ("as_of", pa.date32())])),
+    "order_detail": (
+        "lab_order_id",
+        pa.schema(
+            [(name, TEXT) for name in ("lab_order_id", "account_id", "surviving_patient_id", "linked_order_id")] + [("as_of", pa.date32())]
+        ),
+    ),
     "patient": ("patient_id", pa.schema([("patient_id", TEXT), ("merged_into_patient_id", TEXT)])),
     "result": (
         "result_id",
         pa.schema(
             [(name, TEXT) for name in ("result_id", "order_item_id", "lab_order_id", "component_code", "loinc", "value_raw", "value_type")]
             + [("value_num", pa.decimal128(38, 9))]
-            + [(name, TEXT) for name in ("unit_raw", "flag_raw", "flag_norm", "status_raw", "status_norm", "performing_lab")]
+            + [(name, TEXT) for name in ("unit_raw", "unit_ucum", "flag_raw", "flag_norm", "status_raw", "status_norm", "performing_lab")]
             + [("resulted_at", STAMP), ("verified_at", STAMP)]
         ),
     ),
@@ -53,18 +58,34 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             ]
         ),
     ),
-    "lis.order_item": (
-        "id",
-        pa.schema(
-            [("id", WHOLE), ("lab_order_id", WHOLE), ("test_code", TEXT), ("status", TEXT), ("is_add_on", WHOLE), ("added_at", STAMP)]
-        ),
-    ),
-    "lis.specimen": (
-        "id",
+    "order_item": (
+        "order_item_id",
         pa.schema(
             [
-                ("id", WHOLE),
-                ("lab_order_id", WHOLE),
+                *((name, TEXT) for name in ("order_item_id", "lab_order_id", "test_code", "status")),
+                ("is_add_on", FLAG),
+                ("added_at", STAMP),
+            ]
+        ),
+    ),
+    "encounter": (
+        "encounter_id",
+        pa.schema(
+            [
+                ("encounter_id", TEXT),
+                ("admitted_at", STAMP),
+                ("discharged_on_raw", TEXT),
+                ("arrival_raw", TEXT),
+                ("arrival_time", TEXT),
+            ]
+        ),
+    ),
+    "specimen": (
+        "specimen_id",
+        pa.schema(
+            [
+                ("specimen_id", TEXT),
+                ("lab_order_id", TEXT),
                 ("status", TEXT),
                 ("reject_reason", TEXT),
                 ("collected_at", STAMP),
@@ -72,26 +93,26 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             ]
         ),
     ),
-    "lis.reject_reason": ("code", pa.schema([("code", TEXT), ("label", TEXT)])),
-    "crm.panel": (
-        "id",
+    "reject_reason": ("code", pa.schema([("code", TEXT), ("label", TEXT)])),
+    "orderable": (
+        "orderable_id",
         pa.schema(
             [
-                ("id", WHOLE),
-                ("code", TEXT),
+                ("orderable_id", TEXT),
+                ("test_code", TEXT),
                 ("name", TEXT),
                 ("department", TEXT),
                 ("tat_target_minutes", WHOLE),
                 ("stat_target_minutes", WHOLE),
                 ("min_retest_hours", WHOLE),
-                ("is_billable", WHOLE),
+                ("is_billable", FLAG),
             ]
         ),
     ),
-    "crm.task": (
-        "id",
+    "crm_task": (
+        "task_id",
         pa.schema(
-            [("id", WHOLE), ("account_id", WHOLE), ("status", TEXT), ("created_at", STAMP), ("due_at", STAMP), ("completed_at", STAMP)]
+            [("task_id", TEXT), ("account_id", TEXT), ("status", TEXT), ("created_at", STAMP), ("due_at", STAMP), ("completed_at", STAMP)]
         ),
     ),
     "audit_event": (
@@ -101,16 +122,23 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
 }
 PANELS = [
     {
-        "id": 1,
-        "code": "BMP",
+        "orderable_id": "1",
+        "test_code": "BMP",
         "name": "Basic",
         "department": "chemistry",
         "tat_target_minutes": 240,
         "stat_target_minutes": 60,
         "min_retest_hours": 24,
     },
-    {"id": 2, "code": "CBC", "name": "Blood count", "department": "hematology", "tat_target_minutes": 120, "stat_target_minutes": None},
-    {"id": 3, "code": "UCX", "name": "Culture", "department": "microbiology", "is_billable": 0},
+    {
+        "orderable_id": "2",
+        "test_code": "CBC",
+        "name": "Blood count",
+        "department": "hematology",
+        "tat_target_minutes": 120,
+        "stat_target_minutes": None,
+    },
+    {"orderable_id": "3", "test_code": "UCX", "name": "Culture", "department": "microbiology", "is_billable": False},
 ]
 
 
@@ -137,11 +165,11 @@ class Tables:
 def four_weeks(seed: int = 11) -> Tables:
     rng, made = random.Random(seed), Tables()
     for panel in PANELS:
-        made.add("crm.panel", **{"is_billable": 1, **panel})
+        made.add("orderable", **{"is_billable": True, **panel})
     for code, label in (("HEM", "Hemolyzed"), ("QNS", "Quantity not sufficient")):
-        made.add("lis.reject_reason", code=code, label=label)
+        made.add("reject_reason", code=code, label=label)
     for number in range(40):
-        made.add("patient", patient_id=str(number), merged_into_patient_id="0" if number == 39 else None)
+        made.add("patient", patient_id=str(number), merged_into_patient_id={38: "39", 39: "0"}.get(number))
     for number in range(420):
         _order(rng, made, number)
     for number in range(70):
@@ -163,15 +191,27 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
         status=status,
         ordered_at=None if missing else ordered,
     )
+    patient = made.rows["lab_order"][-1]["patient_id"]
     if number % 29:
-        made.add("order_detail", lab_order_id=str(number), account_id=str(rng.randrange(4)) if number % 31 else None, as_of=START.date())
+        account = str(rng.randrange(4)) if number % 31 else None
+        # 38 was merged into 39, and 39 into 0
+        survivor = "0" if patient in {"38", "39"} else patient
+        made.add("order_detail", lab_order_id=str(number), account_id=account, surviving_patient_id=survivor, as_of=START.date())
+    made.add(
+        "encounter",
+        encounter_id=str(number),
+        admitted_at=ordered,
+        discharged_on_raw="0000-00-00" if number % 7 == 0 else None,
+        arrival_raw=("0715", "early", None)[number % 3],
+        arrival_time="07:15:00" if number % 3 == 0 else None,
+    )
     collected = ordered + timedelta(minutes=rng.randrange(-10, 240))
     received = collected + timedelta(minutes=rng.randrange(5, 300))
     rejected = rng.random() < 0.08
     made.add(
-        "lis.specimen",
-        id=number,
-        lab_order_id=number,
+        "specimen",
+        specimen_id=str(number),
+        lab_order_id=str(number),
         status="rejected" if rejected else "received",
         reject_reason=rng.choice(["HEM", "QNS", "ODD", None]) if rejected else None,
         collected_at=collected.replace(hour=0, minute=0, second=0) if number % 17 == 0 else collected,
@@ -181,12 +221,12 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
         item = number * 4 + place
         add_on = place and rng.random() < 0.5
         made.add(
-            "lis.order_item",
-            id=item,
-            lab_order_id=number,
+            "order_item",
+            order_item_id=str(item),
+            lab_order_id=str(number),
             test_code=rng.choice(["BMP", "BMP", "CBC", "UCX", "ODD"]),
             status=status if status != "completed" or rng.random() < 0.95 else "ordered",
-            is_add_on=int(add_on),
+            is_add_on=bool(add_on),
             added_at=ordered + timedelta(minutes=45 if add_on else 0),
         )
         verified = received + timedelta(minutes=rng.randrange(10, 400), days=400 if number % 97 == 0 else 0)
@@ -205,7 +245,8 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
                 loinc=rng.choice(["2951-2", None]),
                 value_raw=rng.choice(["4.1", "hemolyzed", None]),
                 value_type=kind,
-                unit_raw=rng.choice(["mmol/L", "x10E3/uL", None]),
+                unit_raw=(unit := rng.choice(["mmol/L", "x10E3/uL", "furlong", None])),
+                unit_ucum={"mmol/L": "mmol/L", "x10E3/uL": "10*3/uL"}.get(unit or ""),
                 flag_raw=rng.choice(["H", "N", "??", None]),
                 flag_norm=rng.choice(["critical_high", "critical_low"]) if critical else "high",
                 status_norm=norm,
@@ -237,9 +278,9 @@ def _activities(rng: random.Random, made: Tables, number: int) -> None:
     due = made_at + timedelta(days=1)
     done = made_at + timedelta(hours=rng.randrange(1, 60)) if rng.random() < 0.8 else None
     made.add(
-        "crm.task",
-        id=number,
-        account_id=rng.randrange(4),
+        "crm_task",
+        task_id=str(number),
+        account_id=str(rng.randrange(4)),
         status="done" if done else "open",
         created_at=made_at,
         due_at=due if number % 9 else None,

@@ -52,16 +52,16 @@ def tests(made: Tables) -> pd.DataFrame:
     """Every ordered test with its state, its ends, and minutes or the reason why there are none for each stage."""
     orders = {row["lab_order_id"]: row for row in made.rows["lab_order"]}
     accounts = {row["lab_order_id"]: row["account_id"] for row in made.rows["order_detail"]}
-    merged = {row["patient_id"]: row["merged_into_patient_id"] for row in made.rows["patient"]}
-    panels = {row["code"]: row for row in made.rows["crm.panel"]}
+    merged = {row["lab_order_id"]: row["surviving_patient_id"] for row in made.rows["order_detail"]}
+    panels = {row["test_code"]: row for row in made.rows["orderable"]}
     specimens: dict[str, list[Row]] = {}
-    for row in made.rows["lis.specimen"]:
+    for row in made.rows["specimen"]:
         specimens.setdefault(str(row["lab_order_id"]), []).append(row)
     results: dict[str, list[Row]] = {}
     for row in made.rows["result"]:
         if row["status_norm"] in {"preliminary", "final", "corrected"}:
             results.setdefault(row["order_item_id"], []).append(row)
-    found = [_test(item, orders, accounts, merged, panels, specimens, results) for item in made.rows["lis.order_item"]]
+    found = [_test(item, orders, accounts, merged, panels, specimens, results) for item in made.rows["order_item"]]
     frame = pd.DataFrame(found).sort_values(
         ["patient", "test", "started_sort", "item"], key=lambda c: c if c.name != "item" else c.astype(str)
     )
@@ -89,7 +89,7 @@ def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, speci
     panel = panels.get(item["test_code"], {})
     tubes = specimens.get(str(item["lab_order_id"]), [])
     good = [tube for tube in tubes if tube["status"] != "rejected"]
-    every = results.get(str(item["id"]), [])
+    every = results.get(item["order_item_id"], [])
     final = [row for row in every if row["status_norm"] != "preliminary"]
     if tubes and not good:
         state = "rejected"
@@ -110,14 +110,14 @@ def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, speci
     target = panel.get("stat_target_minutes" if order["priority"] == "stat" else "tat_target_minutes")
     patient = order["patient_id"]
     return {
-        "item": item["id"],
+        "item": item["order_item_id"],
         "order": str(item["lab_order_id"]),
         "test": item["test_code"],
         "department": panel.get("department", "unknown"),
         "priority": order["priority"] or "unknown",
         "account": accounts.get(str(item["lab_order_id"])) or "unknown",
         "provider": order["provider_id"],
-        "patient": merged.get(patient) or patient,
+        "patient": merged.get(str(item["lab_order_id"])) or patient,
         "state": state,
         "add_on": bool(item["is_add_on"]),
         "billable": bool(panel.get("is_billable", 1)),

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse.load import LoadReceipt
+from lab_insights.warehouse.receipt import LoadReceipt
 from lab_insights.warehouse.session import Session
 from lab_insights_tests.warehouse.lake import TestLake
 

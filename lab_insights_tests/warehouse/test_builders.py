@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_insights.config import PhiSection
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest, encode_schema
 from lab_insights.names import tenant_id
 from lab_insights.warehouse import sql
 from lab_insights.warehouse.catalog import Catalog
+from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import column_names, table_name
-from lab_insights.warehouse.schema_sync import plan, planned
+from lab_insights.warehouse.schema_sync import Change, planned
+from lab_insights.warehouse.schema_sync import plan as plan_with
 from lab_insights.warehouse.shape import Rename, Shape, shape
 from lab_insights.warehouse.types import ColumnType, from_arrow, widest
 
 NUMBER, TEXT = ColumnType("NUMBER", 19), ColumnType("VARCHAR")
 TABLE = ("CURATED", "T")
+
+
+PROTECTION = Protection(tenant_id("t"), PhiSection())
+UNCLASSIFIED = """WITH MASKING POLICY "OPS"."MASK_UNCLASSIFIED_VARCHAR" WITH TAG ("OPS"."PHI" = 'unclassified')"""
+
+
+def plan(shapes: Sequence[Shape], catalog: Catalog, **more: Any) -> list[Change]:
+    return plan_with(shapes, catalog, PROTECTION, **more)
 
 
 def a_shape(**columns: ColumnType) -> Shape:
@@ -146,7 +159,7 @@ def test_a_type_that_can_not_hold_what_comes_keeps_its_values_and_gets_a_second_
     shapes = [a_shape(ID=NUMBER, A=TEXT)]
     [added, view] = plan(shapes, held(ID=NUMBER, A=NUMBER))
     assert (added.what, added.column) == ("incompatible", "A")
-    assert added.statements == ('ALTER TABLE "CURATED"."T" ADD COLUMN IF NOT EXISTS "A:VARCHAR" VARCHAR',)
+    assert added.statements == (f'ALTER TABLE "CURATED"."T" ADD COLUMN IF NOT EXISTS "A:VARCHAR" VARCHAR {UNCLASSIFIED}',)
     assert 'COALESCE("A:VARCHAR", CAST(CAST("A" AS DECIMAL(19,0)) AS VARCHAR)) AS "A"' in view.statements[0]
     assert '"A:VARCHAR",' not in view.statements[0].replace('COALESCE("A:VARCHAR",', "")
 

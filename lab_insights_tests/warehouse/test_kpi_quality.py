@@ -15,10 +15,10 @@ pytestmark = pytest.mark.xdist_group("kpi_weeks")
 
 
 def test_rejections_are_counted_by_their_one_reason(weeks: Weeks) -> None:
-    labels = {row["code"]: row["label"] for row in weeks.made.rows["lis.reject_reason"]}
+    labels = {row["code"]: row["label"] for row in weeks.made.rows["reject_reason"]}
     accounts = {row["lab_order_id"]: row["account_id"] for row in weeks.made.rows["order_detail"]}
     expected: Counter[Any] = Counter()
-    for row in weeks.made.rows["lis.specimen"]:
+    for row in weeks.made.rows["specimen"]:
         at = oracle.known(row["received_at"]) or oracle.known(row["collected_at"])
         reason = labels.get(row["reject_reason"], row["reject_reason"] or "no reason given") if row["status"] == "rejected" else "accepted"
         expected[oracle.day_of(at), accounts.get(str(row["lab_order_id"])) or "unknown", reason] += 1
@@ -80,7 +80,7 @@ def test_quality_counts_what_fails_and_what_was_looked_at(weeks: Weeks) -> None:
     accounts = {row["lab_order_id"] for row in weeks.made.rows["order_detail"] if row["account_id"]}
     people = {row["patient_id"] for row in weeks.made.rows["patient"]}
     placers = Counter(row["placer_number"] for row in weeks.made.rows["lab_order"])
-    specimens = weeks.made.rows["lis.specimen"]
+    specimens = weeks.made.rows["specimen"]
     complete = weeks.tests[weeks.tests.state == "complete"]
     judged = complete[complete.verified_day.notna() | complete.start_day.notna()]
 
@@ -107,7 +107,12 @@ def test_quality_counts_what_fails_and_what_was_looked_at(weeks: Weeks) -> None:
             [row for row in results if row["status_norm"] in {"final", "corrected"}], lambda row: row["value_raw"] is None
         ),
         "unmapped_loinc": count(results, lambda row: row["loinc"] is None),
-        "non_ucum_units": count([row for row in results if row["unit_raw"]], lambda row: row["unit_raw"] == "x10E3/uL"),
+        "non_ucum_units": count([row for row in results if row["unit_raw"]], lambda row: row["unit_raw"] != "mmol/L"),
+        "unmapped_units": count([row for row in results if row["unit_raw"]], lambda row: row["unit_raw"] == "furlong"),
+        "impossible_dates": count(weeks.made.rows["encounter"], lambda row: row["discharged_on_raw"]),
+        "unreadable_times": count(
+            [row for row in weeks.made.rows["encounter"] if row["arrival_raw"]], lambda row: row["arrival_raw"] == "early"
+        ),
         "unparsable_numbers": count([row for row in results if row["value_type"] == "NM" and row["value_raw"]], lambda _: True),
         "unknown_result_status": count(results, lambda row: row["status_norm"] is None),
         "epoch_times": count(specimens, lambda row: row["received_at"].year == 1970),

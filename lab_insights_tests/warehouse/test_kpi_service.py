@@ -36,7 +36,7 @@ def test_cases_have_a_backlog_at_the_end_of_each_day_and_causes(weeks: Weeks) ->
 
 
 def test_tasks_are_on_time_by_the_day_they_were_due_and_overdue_when_it_ends(weeks: Weeks) -> None:
-    tasks = weeks.made.rows["crm.task"]
+    tasks = weeks.made.rows["crm_task"]
     due = [row for row in tasks if row["due_at"]]
     expected = {}
     for day in {oracle.day_of(row[name]) for row in tasks for name in ("due_at", "created_at") if row[name]}:

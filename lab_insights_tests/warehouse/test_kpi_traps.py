@@ -38,8 +38,9 @@ def _test(
         ordered_at=at,
     )
     tube = {"collected_at": at + timedelta(minutes=10), "received_at": at + timedelta(minutes=20), **more}
-    made.add("lis.specimen", id=number, lab_order_id=number, status="received", **tube)
-    made.add("lis.order_item", id=number, lab_order_id=number, test_code=code, status="completed", is_add_on=0, added_at=at)
+    of = {"lab_order_id": str(number)}
+    made.add("specimen", specimen_id=str(number), status="received", **of, **tube)
+    made.add("order_item", order_item_id=str(number), test_code=code, status="completed", is_add_on=False, added_at=at, **of)
     for place, norm in enumerate(results):
         raw = (norm or "O")[0].upper()
         its = {
@@ -70,6 +71,12 @@ def traps(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Ses
     _test(first, 7, "DATE_LOCAL", collected_at=datetime(2026, 3, 2, 5))
     # 01:30 in New York, half an hour before its clocks jump from 02:00 to 03:00.
     _test(first, 8, "SPRING", datetime(2026, 3, 8, 6, 30), minutes=60)
+    # Messages tell of the first order and its correction, and of one that no laboratory system has.
+    for number, link in (("1", "1"), ("other", None)):
+        its = {"lab_order_id": f"messages:{number}"}
+        first.add("lab_order", **its, patient_id="messages:1", placer_number=number, ordered_at=MONDAY, status="completed")
+        first.add("order_detail", **its, linked_order_id=link, as_of=MONDAY.date())
+        first.add("result", result_id=f"messages:{number}^0", **its, status_norm="corrected", status_raw="C", resulted_at=MONDAY)
     with connect(account, aws, run_id="test") as session:
         provision(session, storage, tenant)
         lake = TestLake(storage, tenant, State(storage.aws, storage.prefix))
@@ -88,6 +95,13 @@ def _facts(session: Session, code: str, *columns: str) -> tuple[Any, ...]:
 
 def test_a_correction_that_is_sent_again_is_one_correction(traps: Session) -> None:
     assert traps.execute("SELECT RESULTS, CORRECTED FROM REPORTS.CORRECTED_RESULT WHERE TEST_CODE = 'SENT'") == [(1, 1)]
+
+
+def test_what_came_by_message_and_from_the_laboratorys_system_counts_once(traps: Session) -> None:
+    assert traps.execute("SELECT SUM(CORRECTED) FROM REPORTS.CORRECTED_RESULT") == [(2,)], (
+        "the system's, and the one that messages alone tell of"
+    )
+    assert traps.execute("SELECT SUM(CHECKED), SUM(FAILED) FROM REPORTS.DATA_QUALITY WHERE MEASURE = 'duplicate_orders'") == [(9, 0)]
 
 
 def test_a_preliminary_value_is_no_result_and_its_test_is_pending(traps: Session) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -13,10 +15,12 @@ import pytest
 
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
+from lab_insights.errors import WarehouseError
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId, tenant_id
+from lab_insights.warehouse import fence
 from lab_insights.warehouse.load import load
-from lab_insights.warehouse.provision import provision
+from lab_insights.warehouse.provision import provision, use
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.warehouse.lake import TestLake
 from lab_insights_tests.warehouse.people import AFTER, PEOPLE, everything, history, live, stages_left
@@ -98,11 +102,11 @@ def test_two_loaders_of_the_same_batches_at_once_load_each_once(
 ) -> None:
     batches = history(lake)
 
-    def run() -> None:
+    def run(number: int) -> None:
         with connect(account, aws) as own:
-            load(own, storage, tenant, batches, run_id="racing")
+            load(own, storage, tenant, batches, run_id=f"racing {number}")
 
-    assert together(run, run, run) == []
+    assert together(*(functools.partial(run, number) for number in range(3))) == []
     assert live(session) == AFTER
     assert len({row[0] for row in everything(session)}) == len(everything(session))
     assert session.execute("SELECT COUNT(*), COUNT(DISTINCT DAY) FROM OPS.LEDGER") == [(5, 5)]
@@ -122,3 +126,39 @@ def test_two_tenants_at_once_do_not_meet(account: SnowflakeSection, aws: Aws, st
         for one in tenants:
             assert own.execute(f'SELECT NAME FROM "LAB_INSIGHTS_{one.upper()}".CURATED.PEOPLE_LIVE') == [(one,)]
             own.execute(f'DROP DATABASE "LAB_INSIGHTS_{one.upper()}"')
+
+
+def test_a_dead_attempt_of_this_run_is_aborted_and_another_run_only_after_it_was_waited_for(
+    session: Session, account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    load(session, storage, tenant, [lake.batch("people", 1, [{"id": 1, "name": "a"}], PEOPLE)], run_id="first")
+    batch = lake.batch("people", 2, [{"id": 1, "name": "b"}], PEOPLE)
+
+    def taken(run: str) -> Session:
+        """The table, taken by a loader that says nothing any more."""
+        dead = connect(account, aws)
+        use(dead, tenant)
+        dead.execute(f"BEGIN NAME {fence.name(run, tenant, 'curated', 'people')}")
+        dead.execute("UPDATE OPS.HEADS SET VERSION = VERSION + 1")
+        return dead
+
+    with taken("again") as dead:
+        load(session, storage, tenant, [batch], run_id="again")
+        assert live(session) == [(1, "b")]
+        with pytest.raises(WarehouseError):
+            dead.execute("COMMIT")
+    own = fence.name("other", tenant, "curated", "people")
+    with taken("again"), taken_elsewhere(account, aws, tenant):
+        assert fence.abort_predecessors(session, own) == []
+        assert len(fence.abort_predecessors(session, own, timedelta(seconds=-1))) == 1
+    assert session.execute("SELECT VERSION FROM OPS.HEADS") == [(2,)]
+
+
+@contextmanager
+def taken_elsewhere(account: SnowflakeSection, aws: Aws, tenant: TenantId) -> Iterator[None]:
+    """An open transaction of another table, which is nobody's business here."""
+    with connect(account, aws) as other:
+        use(other, tenant)
+        other.execute(f"BEGIN NAME {fence.name('other', tenant, 'curated', 'pets')}")
+        yield
+        other.execute("COMMIT")

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
 from lab_insights.errors import ConfigError, WarehouseError
+from lab_insights.lake.storage import Storage
 from lab_insights.local.processes import free_port
 from lab_insights.names import TenantId, tenant_id
-from lab_insights.warehouse.provision import use
+from lab_insights.warehouse.provision import provision, use
 from lab_insights.warehouse.session import Session, connect
 
 
@@ -78,16 +79,52 @@ def test_a_refused_login_names_the_credentials_and_not_the_password(aws: Aws, re
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_private_key_logs_in_by_a_signed_token(aws: Aws, refusing: int) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"phrase")
-    ).decode()
-    secret = {"user": "u", "private_key": pem, "private_key_passphrase": "phrase"}
+@pytest.fixture(scope="module")
+def key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem(key: rsa.RSAPrivateKey, passphrase: bytes = b"") -> str:
+    locked = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked).decode()
+
+
+def test_a_private_key_logs_in_by_a_signed_token_and_the_session_is_tagged_with_its_run(
+    aws: Aws, refusing: int, key: rsa.RSAPrivateKey
+) -> None:
+    secret = {"user": "u", "private_key": pem(key, b"phrase"), "private_key_passphrase": "phrase"}
     Refusing.asked.clear()
     with pytest.raises(WarehouseError):
-        connect(section(aws, refusing, secret), aws)
-    assert any(b"SNOWFLAKE_JWT" in _plain(asked) for asked in Refusing.asked)
+        connect(section(aws, refusing, secret), aws, run_id="run 7")
+    asked = json.loads(_plain(Refusing.asked[0]))["data"]
+    assert asked["AUTHENTICATOR"] == "SNOWFLAKE_JWT"
+    assert asked["TOKEN"].count(".") == 2
+    sent = asked["SESSION_PARAMETERS"]
+    assert json.loads(sent["QUERY_TAG"]) == {"lab_insights_run": "run 7"}
+    assert (sent["LOCK_TIMEOUT"], sent["ABORT_DETACHED_QUERY"], sent["TIMEZONE"]) == (600, True, "UTC")
+
+
+def test_only_the_key_that_the_user_was_given_logs_in_and_may_provision(
+    account: SnowflakeSection, aws: Aws, session: Session, storage: Storage, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNOWFLAKE_KEY", json.dumps({"user": "pipeline", "private_key": pem(key)}))
+    by_key = account.model_copy(update={"credentials": "env:SNOWFLAKE_KEY"})
+
+    def given(its: rsa.RSAPrivateKey) -> None:
+        public = its.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+        session.execute(f"ALTER USER PIPELINE SET RSA_PUBLIC_KEY = '{''.join(public.splitlines()[1:-1])}'")
+
+    with pytest.raises(WarehouseError, match="refuses the login"):
+        connect(by_key, aws)
+    given(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    with pytest.raises(WarehouseError, match="refuses the login"):
+        connect(by_key, aws)
+    given(key)
+    its = tenant_id(f"t{uuid.uuid4().hex[:10]}")
+    with connect(by_key, aws) as opened:
+        provision(opened, storage, its)
+        assert opened.execute("SELECT COUNT(*) FROM OPS.LEDGER") == [(0,)]
+    session.execute(f'DROP DATABASE "LAB_INSIGHTS_{its.upper()}"')
 
 
 def _plain(body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from lab_insights.governance.audit.verify import Verified, verify
 
 # What somebody read is not known here: these are told as missing, so that nobody takes silence for evidence.
 READS = (
-    "Reads of objects: CloudTrail data events of the lake's buckets, where they are switched on; not available locally.",
+    "Reads of objects: CloudTrail data events of the lake's buckets, where they are switched on (`lab-insights audit reads`); none of the stand-in.",
     "Reads of tables: SNOWFLAKE.ACCOUNT_USAGE.ACCESS_HISTORY (Enterprise Edition); not available locally.",
     "Looking at the Dagster UI: the log of the proxy in front of it; the UI has no login of its own.",
 )

@@ -24,6 +24,7 @@ Action = Literal[
     "deadletters.redrive",
     "report.read",
     "dataset.read",
+    "catalog.scan",
 ]
 Outcome = Literal["begun", "done", "failed"]
 GENESIS = "0" * 64

@@ -1,8 +1,4 @@
-"""The curated and transformed tables that KPIs read, with the columns that they need of each.
-
-Order items, specimens, orderables and tasks have no contract yet: they are read as they were landed, under the names that the curated model will have.
-A test fails when one of them gets a contract, so that nothing goes on reading the table that is no longer written.
-"""
+"""The curated and transformed tables that KPIs read, with the columns that they need of each. A test holds them against the contracts."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ _ID, _TEXT, _AT, _FLAG = "VARCHAR", "VARCHAR", "TIMESTAMP_NTZ", "BOOLEAN"
 
 INPUTS: dict[str, Input] = {
     "account": Input("account", {"account_id": _ID, "name": _TEXT, "status": _TEXT}),
-    "patient": Input("patient", {"patient_id": _ID, "merged_into_patient_id": _ID}),
+    "patient": Input("patient", {"patient_id": _ID}),
     "lab_order": Input(
         "lab_order",
         {
@@ -24,8 +20,9 @@ INPUTS: dict[str, Input] = {
             "status": _TEXT,
             "ordered_at": _AT,
         },
+        counted_once=True,
     ),
-    "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID}, layer="transformed"),
+    "order_detail": Input("order_detail", {"lab_order_id": _ID, "account_id": _ID, "surviving_patient_id": _ID}, layer="transformed"),
     "result": Input(
         "result",
         {
@@ -38,6 +35,7 @@ INPUTS: dict[str, Input] = {
             "value_type": _TEXT,
             "value_num": "NUMBER(38,9)",
             "unit_raw": _TEXT,
+            "unit_ucum": _TEXT,
             "flag_raw": _TEXT,
             "flag_norm": _TEXT,
             "status_raw": _TEXT,
@@ -46,6 +44,7 @@ INPUTS: dict[str, Input] = {
             "resulted_at": _AT,
             "verified_at": _AT,
         },
+        counted_once=True,
     ),
     "critical_notification": Input(
         "critical_notification", {"notification_id": _ID, "result_id": _ID, "notified_at": _AT, "acknowledged_at": _AT}
@@ -66,18 +65,19 @@ INPUTS: dict[str, Input] = {
     "message_reject": Input("message_reject", {"message_id": _ID, "reason": _TEXT}),
     "audit_event": Input("audit_event", {"occurred_at": _AT, "user_name": _TEXT, "action": _TEXT, "outcome": _TEXT}),
     "order_item": Input(
-        "lis.order_item",
+        "order_item",
         {"order_item_id": _ID, "lab_order_id": _ID, "test_code": _TEXT, "status": _TEXT, "is_add_on": _FLAG, "added_at": _AT},
-        names={"order_item_id": "id"},
     ),
     "specimen": Input(
-        "lis.specimen",
+        "specimen",
         {"specimen_id": _ID, "lab_order_id": _ID, "status": _TEXT, "reject_reason": _TEXT, "collected_at": _AT, "received_at": _AT},
-        names={"specimen_id": "id"},
     ),
-    "reject_reason": Input("lis.reject_reason", {"code": _TEXT, "label": _TEXT}),
+    "encounter": Input(
+        "encounter", {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT}
+    ),
+    "reject_reason": Input("reject_reason", {"code": _TEXT, "label": _TEXT}),
     "orderable": Input(
-        "crm.panel",
+        "orderable",
         {
             "test_code": _TEXT,
             "name": _TEXT,
@@ -87,12 +87,9 @@ INPUTS: dict[str, Input] = {
             "min_retest_hours": "NUMBER(10,0)",
             "is_billable": _FLAG,
         },
-        names={"test_code": "code"},
     ),
     "crm_task": Input(
-        "crm.task",
-        {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT},
-        names={"task_id": "id"},
+        "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),
 }
 """Relation → the table that it is read from."""

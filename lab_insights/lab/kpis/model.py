@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from lab_insights.names import quoted
@@ -21,25 +21,28 @@ Build = Callable[[Relations, str], str]
 
 @dataclass(frozen=True)
 class Input:
-    """A table that KPIs read, its columns with types in the names of the curated model.
+    """A table of the curated or transformed layer that KPIs read, with the columns that they need and their types.
 
-    `table` is its name in the lake's curated layer. One that no contract describes is `source.table`, and `names` says what it calls a column.
+    Of `counted_once` rows those are left out whose order messages tell of and a laboratory system has: the system's own row is the one that counts.
     """
 
     table: str
     columns: Types
     layer: Literal["curated", "transformed"] = "curated"
-    names: Mapping[str, str] = field(default_factory=dict)
+    counted_once: bool = False
 
-    def select(self, view: str, held: Sequence[str]) -> str:
-        """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null."""
+    def select(self, view: str, held: Sequence[str], linked: str | None = None) -> str:
+        """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null.
+
+        `linked` is the relation of orders with their `LINKED_ORDER_ID`, where there is one.
+        """
         there = {name.upper() for name in held}
         listed = []
         for name, kind in self.columns.items():
-            found = self.names.get(name, name).upper()
-            value = quoted(found, "snowflake") if found in there else "NULL"
+            value = quoted(name.upper(), "snowflake") if name.upper() in there else "NULL"
             listed.append(f"CAST({value} AS {kind}) AS {name.upper()}")
-        return f"SELECT {', '.join(listed)} FROM {view}"
+        once = f" WHERE COALESCE(LAB_ORDER_ID, '') NOT IN (SELECT LAB_ORDER_ID FROM {linked} WHERE LINKED_ORDER_ID IS NOT NULL)"
+        return f"SELECT {', '.join(listed)} FROM {view}{once if self.counted_once and linked else ''}"
 
     def nothing(self) -> str:
         """Return the SELECT that stands for the table where a tenant does not have it."""

@@ -42,7 +42,7 @@ WITH REPORTED AS (
     SELECT I.ORDER_ITEM_ID, I.LAB_ORDER_ID, COALESCE(I.TEST_CODE, 'unknown') AS TEST_CODE,
         COALESCE(P.DEPARTMENT, 'unknown') AS DEPARTMENT, COALESCE(O.PRIORITY, 'unknown') AS PRIORITY,
         COALESCE(D.ACCOUNT_ID, 'unknown') AS ACCOUNT_ID, COALESCE(O.PROVIDER_ID, 'unknown') AS PROVIDER_ID,
-        COALESCE(R.PERFORMING_LAB, 'unknown') AS PERFORMING_LAB, COALESCE(M.MERGED_INTO_PATIENT_ID, O.PATIENT_ID) AS PATIENT_ID,
+        COALESCE(R.PERFORMING_LAB, 'unknown') AS PERFORMING_LAB, COALESCE(D.SURVIVING_PATIENT_ID, O.PATIENT_ID) AS PATIENT_ID,
         COALESCE(I.IS_ADD_ON, FALSE) AS IS_ADD_ON, COALESCE(P.IS_BILLABLE, TRUE) AS IS_BILLABLE, P.MIN_RETEST_HOURS,
         CASE WHEN O.PRIORITY = 'stat' THEN P.STAT_TARGET_MINUTES ELSE P.TAT_TARGET_MINUTES END AS TARGET_MINUTES,
         CASE WHEN I.IS_ADD_ON THEN {known("I.ADDED_AT")} ELSE {known("O.ORDERED_AT")} END AS STARTED_AT,
@@ -54,7 +54,6 @@ WITH REPORTED AS (
     FROM {relations["order_item"]} AS I
     LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = I.LAB_ORDER_ID
     LEFT JOIN {relations["order_detail"]} AS D ON D.LAB_ORDER_ID = I.LAB_ORDER_ID
-    LEFT JOIN {relations["patient"]} AS M ON M.PATIENT_ID = O.PATIENT_ID
     LEFT JOIN {relations["orderable"]} AS P ON P.TEST_CODE = I.TEST_CODE
     LEFT JOIN REPORTED AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID
     LEFT JOIN SPECIMENS AS S ON S.LAB_ORDER_ID = I.LAB_ORDER_ID
@@ -127,7 +126,7 @@ ORDERED_TEST = Report(
         ),
         "is_within_target": Column("BOOLEAN", "receive_to_verify_minutes ≤ target_minutes; null without a target or a valid interval."),
     },
-    ("order_item", "lab_order", "order_detail", "patient", "orderable", "result", "specimen"),
+    ("order_item", "lab_order", "order_detail", "orderable", "result", "specimen"),
     _build,
     day="start_day",
 )

@@ -4,82 +4,8 @@ from __future__ import annotations
 
 from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, count_if, day, known
 from lab_insights.lab.kpis.ordered_tests import STAGES
+from lab_insights.lab.terminology import UCUM
 
-# Units of the field in UCUM (case-sensitive), https://ucum.org/ucum: what is not among them is shown as non-UCUM.
-UCUM = (
-    *(
-        "%",
-        "1",
-        "s",
-        "min",
-        "h",
-        "g",
-        "mg",
-        "ug",
-        "ng",
-        "pg",
-        "L",
-        "mL",
-        "fL",
-        "pg/mL",
-        "ng/mL",
-        "ug/mL",
-        "mg/mL",
-        "g/dL",
-        "mg/dL",
-        "mg/dl",
-        "g/dl",
-    ),
-    *(
-        "ug/dL",
-        "ng/dL",
-        "pg/dL",
-        "g/L",
-        "mg/L",
-        "ug/L",
-        "ng/L",
-        "mol/L",
-        "mmol/L",
-        "umol/L",
-        "nmol/L",
-        "pmol/L",
-        "meq/L",
-        "mosm/kg",
-        "mosm/L",
-    ),
-    *(
-        "U/L",
-        "kU/L",
-        "U/mL",
-        "[IU]/L",
-        "[IU]/mL",
-        "m[IU]/L",
-        "m[IU]/mL",
-        "u[IU]/mL",
-        "k[IU]/L",
-        "10*3/uL",
-        "10*6/uL",
-        "10*9/L",
-        "10*12/L",
-        "/uL",
-    ),
-    *(
-        "/[HPF]",
-        "/[LPF]",
-        "mm[Hg]",
-        "mm/h",
-        "[pH]",
-        "[arb'U]/mL",
-        "{titer}",
-        "{INR}",
-        "{ratio}",
-        "mL/min",
-        "mL/min/{1.73_m2}",
-        "ug/g",
-        "mg/g",
-        "mg/mmol",
-    ),
-)
 _SPELT = {
     "order_to_collect": "order to collection",
     "collect_to_receive": "collection to receipt",
@@ -99,11 +25,14 @@ MEASURES: dict[str, str] = {
     "duplicate_results": "Results of an order item and component that has another live result.",
     "unmapped_loinc": "Results without a LOINC code.",
     "non_ucum_units": "Results whose unit is not of UCUM.",
+    "unmapped_units": "Results whose unit is no spelling of a unit of UCUM that is known.",
     "unparsable_numbers": "Results declared numeric (NM) whose value is no number.",
     "unknown_result_status": "Results whose status is not a known code; they are counted nowhere else.",
     "unknown_flags": "Results whose abnormal flag is not a known code.",
     "rejections_without_reason": "Rejected specimens without a reason.",
     "epoch_times": "Specimens with 1970-01-01 in the place of a time.",
+    "impossible_dates": "Encounters whose day of discharge is no date, such as 0000-00-00.",
+    "unreadable_times": "Encounters whose time of arrival, as somebody typed it, is no time of day.",
     **{f"{stage}_missing": f"Complete tests whose time from {text} lacks an end." for stage, text in _SPELT.items()},
     **{f"{stage}_date_only": f"Complete tests whose time from {text} has a date in the place of an end." for stage, text in _SPELT.items()},
     **{f"{stage}_implausible": f"Complete tests whose time from {text} is negative or over 365 days." for stage, text in _SPELT.items()},
@@ -145,6 +74,7 @@ def _build(relations: Relations, zone: str) -> str:
             "duplicate_results": ("ORDER_ITEM_ID IS NOT NULL AND COMPONENT_CODE IS NOT NULL", "SAME > 1"),
             "unmapped_loinc": ("TRUE", "LOINC IS NULL"),
             "non_ucum_units": ("UNIT_RAW IS NOT NULL", f"UNIT_RAW NOT IN ({units})"),
+            "unmapped_units": ("UNIT_RAW IS NOT NULL", "UNIT_UCUM IS NULL"),
             "unparsable_numbers": ("VALUE_TYPE = 'NM' AND VALUE_RAW IS NOT NULL", "VALUE_NUM IS NULL"),
             "unknown_result_status": ("TRUE", "STATUS_NORM IS NULL"),
             "unknown_flags": ("COALESCE(FLAG_RAW, '') NOT IN ('', 'N')", "FLAG_NORM IS NULL"),
@@ -169,6 +99,13 @@ def _build(relations: Relations, zone: str) -> str:
             ),
         },
     )
+    encounters = _counted(
+        f"SELECT {day('E.ADMITTED_AT', zone)} AS EVENT_DAY, E.* FROM {relations['encounter']} AS E",
+        {
+            "impossible_dates": ("TRUE", "DISCHARGED_ON_RAW IS NOT NULL"),
+            "unreadable_times": ("ARRIVAL_RAW IS NOT NULL", "ARRIVAL_TIME IS NULL"),
+        },
+    )
     messages = _counted(
         f"SELECT {day('M.RECEIVED_AT', zone)} AS EVENT_DAY, M.MESSAGE_ID IN "
         f"(SELECT MESSAGE_ID FROM {relations['message_reject']} AS R WHERE MESSAGE_ID IS NOT NULL) AS IS_REJECTED FROM {relations['message_log']} AS M",
@@ -178,7 +115,7 @@ def _build(relations: Relations, zone: str) -> str:
         f"SELECT * FROM {relations['critical_result']} AS C", {"criticals_told_before_verified": ("IS_DOCUMENTED", "IS_IMPLAUSIBLE")}
     )
     return " UNION ALL ".join(
-        f"SELECT * FROM ({part}) AS Q WHERE CHECKED > 0" for part in (orders, results, tests, specimens, messages, criticals)
+        f"SELECT * FROM ({part}) AS Q WHERE CHECKED > 0" for part in (orders, results, tests, specimens, encounters, messages, criticals)
     )
 
 
@@ -207,7 +144,7 @@ QUALITY = Report(
         "checked": Column(COUNT, "Rows that were looked at."),
         "failed": Column(COUNT, "Rows that fail. Rate = failed / checked, of the sums."),
     },
-    ("lab_order", "patient", "order_detail", "result", "specimen", "message_log", "message_reject"),
+    ("lab_order", "patient", "order_detail", "result", "specimen", "encounter", "message_log", "message_reject"),
     _build,
     after=("ordered_test", "critical_result"),
 )

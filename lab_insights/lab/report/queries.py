@@ -44,7 +44,6 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
             "test_volume",
             "SUM(TESTS) AS TESTS, SUM(CANCELLED) AS CANCELLED, SUM(DUPLICATES) AS DUPLICATES, SUM(ADD_ONS) AS ADD_ONS",
         ),
-        "activity": days("daily_activity", "SUM(ORDERS) AS ORDERS, SUM(RESULTS_FINAL + RESULTS_CORRECTED) AS RESULTS"),
         "specimens": days(
             "specimen_rejection", "SUM(SPECIMENS) AS SPECIMENS, SUM(CASE WHEN REASON <> 'accepted' THEN SPECIMENS ELSE 0 END) AS REJECTED"
         ),

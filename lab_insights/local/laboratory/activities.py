@@ -16,6 +16,7 @@ from lab_insights.local.laboratory.timeline import Row
 from lab_insights.local.laboratory.user_defined import slot_values
 
 NEW_COLUMN_DAY = 3
+_VERSIONS = 8
 NEW_COLUMN = ("opportunity", "forecast_category", "text:20", "pipeline")
 
 
@@ -24,11 +25,21 @@ def activities(scene: Scene, birth: int) -> Iterator[Row]:
     dice = scene.dice("activities", birth)
     for number in range(scene.many(3)):
         identifier, opened = scene.identifier(birth, number), scene.moment(birth, dice, 8, 18)
-        yield from _case(scene, identifier, number, opened, dice)
-        yield _task(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)
-        yield _memo(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)
+        for row in _case(scene, identifier, number, opened, dice):
+            yield row
+            if row.table == "crm_case":
+                yield from _links("case", row)
+                yield from _history("case_status_history", "case_id", "status", row)
+        for kind, row in (
+            ("task", _task(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)),
+            ("memo", _memo(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)),
+        ):
+            yield row
+            yield from _links(kind, row)
     for number in range(scene.many(1)):
-        yield _opportunity(scene, scene.identifier(birth, number), birth, scene.moment(birth, dice, 8, 18), dice)
+        row = _opportunity(scene, scene.identifier(birth, number), birth, scene.moment(birth, dice, 8, 18), dice)
+        yield row
+        yield from _history("opportunity_stage_history", "opportunity_id", "stage", row)
     if birth % 3 == 0:
         yield _campaign(scene, birth, scene.moment(birth, dice, 8, 18))
 
@@ -36,6 +47,29 @@ def activities(scene: Scene, birth: int) -> Iterator[Row]:
 def _about(scene: Scene, dice: Random) -> dict[str, Any]:
     account = people.pick_account(scene, dice.random())
     return {"account_id": account.id, "account_name": account.name}
+
+
+def _links(kind: str, activity: Row) -> Iterator[Row]:
+    """The records that an activity is about, by key: its names go stale, these do not."""
+    at, first = activity.versions[0]
+    values = first or {}
+    about = {"account": values["account_id"], "contact": values.get("provider_id"), "patient": values.get("patient_mrn")}
+    for record_type, record in about.items():
+        if record is not None:
+            link = {"activity_type": kind, "activity_id": values["id"], "record_type": record_type, "record_id": str(record)}
+            yield Row.born("activity_link", at, {**link, "updated_at": at})
+
+
+def _history(table: str, owner: str, column: str, of: Row) -> Iterator[Row]:
+    """The values that a column of a row went through, one row each, as applications keep them beside it."""
+    before = None
+    identifier = (of.versions[0][1] or {})["id"]
+    for number, (at, values) in enumerate(of.versions):
+        if values and column in values:
+            changed = {f"from_{column}": before, f"to_{column}": values[column], "changed_at": at, "updated_at": at}
+            user = {"changed_by_user_id": 1 + number % people.USERS} if column == "status" else {}
+            yield Row.born(table, at, {"id": identifier * _VERSIONS + number, owner: identifier, **changed, **user})
+            before = values[column]
 
 
 def _case(scene: Scene, identifier: int, number: int, opened: datetime, dice: Random) -> Iterator[Row]:

@@ -102,6 +102,9 @@ def _account(scene: Scene, number: int, at: datetime) -> Iterator[Row]:
     }
     yield Row.born("account", at, values)
     yield Row.born("accounts_cstm", at, side_row(scene, number))
+    for place, (code, path) in enumerate(people.access_nodes(account)):
+        node = {"account_id": number, "node_code": code, "node_path": path, "is_primary": int(place == 0), "updated_at": at}
+        yield Row.born("account_access_node", at, node)
     for connection, code in zip(CONNECTIONS, account.host_codes, strict=False):
         yield _host_code("account", connection, code, number, at)
 
@@ -123,14 +126,17 @@ def _contact(scene: Scene, number: int, at: datetime, leaves: bool = False) -> I
         "created_at": at - timedelta(days=number % 300),
         "updated_at": at,
     }
-    row = Row.born("contact", at, values)
-    code = _host_code("contact", CONNECTIONS[0], f"Prov{1000 + number}", number, at)
+    rows = [Row.born("contact", at, values), _host_code("contact", CONNECTIONS[0], f"Prov{1000 + number}", number, at)]
+    accounts = dict.fromkeys((values["account_id"], 1 + number % scene.many(ACCOUNTS)))
+    for place, account_id in enumerate(accounts):
+        works = {"role": ("ordering", "attending", "director")[(number + place) % 3], "is_primary": int(place == 0)}
+        where = {"contact_id": number, "account_id": account_id, **works, "since": at.date() if number % 4 else None}
+        rows.append(Row.born("provider_account", at, {**where, "updated_at": at}))
     if leaves:
-        # Newcomers are taken back two days later: a hard delete in two tables.
-        row.deleted(at + timedelta(days=2))
-        code.deleted(at + timedelta(days=2))
-    yield row
-    yield code
+        # Newcomers are taken back two days later: a hard delete in three tables.
+        for row in rows:
+            row.deleted(at + timedelta(days=2))
+    yield from rows
 
 
 def _host_code(record_type: str, connection: str, code: str, record: int, at: datetime) -> Row:

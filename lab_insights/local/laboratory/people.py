@@ -75,6 +75,13 @@ def account(scene: Scene, number: int) -> Account:
     return Account(number, name, None if number <= 3 else 1 + number % 3, codes[:1] if number % 5 == 0 else codes)
 
 
+def access_nodes(of: Account) -> list[tuple[str, str]]:
+    """Return the nodes of the CRM's access hierarchy that see an account, as code and path, the primary one first."""
+    region = ("east", "west", "south")[of.id % 3]
+    nodes = [(f"region-{region}", f"all/{region}")]
+    return [*nodes, ("key-accounts", "all/key-accounts")] if of.id % 4 == 0 else nodes
+
+
 def pick_account(scene: Scene, roll: float) -> Account:
     """Return an account that has been there from the start; low numbers order more."""
     return account(scene, 1 + int(roll * roll * scene.many(ACCOUNTS)))

@@ -25,7 +25,7 @@ def births(scene: Scene, birth: int) -> Iterator[Row]:
     for number in numbers:
         # History was registered over the months before the first day.
         back = dice.randrange(1, 90) if birth == 0 else 0
-        yield _registered(people.patient(scene, number), scene.moment(birth - back, dice))
+        yield from _registered(people.patient(scene, number), scene.moment(birth - back, dice))
 
 
 def touches(scene: Scene, index: int) -> Iterator[Row]:
@@ -55,9 +55,15 @@ def merge_instant(scene: Scene, index: int) -> datetime:
     return scene.midnight(index) + timedelta(hours=13, microseconds=4711)
 
 
-def _registered(patient: people.Patient, at: datetime) -> Row:
+def _registered(patient: people.Patient, at: datetime) -> Iterator[Row]:
     values = {name: getattr(patient, name) for name in people.Patient.__dataclass_fields__}
-    return Row.born("patient", at, {**values, "merged_into_id": None, "updated_at": at})
+    yield Row.born("patient", at, {**values, "merged_into_id": None, "updated_at": at})
+    identifiers = [("Main Laboratory", "MR", patient.mrn)]
+    if patient.id % 3 == 0:
+        identifiers.append(("Example Health Plan", "MB", f"MB{patient.id:08d}"))
+    for authority, kind, identifier in identifiers:
+        its = {"authority": authority, "identifier_type": kind, "identifier": identifier, "patient_id": patient.id}
+        yield Row.born("patient_identifier", at, {**its, "updated_at": at})
 
 
 def _catalogue(scene: Scene) -> Iterator[Row]:

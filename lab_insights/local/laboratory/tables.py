@@ -50,11 +50,23 @@ CRM = (
         key=("record_type", "connection_id", "host_code"),
     ),
     _table(
+        "account_access_node",
+        "crm",
+        "account_id:big node_code:text:40 node_path:text:160 is_primary:flag updated_at:stamp",
+        key=("account_id", "node_code"),
+    ),
+    _table(
         "contact",
         "crm",
         "id:big account_id:big npi:text:10? given_name:latin1:80 family_name:latin1:80 credential:text:20? "
         f"specialty:text:60? email:text:120? phone:text:20? is_provider:flag {SLOTS} created_at:stamp "
         "updated_at:stamp",
+    ),
+    _table(
+        "provider_account",
+        "crm",
+        "contact_id:big account_id:big role:enum:ordering,attending,director is_primary:flag since:date? updated_at:stamp",
+        key=("contact_id", "account_id"),
     ),
     _table(
         "crm_user",
@@ -77,6 +89,11 @@ CRM = (
         "deleted:flag updated_at:stamp",
     ),
     _table(
+        "case_status_history",
+        "crm",
+        "id:big case_id:big from_status:text:20? to_status:text:20 changed_by_user_id:int? changed_at:stamp updated_at:stamp",
+    ),
+    _table(
         "task",
         "crm",
         f"id:big {ACTIVITY} assigned_user_id:int? subject:text:200 status:enum:open,done,deferred due_at:instant? "
@@ -93,6 +110,17 @@ CRM = (
         "crm",
         f"id:big {ACTIVITY} name:text:160 stage:text:40 amount:decimal:12,2? probability:text:10? close_on:date? "
         "created_at:stamp updated_at:stamp",
+    ),
+    _table(
+        "opportunity_stage_history",
+        "crm",
+        "id:big opportunity_id:big from_stage:text:40? to_stage:text:40 changed_at:stamp updated_at:stamp",
+    ),
+    _table(
+        "activity_link",
+        "crm",
+        "activity_type:enum:case,task,memo activity_id:big record_type:enum:account,contact,patient record_id:text:40 updated_at:stamp",
+        key=("activity_type", "activity_id", "record_type", "record_id"),
     ),
     _table(
         "campaign",
@@ -117,6 +145,12 @@ LIS = (
         "lis",
         "id:big mrn:text:30 family_name:text:80? given_name:text:80? birth_date:date? sex:text:1? "
         "postal_code:text:10? phone:text:20? merged_into_id:big? updated_at:stamp",
+    ),
+    _table(
+        "patient_identifier",
+        "lis",
+        "authority:text:40 identifier_type:text:10 identifier:text:40 patient_id:big updated_at:stamp",
+        key=("authority", "identifier_type", "identifier"),
     ),
     _table(
         "encounter",

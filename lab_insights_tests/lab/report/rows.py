@@ -48,7 +48,6 @@ def rows(seed: int = 3) -> dict[str, list[dict[str, Any]]]:
     criticals = {"CRITICALS": 40, "DOCUMENTED": 36, "OBSERVATIONS": 36, "MEDIAN_MINUTES": 18.0, "IMPLAUSIBLE": 1}
     return {
         "volume": daily(TESTS=120, CANCELLED=6, DUPLICATES=4, ADD_ONS=8),
-        "activity": daily(ORDERS=60, RESULTS=400),
         "specimens": daily(SPECIMENS=60, REJECTED=6),
         "corrected": daily(CORRECTED=3, BILLABLE=110, RESULTS=400),
         "pending": daily(PENDING=40, OVERDUE=12),

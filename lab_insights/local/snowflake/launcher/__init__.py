@@ -12,6 +12,8 @@ It runs under the interpreter of an environment of its own (fakesnow wants DuckD
 - `statements`: `SWAP WITH` as three renames; roles, grants, users, warehouses, tags, policies and session settings
   are accepted and recorded, not enforced: `SELECT KIND, STATEMENT FROM STAND_IN.RECORDED.STATEMENTS ORDER BY
   ORDINAL`;
+- `admin`: the routes of the admin (REST) API that provisioning uses, each turned into the SQL that it stands for;
+- `keys`: a key-pair login is refused unless the user was given the public key;
 - `sessions`: the transaction of a client that died is rolled back when its connection breaks;
 - `application`: puts all of that around fakesnow's own HTTP application.
 """

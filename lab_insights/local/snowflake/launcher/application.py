@@ -16,14 +16,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .admin import Run, routes
 from .engine import Engine
 from .fast import fetch_once, merged
+from .keys import refused
 from .mends import mend
 from .sessions import Sessions
-from .statements import ACCEPTED, drop_database, recorded_kind, swap, without_comments, without_policies
+from .statements import ACCEPTED, answered, drop_database, recorded_kind, swap, without_comments, without_policies
 
 _QUERY = "/queries/v1/query-request"
 _LOGIN = "/session/v1/login-request"
+# What the admin API calls an object that is there already, and one that is not.
+_STATUS = {2002: 409, 2003: 404, 2043: 404}
 _UNFORESEEN = "The stand-in can not run this statement; its log says why."
 
 
@@ -40,6 +44,7 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
             unknown: JSONResponse = await server.query_request(request)
             return unknown
         sessions.seen(token, request.client)
+        body["sqlText"] = await sessions.transactions(token, body["sqlText"])
         async with sessions.locks[token]:
             try:
                 body["sqlText"] = await run_in_threadpool(_rewritten, engine, connection, body["sqlText"])
@@ -53,6 +58,8 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
         return answer if answer.status_code < 500 else _refused(603, "XX000", _UNFORESEEN)
 
     async def login(request: Request) -> JSONResponse:
+        if refused((await _body(request))["data"], await run_in_threadpool(engine.recorded, "% USER")):
+            return _refused(390144, "08001", "JWT token is invalid.")
         answer: JSONResponse = await server.login_request(request)
         granted = json.loads(bytes(answer.body))
         granted["data"]["masterToken"] = granted["data"]["token"]  # without one the connector never logs out
@@ -68,12 +75,32 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
     ours = [Route(path, handler, methods=["POST"]) for path, handler in handlers.items()]
     others = [route for route in server.routes if route.path not in {route.path for route in ours}]
     ready = Route("/ready", lambda _: Response("ready"))
-    return Starlette(routes=[*ours, ready, *others])
+    return Starlette(routes=[*ours, *routes(_administrator(engine, sessions)), ready, *others])
+
+
+def _administrator(engine: Engine, sessions: Sessions) -> Run:
+    """Return what runs the SQL of an admin route in the session whose token it was asked with."""
+
+    async def administer(request: Request, sql: str) -> tuple[int, str]:
+        token = _token(request)
+        connection = server.sessions.get(token)
+        if connection is None:
+            return 401, "log in again"
+        async with sessions.locks[token]:
+            try:
+                await run_in_threadpool(lambda: connection.cursor().execute(_rewritten(engine, connection, sql)))
+            except Error as error:
+                return _STATUS.get(error.errno, 400), str(error.msg)
+        return 200, "done"
+
+    return administer
 
 
 def _rewritten(engine: Engine, connection: Any, sql: str) -> str:
     """Return what fakesnow is to run instead of `sql`, having done or recorded what it can not."""
     stripped = without_comments(sql)
+    if answer := answered(stripped):
+        return answer
     if kind := recorded_kind(stripped):
         engine.record(kind, stripped)
         return ACCEPTED

@@ -10,7 +10,7 @@ from typing import Any
 
 from fakesnow import info_schema, macros
 from fakesnow.instance import GLOBAL_DATABASE_NAME, FakeSnow
-from fakesnow.transforms import show
+from fakesnow.transforms import show, stage
 from s3fs import S3FileSystem
 
 RECORD = "STAND_IN.RECORDED.STATEMENTS"
@@ -20,6 +20,8 @@ class Engine(FakeSnow):  # type: ignore[misc]
     """fakesnow's instance with every database attached at start, and its own notes (stages, users) in a file too."""
 
     def __init__(self, directory: Path, s3_endpoint: str) -> None:
+        Path(stage.LOCAL_BUCKET_PATH).rmdir()  # made in /tmp at import, and left there by every start
+        stage.LOCAL_BUCKET_PATH = str(directory / "bucket")
         self.databases = databases = directory / "databases"
         databases.mkdir(parents=True, exist_ok=True)
         super().__init__(create_database_on_connect=False, create_schema_on_connect=False, db_path=databases)
@@ -46,6 +48,11 @@ class Engine(FakeSnow):  # type: ignore[misc]
         """Append `statement` to the record, whatever transaction its session is in."""
         insert = f"INSERT INTO {RECORD} (KIND, STATEMENT) VALUES (?, ?)"
         self._cursor().execute(insert, [kind, statement])
+
+    def recorded(self, kind: str) -> list[str]:
+        """Return the statements of a kind (a pattern of LIKE), oldest first."""
+        found = self._cursor().execute(f"SELECT STATEMENT FROM {RECORD} WHERE KIND LIKE ? ORDER BY ORDINAL", [kind]).fetchall()
+        return [str(statement) for (statement,) in found]
 
     def drop_database(self, name: str) -> None:
         """Drop the database `name` with its file; raises DuckDB's error when there is none."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import fakesnow.server as server  # noqa: PLR0402 - `fakesnow` also has a function of that name
 from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_BEGIN = re.compile(r"BEGIN\s+(?:TRANSACTION\s+|WORK\s+)?NAME\s+(\w+)\s*;?\s*", re.IGNORECASE)
+_END = re.compile(r"(?:COMMIT|ROLLBACK)\b.*", re.IGNORECASE | re.DOTALL)
+_SHOW = re.compile(r"SHOW\s+TRANSACTIONS\s*;?\s*", re.IGNORECASE)
+_ABORT = re.compile(r"SELECT\s+SYSTEM\$ABORT_SESSION\(\s*(\d+)\s*\)\s*;?\s*", re.IGNORECASE)
 
 
 class Sessions:
@@ -20,6 +28,29 @@ class Sessions:
         self._token_of: dict[Any, str] = {}
         self._peer_of: dict[str, Any] = {}
         self._reaping: set[asyncio.Task[None]] = set()
+        self._open: dict[str, tuple[int, str, datetime]] = {}
+        self._numbers = itertools.count(1)
+
+    async def transactions(self, token: str, sql: str) -> str:
+        """Note a named transaction's begin and end, list those that are open, or abort a session; return what is to be run instead of `sql`."""
+        if found := _BEGIN.fullmatch(sql):
+            self._open[token] = (next(self._numbers), found[1].upper(), datetime.now(UTC).replace(tzinfo=None))
+            return "BEGIN"
+        if _END.fullmatch(sql):
+            self._open.pop(token, None)
+        elif _SHOW.fullmatch(sql):
+            rows = [
+                f"({number}, 'USER', {number}, '{name}', CAST('{at}' AS TIMESTAMP_NTZ), 'running')"
+                for number, name, at in self._open.values()
+            ]
+            none = "(0, '', 0, '', CAST(NULL AS TIMESTAMP_NTZ), '')"
+            columns = '("id", "user", "session", "name", "started_on", "state")'
+            return f"SELECT * FROM (VALUES {', '.join(rows or [none])}) AS t{columns}{'' if rows else ' WHERE FALSE'}"
+        elif found := _ABORT.fullmatch(sql):
+            for victim in [token for token, (number, *_) in self._open.items() if number == int(found[1])]:
+                await self._reap(victim)
+            return "SELECT 'session is aborted'"
+        return sql
 
     def protocol(self) -> type[H11Protocol]:
         """Return uvicorn's HTTP protocol, telling us which connections broke."""
@@ -51,6 +82,7 @@ class Sessions:
         if connection is not None:
             async with self.locks[token]:
                 await run_in_threadpool(_rolled_back, connection)
+                self._open.pop(token, None)
 
     async def _reap(self, token: str) -> None:
         async with self.locks[token]:
@@ -58,6 +90,7 @@ class Sessions:
             if connection is not None and await run_in_threadpool(_rolled_back, connection):
                 # a client that lost only its connection must not go on as if its transaction were still open
                 server.sessions.pop(token, None)
+            self._open.pop(token, None)
         if token not in server.sessions:
             self.locks.pop(token, None)
             self._peer_of.pop(token, None)

@@ -19,7 +19,7 @@ _KINDS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         r"(GRANT|REVOKE)\b",
-        rf"(CREATE|ALTER|DROP)(?:\s+OR\s+REPLACE)?\s+({_OBJECT})\b",
+        rf"(CREATE|ALTER|DROP)(?:\s+OR\s+(?:REPLACE|ALTER))?\s+({_OBJECT})\b",
         r"(USE)\s+(ROLE|WAREHOUSE|SECONDARY\s+ROLES)\b",
         r"(ALTER\s+SESSION)\s+((?:UN)?SET)\s+(?!AUTOCOMMIT)",
         r"(ALTER\s+(?:TABLE|VIEW|SCHEMA|DATABASE))\s.*?\b((?:UN)?SET\s+(?:TAG|MASKING\s+POLICY)|(?:ADD|DROP)\s+ROW\s+ACCESS\s+POLICY)\b",
@@ -29,9 +29,10 @@ _COMMENTS = re.compile(r"\A(?:\s|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
 _NAME = r'((?:"(?:[^"]|"")+"|[\w$]+)(?:\.(?:"(?:[^"]|"")+"|[\w$]+))*)'
 _SWAP = re.compile(rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}\s+SWAP\s+WITH\s+{_NAME}\s*;?\s*", re.IGNORECASE)
 _DROP_DATABASE = re.compile(rf"DROP\s+DATABASE\s+(IF\s+EXISTS\s+)?{_NAME}(?:\s+(?:CASCADE|RESTRICT))?\s*;?\s*", re.IGNORECASE)
-# inside a column's definition: its masking policy and its tags
+# inside a column's definition: its masking policy and its tags; after all columns: the policy of rows
 _INLINE = re.compile(
-    rf"\s(?:WITH\s+)?(?:MASKING\s+POLICY\s+{_NAME}(?:\s+USING\s*\([^)]*\))?|TAG\s*\((?:[^()']|'(?:[^']|'')*')*\))",
+    rf"\s(?:WITH\s+)?(?:MASKING\s+POLICY\s+{_NAME}(?:\s+USING\s*\([^)]*\))?|TAG\s*\((?:[^()']|'(?:[^']|'')*')*\)"
+    rf"|ROW\s+ACCESS\s+POLICY\s+{_NAME}\s+ON\s*\([^)]*\))",
     re.IGNORECASE,
 )
 
@@ -39,6 +40,12 @@ _INLINE = re.compile(
 def without_comments(sql: str) -> str:
     """Return `sql` without the comments before its first word."""
     return _COMMENTS.sub("", sql, count=1)
+
+
+def answered(sql: str) -> str | None:
+    """Return a query of what Snowflake answers to a call of one of its own functions; None for any other statement."""
+    # no client is known to be too old
+    return "SELECT '[]'" if re.fullmatch(r"SELECT\s+SYSTEM\$CLIENT_VERSION_INFO\(\)\s*;?\s*", sql, re.IGNORECASE) else None
 
 
 def recorded_kind(sql: str) -> str | None:
@@ -62,7 +69,7 @@ def drop_database(sql: str, engine: Engine) -> bool:
     if not found:
         return False
     try:
-        engine.drop_database(_identifiers(found[2])[0])
+        engine.drop_database(identifiers(found[2])[0])
     except duckdb.BinderException:
         if not found[1]:
             raise
@@ -82,7 +89,7 @@ def swap(sql: str, connection: Any) -> bool:
     duck.begin()
     try:
         for old, new in ((table, "_swapping"), (other, table), ("_swapping", other)):
-            duck.execute(f"ALTER TABLE {'.'.join(map(_quoted, [*place, old]))} RENAME TO {_quoted(new)}")
+            duck.execute(f"ALTER TABLE {'.'.join(map(quoted, [*place, old]))} RENAME TO {quoted(new)}")
     except Exception:
         duck.rollback()
         raise
@@ -91,14 +98,16 @@ def swap(sql: str, connection: Any) -> bool:
 
 
 def _parts(name: str, connection: Any) -> list[str]:
-    own = _identifiers(name)
+    own = identifiers(name)
     return [connection.database, connection.schema][: 3 - len(own)] + own
 
 
-def _identifiers(name: str) -> list[str]:
+def identifiers(name: str) -> list[str]:
+    """Return the parts of a dotted name as they are stored: what is not quoted, in upper case."""
     parts = re.findall(r'"(?:[^"]|"")+"|[\w$]+', name)
     return [part[1:-1].replace('""', '"') if part[0] == '"' else part.upper() for part in parts]
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a quoted identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,155 @@
+"""A curated day: which raw tables go into it and how, whether together they are the whole table, and how their rows are accounted for.
+
+A source that has no raw partition of the day is not there for the tenant. When every table that feeds a curated one gave a snapshot, so is the curated
+day. Otherwise the day is a delta, and of a source whose rows were all read it holds tombstones for the live rows that it no longer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lab_insights.lab import curate, records
+from lab_insights.lab.contracts import Contract
+from lab_insights.lab.derive import RawBatches, RawRows, without_key
+from lab_insights.lab.engine import Duck, Query
+from lab_insights.lab.mappings import mappings
+from lab_insights.lab.parsed import parsed
+from lab_insights.lab.united import absent, accounted, united
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.compact import compacted
+from lab_insights.lake.layout import Layer
+from lab_insights.lake.manifest import Kind, Manifest
+from lab_insights.lake.storage import Storage
+from lab_insights.lake.tables import TableState, relation
+from lab_insights.names import TenantId
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lab_insights.lab.derive import Inputs
+
+
+@dataclass(frozen=True)
+class Input:
+    """One raw table of a curated day, with the day's live batches."""
+
+    raw: str
+    curation: curate.Curation
+    every: tuple[Manifest, ...]
+
+    @property
+    def counted(self) -> Sequence[Manifest]:
+        """The batches from the day's newest snapshot on; where versions are kept, all."""
+        if self.curation.versions:
+            return self.every
+        snapshots = [index for index, manifest in enumerate(self.every) if manifest.kind == "snapshot"]
+        return self.every[snapshots[-1] :] if snapshots else self.every
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the day has a snapshot of it; none replaces the versions that were seen before it."""
+        return not self.curation.versions and any(manifest.kind == "snapshot" for manifest in self.every)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of its rows."""
+        return records.schema(self.curation.records) if self.curation.records else TableState(self.every).schema
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether many readers can take its rows and nothing else of it is to be counted: a whole raw table, of which every row is a version of one."""
+        return self.curation.is_plain and not self.curation.records and not self.curation.versions
+
+    def rows(self, storage: Storage) -> pa.RecordBatchReader | RawBatches:
+        """Return its rows: a stream that is read once, or what can be read part by part."""
+        if kind := self.curation.records:
+            return parsed(storage, self.counted).reader(kind)
+        return RawBatches(storage, tuple(self.counted), self.schema)
+
+
+def inputs_of(raw_table: str, contract: Contract | None, landed: MappingOf[str, Sequence[Manifest]]) -> list[Input]:
+    """Return what goes into a curated table, of the batches that were `landed` of a day, by raw table."""
+    if contract is None:
+        every = landed[raw_table]
+        curation = curate.Curation(raw_table.split(".", maxsplit=1)[0], every[-1].key, every[-1].cursor)
+        return [Input(raw_table, curation, tuple(every))]
+    return [
+        Input(each.raw, curate.Curation(each.source.name, each.source.key, each.source.cursor, contract, each), tuple(landed[each.raw]))
+        for each in mappings()[contract.table]
+        if landed.get(each.raw)
+    ]
+
+
+def query_of(storage: Storage, inputs: Sequence[Input]) -> tuple[Query, Inputs]:
+    """Return the rows of a day as a query, and its inputs, each a stream that is read once."""
+    if len(inputs) == 1:
+        return curate.curated(inputs[0].schema, inputs[0].curation), {"raw": inputs[0].rows(storage)}
+    query = united(tuple((each.schema, each.curation) for each in inputs))
+    return query, {f"raw_{number}": each.rows(storage) for number, each in enumerate(inputs)}
+
+
+def version_of(inputs: Sequence[Input]) -> str:
+    """Return what the rows of a day depend on besides their inputs."""
+    return "+".join(each.curation.code_version for each in inputs)
+
+
+def kind_of(lake: Lake, tenant: TenantId, day: date, inputs: Sequence[Input]) -> Kind:
+    """Return whether the day is the whole table: a snapshot of each raw table that the tenant has had up to it."""
+    if not all(each.is_whole for each in inputs):
+        return "delta"
+    contract = inputs[0].curation.contract
+    others = {each.raw for each in mappings()[contract.table]} - {each.raw for each in inputs} if contract else set()
+    return "delta" if any(lake.state.batches("raw", tenant, other, None, day) for other in others) else "snapshot"
+
+
+def gone_of(
+    lake: Lake,
+    tenant: TenantId,
+    day: date,
+    inputs: Sequence[Input],
+    state: Callable[[Lake, Layer, TenantId, str, date], TableState] = compacted,
+) -> tuple[Query, dict[str, Any]] | None:
+    """Return the tombstones that a delta day needs, as a query beside its rows, and its inputs; None where no source was read whole, or no day is older."""
+    import pyarrow as pa
+
+    contract, sources = inputs[0].curation.contract, {each.curation.source for each in inputs}
+    whole = sorted(source for source in sources if all(each.is_whole for each in inputs if each.curation.source == source))
+    older = lake.state.batches("curated", tenant, contract.table, None, day - timedelta(days=1)) if contract and whole else []
+    if not contract or not older:
+        return None
+    before = state(lake, "curated", tenant, contract.table, day - timedelta(days=1))
+    newest = {each.curation.source: each.counted[0] for each in inputs if each.is_whole}
+    taken = [{"source": name, "at": newest[name].created_at.replace(tzinfo=None), "batch": newest[name].batch_id} for name in whole]
+    schema = pa.schema([("source", pa.string()), ("at", pa.timestamp("us")), ("batch", pa.string())])
+    rows = relation(lake.storage, before.manifests, curate.contract_schema(contract))
+    return absent(contract, tuple(whole)), {"before": rows, "taken": pa.Table.from_pylist(taken, schema)}
+
+
+def accounts_of(storage: Storage, inputs: Sequence[Input]) -> list[RawRows]:
+    """Return how the rows of each raw table are accounted for."""
+    return [_account(storage, each) for each in inputs]
+
+
+def _account(storage: Storage, of: Input) -> RawRows:
+    curation, source = of.curation, of.curation.source
+    given, more = sum(manifest.rows for manifest in of.every), dict[str, int]()
+    versions, lacking = given, 0
+    unmapped = curation.contract.unmapped if curation.contract else {}
+    if kind := curation.records:
+        found = parsed(storage, of.counted)
+        more = {**found.counts(), "replaced": given - found.messages}
+        versions, lacking = found.rows[kind], found.without_id[kind]
+    if curation.is_plain:
+        excluded = lacking if curation.records else without_key(storage, of.counted, curation.key)
+        return RawRows(versions, excluded, more, source, unmapped=unmapped)
+    with Duck({"raw": of.rows(storage)}) as engine:
+        engine.run(accounted(of.schema, curation))
+        [counts] = engine.table().to_pylist()
+    if curation.mapping and curation.mapping.split:
+        more["unmatched"] = counts["unmatched"]
+        return RawRows(versions, counts["excluded"], more, source, counts["newest"], unmapped)
+    return RawRows(versions, counts["excluded"], more, source, unmapped=unmapped)

@@ -1,0 +1,61 @@
+"""Column lineage: derived from what computes each column, kept as the code says, and walked from a KPI to the source."""
+
+from __future__ import annotations
+
+import ibis
+import pyarrow as pa
+
+from lab_insights.lab import tracing
+from lab_insights.lab.contracts import contracts
+from lab_insights.lab.engine import Query
+from lab_insights.lab.kpis import REPORTS
+from lab_insights.lab.lineage import CACHE, at_source, lineage
+from lab_insights.lab.tracing import trace
+from lab_insights.lab.unpivot import unpivoted
+from lab_insights.lab.wide import WIDE_TABLES
+
+
+def test_the_kept_lineage_is_what_the_expressions_say() -> None:
+    assert CACHE.read_text() == tracing.written(), f"the definitions changed: {tracing.COMMAND}"
+
+
+def test_values_are_followed_through_joins_windows_aggregates_unions_and_what_chooses_rows_is_not() -> None:
+    a = ibis.table({"k": "string", "x": "int64", "y": "int64", "z": "string"}, name="a")
+    b = ibis.table({"k": "string", "w": "int64"}, name="b")
+    summed = b.group_by("k").agg(total=b.w.sum(where=b.k != "q"), n=b.count())
+    both = a.filter(a.z == "1").left_join(summed, "k").drop("k_right")
+    ranked = both.mutate(place=ibis.row_number().over(group_by="z", order_by="y"), most=both.x.max().over(group_by="z"))
+    shown = ranked.select("k", "total", "n", "place", "most", kind=(ranked.z == "u").ifelse(ranked.y, 0))
+    found = trace(Query(shown.union(shown.mutate(n=shown.total))))
+    assert found == {
+        "k": {("a", "k")},
+        "total": {("b", "w")},
+        "n": {("b", "w")},
+        "place": set(),
+        "most": {("a", "x")},
+        "kind": {("a", "z"), ("a", "y")},
+    }
+
+
+def test_a_table_turned_to_rows_has_its_values_from_every_column() -> None:
+    schema = pa.schema([("id", pa.int64()), ("a", pa.string()), ("b", pa.int64()), ("is_deleted", pa.bool_())])
+    found = trace(unpivoted(schema, ("id",)))
+    assert found["row_key"] == {("rows", "id")}
+    assert {("rows", "a"), ("rows", "b")} <= found["value_text"]
+
+
+def test_a_kpi_column_leads_through_every_layer_to_the_columns_of_the_sources() -> None:
+    assert ("sources/lis/lab_order", "ordered_at") in at_source("reports/daily_activity", "turnaround_median_minutes")
+    assert ("sources/lis/result", "verified_at") in at_source("reports/daily_activity", "turnaround_median_minutes")
+    assert ("sources/lis/result", "status_raw") in at_source("reports/turnaround", "median_minutes")
+    assert at_source("reports/daily_activity", "orders") == (), "it is counted"
+    assert ("sources/messages/message", "body") in at_source("curated/message_result", "value_raw")
+
+
+def test_every_column_of_a_contract_and_of_a_wide_table_is_followed_to_a_source() -> None:
+    asked = [(f"snowflake/{contract.table}", column.name) for contract in contracts().values() for column in contract.columns]
+    asked += [(f"snowflake/{wide.table}", field.name) for wide in WIDE_TABLES for field in wide.fields if not field.name.endswith("_count")]
+    # Constants, what a batch says of its rows, and what only a deployment's own mappings fill.
+    ours = {"unread_times", "removed_at", "is_lower_bound"}
+    assert [each for each in asked if not at_source(*each) and each[1] not in ours] == []
+    assert {f"reports/{report.name}" for report in REPORTS} <= lineage().keys()

@@ -1,0 +1,138 @@
+"""What messages tell stands in the laboratory's tables, linked to what its own system has, and is counted once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lab_insights.lab import pipeline
+from lab_insights.lab.contracts import contracts
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
+from lab_insights.verify.derivations import curations
+from lab_insights.verify.derived import verify_derived
+from lab_insights_tests.lab.world import STAMP, Lab, at
+from lab_insights_tests.lake.world import day, fresh_tenant
+
+SCHEMA = pa.schema([("id", pa.int64()), ("body", pa.string()), ("updated_at", STAMP)])
+_HEAD = "MSH|^~\\&|APP|LAB|||20260301101500+0000||{kind}|c1|P|2.5.1\rPID|1||{mrn}^^^H^MR||Doe^Jane||19800506|F\r"
+
+
+def oru(mrn: str, placer: str, filler: str, value: str, status: str = "F", *more: str) -> str:
+    head = _HEAD.format(kind="ORU^R01", mrn=mrn)
+    return "\r".join(
+        [head + f"ORC|RE|{placer}|{filler}\rOBR|1|{placer}|{filler}|BMP", f"OBX|1|NM|K^Potassium^L||{value}|mmol/L|||||{status}", *more]
+    )
+
+
+def message(key: int, body: str, number: int = 1) -> dict[str, Any]:
+    return {"id": key, "body": body, "updated_at": at(number, 8 + key / 60)}
+
+
+def made(lab: Lab, number: int, table: str) -> Manifest:
+    return pipeline.curate_table(lab.lake, lab.tenant, table, day(number), contracts()[table], "test")
+
+
+def tell(lab: Lab, number: int, *messages: dict[str, Any], kind: Any = "delta") -> None:
+    """Land messages of a day and curate the tables that they and the laboratory's system feed."""
+    lab.land("messages.message", number, messages, SCHEMA, kind=kind)
+    for table in ("patient", "lab_order", "result", "message_log"):
+        made(lab, number, table)
+
+
+def patient(key: str, mrn: str) -> dict[str, Any]:
+    return {"id": key, "mrn": mrn, "sex": "F"}
+
+
+def order(key: str, of: str, placer: str | None, filler: str | None) -> dict[str, Any]:
+    return {"id": key, "patient_id": of, "placer_number": placer, "filler_number": filler, "ordered_at": at(1)}
+
+
+@pytest.fixture(scope="module")
+def told(lake: Lake) -> Lab:
+    """Day 1: a system's orders, and messages that tell of two of them and of one more. Day 2: the system gets the one more as well."""
+    lab = Lab(lake, fresh_tenant())
+    lab.modelled(
+        1,
+        "snapshot",
+        patient=[patient("p1", "M1"), patient("p2", "M2"), patient("p3", "M3"), patient("p4", "M3")],
+        lab_order=[order("o1", "p1", "P1", "F1"), order("o2", "p2", "P2", None), order("o3", "p2", "P9", "F9")],
+        result=[{"id": "r1", "lab_order_id": "o1", "patient_id": "p1", "status_raw": "F", "value_raw": "4.0"}],
+    )
+    tell(
+        lab,
+        1,
+        message(1, oru("M1", "P1", "F1", "4.0")),
+        message(2, oru("M2", "P2", "", "5.0")),
+        message(3, oru("M9", "P3", "F3", "6.0", "P")),
+        message(4, oru("M9", "P3", "F3", "6.1", "F", "OBX|2|NM|NA^Sodium^L||140||||||O")),
+        message(5, oru("M3", "P9", "F8", "7.0")),
+        kind="snapshot",
+    )
+    lab.modelled(2, lab_order=[order("o4", "p9", "P3", "F3")], patient=[patient("p9", "M9")])
+    tell(lab, 2)
+    return lab
+
+
+def linked(lab: Lab, number: int, table: str, key: str, link: str) -> dict[str, Any]:
+    return {row[key]: row[link] for row in lab.transform(table, number)}
+
+
+def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_laboratorys_system(told: Lab) -> None:
+    rows = {row["result_id"]: row for row in told.rows(made(told, 1, "result"))}
+    assert set(rows) == {"r1", "messages:P1^K^", "messages:P2^K^", "messages:P3^K^", "messages:P9^K^"}, "no row of an O"
+    newest = rows["messages:P3^K^"]
+    assert (newest["value_raw"], newest["status_norm"], newest["source_system"]) == ("6.1", "final", "messages")
+    assert (newest["lab_order_id"], newest["patient_id"]) == ("messages:P3", "messages:H^M9")
+    assert {row["patient_id"] for row in told.rows(made(told, 1, "patient"))} >= {"p1", "messages:H^M1", "messages:H^M9"}
+    counts = made(told, 1, "result").counts
+    assert (counts["kept_lis"], counts["kept_messages"], counts["superseded_messages"], counts["excluded_messages"]) == (1, 4, 1, 1)
+
+
+def test_every_statement_of_a_message_is_a_version_that_is_no_lower_bound(told: Lab) -> None:
+    found = told.rows(made(told, 1, "result_version"))
+    versions = {(row["value_raw"], row["status_norm"], row["is_lower_bound"]) for row in found if row["result_id"] == "messages:P3^K^"}
+    assert versions == {("6.0", "preliminary", False), ("6.1", "final", False)}
+    assert {row["is_lower_bound"] for row in found if row["source_system"] == "lis"} == {True}
+
+
+def test_an_order_is_linked_by_its_filler_number_else_by_placer_number_and_patient(told: Lab) -> None:
+    assert linked(told, 1, "order_detail", "lab_order_id", "linked_order_id") == {
+        "o1": None,
+        "o2": None,
+        "o3": None,
+        "messages:P1": "o1",
+        "messages:P2": "o2",
+        "messages:P3": None,
+        "messages:P9": None,  # another laboratory's number, and another patient's placer number
+    }
+
+
+def test_what_the_system_gets_later_links_what_messages_told_before(told: Lab) -> None:
+    found = linked(told, 2, "order_detail", "lab_order_id", "linked_order_id")
+    assert (found["messages:P3"], found["o4"]) == ("o4", None)
+
+
+def test_a_patient_is_linked_by_a_number_that_one_patient_alone_has(told: Lab) -> None:
+    assert linked(told, 1, "patient_profile", "patient_id", "linked_patient_id") == {
+        **dict.fromkeys(("p1", "p2", "p3", "p4")),
+        "messages:H^M1": "p1",
+        "messages:H^M2": "p2",
+        "messages:H^M3": None,
+        "messages:H^M9": None,
+    }
+    assert linked(told, 2, "patient_profile", "patient_id", "linked_patient_id")["messages:H^M9"] == "p9"
+
+
+def test_no_patient_of_the_system_has_an_order_or_result_twice(told: Lab) -> None:
+    counted = {row["patient_id"]: (row["order_count"], row["result_count"]) for row in told.transform("patient_profile", 1)}
+    assert (counted["p1"], counted["p2"]) == ((1, 1), (2, 0))
+
+
+def test_every_message_and_every_row_is_accounted_for(told: Lab) -> None:
+    for of in curations(told.lake, told.tenant):
+        if of.table in {"patient", "lab_order", "result"}:
+            found = verify_derived(told.lake, told.tenant, of, None, ())
+            assert [each.status for each in found] == ["ok", "ok"], found

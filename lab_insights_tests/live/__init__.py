@@ -1,0 +1,1 @@
+"""What runs against your own AWS and Snowflake account, when it is asked for by `make test-live`."""

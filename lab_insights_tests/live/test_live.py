@@ -1,0 +1,90 @@
+"""The demo's loads on a real AWS and a real Snowflake account, and each statement that the documentation marks "not executed locally".
+
+Opt-in: `make test-live`. It costs money, and takes as long as the accounts take. The sources are still this machine's MySQL and PostgreSQL, and a DynamoDB
+table of the account. **Nobody has run it where this was written: there is no account there.** What is tried in every run is that it refuses without an
+environment (`test_refusal.py`), and that what it calls is what the local demo calls. Not tried by it: EMR Serverless, the image on ECS, CloudTrail.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lab_insights import demo
+from lab_insights.aws import Aws
+from lab_insights.commands.verify import verified
+from lab_insights.local import settings
+from lab_insights.local.databases import Engine, drop_schemas
+from lab_insights.local.simulation import TENANTS, Simulation
+from lab_insights.local.stack import Stack
+from lab_insights.resources.lake import LakeResource
+from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights_tests.commands.cli import Cli
+from lab_insights_tests.live.account import Account, account, marked_statements
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def named() -> Account:
+    return account()
+
+
+@pytest.fixture(scope="module")
+def stack(named: Account, mysql_url: str, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A deployment like the local one, without an endpoint; afterwards its tenants are offboarded and its source schemas dropped."""
+    directory = tmp_path_factory.mktemp("live")
+    home, base = directory / "dagster_home", f"lab_insights_live_{uuid.uuid4().hex[:6]}"
+    home.mkdir()
+    first_day = datetime.now(UTC).date() - timedelta(days=demo.DAYS)
+    urls: dict[Engine, str] = {"mysql": mysql_url, "postgresql": postgres_url}
+    aws = Aws(tenant_role=named.tenant_role)
+    engines: dict[str, Engine] = {"crm": "mysql", "lis": "mysql", "audit": "postgresql", "messages": "postgresql"}
+    content = settings.lab_insights(base, aws, 0, engines, directory / "clock", first_day)
+    content["aws"] = {"region": aws.region, "tenant_role": named.tenant_role}
+    content["lake"] = {"prefix": named.prefix}
+    content["snowflake"] = {**named.snowflake, "credentials": "env:LIVE_LOGIN"}
+    content["phi"] = {"pseudonym_key": "env:LIVE_PSEUDONYMS"}
+    for name, engine in engines.items():
+        content["sources"][name]["url"] = f"env:LIVE_{engine.upper()}"
+    settings._yaml(home / "lab_insights.yaml", content)
+    settings._yaml(home / "dagster.yaml", settings.dagster(home))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LIVE_LOGIN", named.login)
+        patched.setenv("LIVE_PSEUDONYMS", secrets.token_hex(32))
+        for engine, url in urls.items():
+            patched.setenv(f"LIVE_{engine.upper()}", url)
+        patched.setenv("DAGSTER_HOME", str(home))
+        patched.delenv("LAB_INSIGHTS_CONFIG", raising=False)
+        yield Stack(directory, home, aws, named.prefix, 0, urls, (), first_day, base)
+        for tenant in TENANTS:
+            Cli(directory)("tenant", "offboard", tenant.id, "--export", str(directory / tenant.id), "--confirm", tenant.id)
+        for engine, url in urls.items():
+            drop_schemas(engine, url, base)
+
+
+def test_the_demos_loads_are_proven_there(stack: Stack) -> None:
+    demo.register(stack)
+    days = demo.run(Simulation(stack, scale=0.1), lambda *_: None, lambda *_: None)
+    assert len(days) == demo.DAYS
+    assert verified().ok
+
+
+def test_what_is_only_recorded_locally_is_there(stack: Stack) -> None:
+    """Policies, tags and warehouses that the provisioning of the tenants made are asked of the account itself."""
+    with WarehouseResource(lake=LakeResource()).session("live") as session:
+        for tenant in TENANTS:
+            assert session.execute(f"SHOW MASKING POLICIES IN DATABASE {tenant.database}")
+            assert session.execute(f"SHOW TAGS IN DATABASE {tenant.database}")
+            assert session.execute(f"SHOW ROLES LIKE '{tenant.database}_READER'")
+        assert session.execute("SHOW WAREHOUSES LIKE 'LAB_INSIGHTS_DAILY'")
+
+
+@pytest.mark.parametrize(("page", "statement"), marked_statements())
+def test_a_statement_that_is_marked_not_executed_locally_is_executed(stack: Stack, page: str, statement: str) -> None:
+    with WarehouseResource(lake=LakeResource()).session("live") as session:
+        session.execute(statement)

@@ -1,0 +1,181 @@
+"""Masking policies, tags and row access policies: in the statement that makes a column or a table, and never after it.
+
+The stand-in records them and enforces none: what is tested here is what Snowflake would be told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pyarrow as pa
+import pytest
+
+from lab_insights.aws import Aws
+from lab_insights.config import PhiSection, SnowflakeSection
+from lab_insights.governance.classes import PHI, STRICTEST, phi_class
+from lab_insights.lab.contracts import contracts
+from lab_insights.lab.curate import contract_schema
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.storage import Storage
+from lab_insights.names import TenantId, tenant_id
+from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse import masking, provision, roles, sharing
+from lab_insights.warehouse.load import load
+from lab_insights.warehouse.masking import Protection, policy
+from lab_insights.warehouse.session import Session, connect
+from lab_insights.warehouse.sync import sync
+from lab_insights.warehouse.types import ColumnType
+from lab_insights_tests.warehouse.lake import META, TestLake
+
+SCORE = pa.schema([("id", pa.int64()), ("value", pa.decimal128(10, 3)), ("note", pa.string())])
+
+
+def recorded(session: Session, *phrases: str) -> list[str]:
+    """Return the statements that were recorded with all of `phrases` in them, in order."""
+    where = " AND ".join("CONTAINS(STATEMENT, ?)" for _ in phrases)
+    rows = session.execute(f"SELECT STATEMENT FROM STAND_IN.RECORDED.STATEMENTS WHERE {where} ORDER BY ORDINAL", *phrases)
+    return [statement for (statement,) in rows]
+
+
+def clauses(statement: str) -> dict[str, tuple[str, str]]:
+    """Return policy (empty for none) and tag of each column that a statement makes."""
+    column = r""""([^"]+)" [A-Z_]+(?:\([\d,]+\))?(?: WITH MASKING POLICY "OPS"\."(\w+)")? WITH TAG \("OPS"\."PHI" = '(\w+)'\)"""
+    return {name: (of, tag) for name, of, tag in re.findall(column, statement)}
+
+
+def test_every_column_of_a_table_has_tag_and_policy_in_the_statement_that_makes_it(
+    session: Session, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    patient = pa.schema([field for field in contract_schema(contracts()["patient"]) if field.name not in META.names])
+    row = {"patient_id": f"p-{tenant}", "mrn": "m"}
+    load(session, storage, tenant, [lake.batch("patient", 1, [row], patient, key=("patient_id",))], run_id="test")
+    [create] = recorded(session, 'CREATE TABLE IF NOT EXISTS "CURATED"."PATIENT"')[-1:]
+    found = clauses(create)
+    assert found.keys() == {name.upper() for name in [*patient.names, *META.names]}
+    assert found["MRN"] == ("MASK_DIRECT_VARCHAR", "direct")
+    assert found["BIRTH_DATE"] == ("MASK_QUASI_DATE", "quasi")
+    assert found["UPDATED_AT"] == ("", "operational")
+    assert found["TENANT_ID"] == ("", "none")
+    assert found["RECORD_HASH"] == ("MASK_UNCLASSIFIED_VARCHAR", "unclassified")
+    for name, (of, tag) in found.items():
+        assert tag == phi_class("curated", "patient", name)
+        assert bool(of) == (tag in PHI)
+    assert create.endswith('WITH ROW ACCESS POLICY "OPS"."ONLY_TENANT" ON ("TENANT_ID")')
+    assert session.execute("SELECT MRN FROM CURATED.PATIENT_LIVE") == [("m",)], "recorded, not enforced"
+
+
+def test_a_column_that_comes_later_or_is_widened_never_lacks_its_policy(
+    session: Session, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    table = f"crm.udt_{tenant}"
+    place = f'"CURATED"."{table.upper()}"'
+    narrow = pa.schema([("id", pa.int64()), ("value", pa.date32())])
+    for day, schema in ((1, narrow), (2, SCORE)):
+        load(session, storage, tenant, [lake.batch(table, day, [{"id": day}], schema)], run_id="test")
+    wide = pa.schema([("id", pa.string()), *list(SCORE)[1:], ("more", pa.decimal128(12, 5))])
+    load(session, storage, tenant, [lake.batch(table, 3, [{"id": "x"}], wide)], run_id="test")
+    made = recorded(session, place)
+    assert clauses(made[0])["VALUE"] == ("MASK_UNCLASSIFIED_DATE", "unclassified")
+    added = {name: of for statement in made[1:] for name, of in clauses(statement).items()}
+    assert added == {
+        "VALUE:VARCHAR": ("MASK_UNCLASSIFIED_VARCHAR", "unclassified"),
+        "NOTE": ("MASK_UNCLASSIFIED_VARCHAR", "unclassified"),
+        "ID:WIDER": ("MASK_UNCLASSIFIED_VARCHAR", "unclassified"),
+        "MORE": ("MASK_UNCLASSIFIED_NUMBER_5", "unclassified"),
+    }
+    everything = recorded(session, tenant.upper())
+    [scale] = [number for number, text in enumerate(everything) if '"MASK_UNCLASSIFIED_NUMBER_5" AS' in text]
+    assert "NUMBER(38,5)" in everything[scale]
+
+
+def test_a_class_that_is_declared_later_reaches_the_column_once(
+    session: Session, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    table = f"crm.udt_{tenant}"
+    load(session, storage, tenant, [lake.batch(table, 1, [{"id": 1}], SCORE)], run_id="test")
+    declared = PhiSection.model_validate({"classes": {"crm.udt_*": {"value": "clinical", "note": "none"}}})
+    opened = Lake(dataclasses.replace(storage, phi=declared), lake.state)  # type: ignore[arg-type]
+    changes = [change for change in sync(session, opened, tenant) if change.what == "class"]
+    assert {(change.column, change.detail) for change in changes} == {("VALUE", "clinical"), ("NOTE", "none")}
+    place = f'"CURATED"."{table.upper()}" MODIFY COLUMN'
+    assert [statement.partition("MODIFY COLUMN ")[2] for statement in recorded(session, place)] == [
+        '"VALUE" SET MASKING POLICY "OPS"."MASK_CLINICAL_NUMBER_3" FORCE',
+        '"VALUE" SET TAG "OPS"."PHI" = \'clinical\'',
+        '"NOTE" UNSET MASKING POLICY',
+        '"NOTE" SET TAG "OPS"."PHI" = \'none\'',
+    ]
+    assert [change for change in sync(session, opened, tenant) if change.what == "class"] == []
+    back = sync(session, Lake(storage, lake.state), tenant)  # type: ignore[arg-type]
+    assert {(change.column, change.detail) for change in back if change.what == "class"} == {
+        ("VALUE", "unclassified"),
+        ("NOTE", "unclassified"),
+    }
+
+
+def test_policies_are_made_before_any_table_and_let_only_owner_and_loader_see() -> None:
+    one = tenant_id("one")
+    made = list(map(str, masking.policies(one)))
+    kinds = {ColumnType("VARCHAR"), ColumnType("NUMBER", 38), ColumnType("NUMBER", 38, 9), ColumnType("TIMESTAMP_NTZ")}
+    assert kinds <= {*masking.provisioned()}
+    for phi in STRICTEST:
+        for kind in masking.provisioned():
+            [*statements] = [text for text in made if f'"{policy(phi, kind)}" AS (VAL {kind.sql}) RETURNS {kind.sql} -> ' in text]
+            assert len(statements) == (phi in PHI)
+    [body] = [text.partition("-> ")[2] for text in made if '"MASK_DIRECT_VARCHAR"' in text]
+    seen = "IS_ROLE_IN_SESSION('LAB_INSIGHTS_ONE_OWNER') OR IS_ROLE_IN_SESSION('LAB_INSIGHTS_ONE_LOADER')"
+    assert body == f"CASE WHEN {seen} THEN VAL END"
+    assert "-> ITS IS NULL OR ITS = 'one'" in made[-1]
+    assert all("IF NOT EXISTS" in text for text in made)
+    granted = list(map(str, masking.grants(one)))
+    assert all('TO ROLE "LAB_INSIGHTS_ONE_LOADER"' in text and "ACCOUNT" not in text for text in granted)
+
+
+def test_the_plan_makes_them_before_roles_are_granted_anything(storage: Storage) -> None:
+    statements = list(map(str, provision.plan(storage, tenant_id("one"), "daily")))
+    first = next(number for number, text in enumerate(statements) if "MASKING POLICY" in text)
+    assert statements.index('CREATE SCHEMA IF NOT EXISTS "LAB_INSIGHTS_ONE"."OPS"') < first
+    assert first < next(number for number, text in enumerate(statements) if text.startswith("GRANT"))
+    assert not [text for text in statements if "PSEUDONYMOUS" in text and "GRANT" in text and "READER" in text]
+
+
+def test_a_declared_class_counts_for_what_no_contract_describes_and_nowhere_else() -> None:
+    declared = PhiSection.model_validate({"classes": {"crm.udt_*": {"Score": "clinical", "*": "direct"}, "patient": {"*": "none"}}})
+    assert phi_class("curated", "crm.udt_x", "score", declared) == "clinical"
+    assert phi_class("raw", "crm.UDT_X", "SCORE", declared) == "clinical"
+    assert phi_class("curated", "crm.udt_x", "other", declared) == "direct"
+    assert phi_class("curated", "patient", "mrn", declared) == "direct"
+    assert phi_class("transformed", "crm.udt_x_long", "value_text", declared) == "unclassified"
+    assert phi_class("curated", "crm.other", "score", declared) == "unclassified"
+    protection = Protection(tenant_id("t"), declared)
+    assert protection.phi_class(("CURATED", "CRM.UDT_X"), "SCORE:NARROW") == "clinical"
+    assert protection.phi_class(("CURATED", "PATIENT"), "MRN:RENAMED") == "direct"
+
+
+def test_a_share_shows_the_de_identified_views_to_named_accounts_and_ends_with_them(
+    account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId, session: Session
+) -> None:
+    session.execute('CREATE VIEW "DEIDENTIFIED"."PATIENT" AS SELECT 1 AS "X"')
+    its = Tenant(id=tenant, key="1", share_with=("ACME.RESEARCH", "ACME.OTHER"))
+    name, database = f'"{sharing.share(tenant)}"', f'"LAB_INSIGHTS_{tenant.upper()}"'
+    wanted = [
+        f"CREATE SHARE IF NOT EXISTS {name}",
+        f"GRANT USAGE ON DATABASE {database} TO SHARE {name}",
+        f'GRANT USAGE ON SCHEMA {database}."DEIDENTIFIED" TO SHARE {name}',
+        f'GRANT SELECT ON VIEW {database}."DEIDENTIFIED"."PATIENT" TO SHARE {name}',
+        f"ALTER SHARE {name} SET ACCOUNTS = ACME.RESEARCH, ACME.OTHER",
+    ]
+    with connect(account, aws) as other:
+        for _ in range(2):
+            assert sharing.apply(other, its) == 5
+    assert recorded(session, name) == wanted * 2
+    sharing.apply(session, its.model_copy(update={"suspended": True}))
+    assert recorded(session, name)[-1] == f"DROP SHARE IF EXISTS {name}"
+    assert sharing.plan(tenant, (), ["PATIENT"]) == sharing.removal(tenant)
+    assert not any("SHARE" in str(step) for step in roles.permissions(tenant, "daily"))
+
+
+@pytest.mark.parametrize("account", ["acme", "a.b.c", "a.b; DROP SHARE x", ""])
+def test_an_account_that_is_none_is_refused(account: str) -> None:
+    with pytest.raises(ValueError, match="share_with"):
+        Tenant(id=tenant_id("t"), key="1", share_with=(account,))
