@@ -82,6 +82,8 @@ def history(
 def rebuild(
     table: Annotated[str, typer.Argument(help="LAYER.TABLE, such as curated.result or curated.crm.udt_score.")],
     tenant: Annotated[str, typer.Option(help="The tenant.")],
+    *,
+    json: Json = False,
 ) -> None:
     """Make a table of a client database anew from the lake, and let it take the old one's place; for one that somebody wrote to."""
     from lab_insights.commands.auditing import record
@@ -103,6 +105,9 @@ def rebuild(
         with connect(config.snowflake, aws, run_id=run) as session, connect(config.snowflake, aws, run_id=run) as holder:
             rows = rebuilt(session, holder, lake, known, layer, its, run)
         record(config, "schema.sync", known, subject=table, rows=rows)
+        if json:
+            print_json({"tenant": known, "table": table, "rows": rows})
+            return
         out.print(f"{known} {table} is rebuilt from {rows:,} rows of the lake", **_PLAIN)
 
 

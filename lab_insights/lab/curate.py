@@ -138,10 +138,10 @@ def raw_table(schema: pa.Schema, relation: str = "raw") -> ir.Table:
 
 
 def newest(rows: ir.Table, keys: list[str]) -> ir.Table:
-    """Return the newest version of each key of curated rows."""
+    """Return the newest version of each key of curated rows; of two messages that tell the same of one order, always the same one."""
     import ibis
 
-    order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
+    order = [ibis.desc(name) for name in ("source_updated_at", "batch_id", "record_hash", "source_pk")]
     ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
     return ranked.filter(ranked["__rank"] == 0).drop("__rank")
 

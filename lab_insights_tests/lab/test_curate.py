@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,10 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from lab_insights.lab.curate import Curation, contract_schema, curated, joined
+from lab_insights.lab.contracts import contracts
+from lab_insights.lab.curate import Curation, contract_schema, curated, joined, newest
 from lab_insights.lab.declared import by_raw_table
-from lab_insights.lab.engine import Duck
+from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.pipeline import MissingInput
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
 from lab_insights.lake.layout import Partition
@@ -48,6 +50,18 @@ def hashes(rows: list[dict[str, Any]], schema: pa.Schema = NOTES, key: tuple[str
         engine.run(curated(schema, Curation("crm", key, None)))
         found = pa.Table.from_batches(engine.batches(), engine.schema)
     return [str(text) for text in found.sort_by("id")["record_hash"].to_pylist()]
+
+
+def test_of_two_rows_that_tell_the_same_of_one_key_it_is_always_the_same_one_that_is_kept() -> None:
+    schema = contract_schema(contracts()["patient"])
+    rows = [{"patient_id": "p", "source_pk": key, "record_hash": "same", "batch_id": "b", "source_updated_at": at(1)} for key in "abc"]
+    query = Query(newest(ibis.table(ibis.Schema.from_pyarrow(schema), name="rows"), ["patient_id"]))
+    kept = set()
+    for order in itertools.permutations(rows):
+        with Duck({"rows": pa.Table.from_pylist(list(order), schema)}) as engine:
+            engine.run(query)
+            kept |= {row["source_pk"] for batch in engine.batches() for row in batch.to_pylist()}
+    assert kept == {"c"}
 
 
 def test_the_newest_version_of_each_key_is_kept_and_the_others_are_counted(lab: Lab) -> None:
