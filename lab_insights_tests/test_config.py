@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from lab_insights import config
 from lab_insights.errors import ConfigError
@@ -116,3 +119,22 @@ def test_the_file_is_found_by_variable_then_home_then_here(tmp_path: Path, monke
     assert config.locate() == home / "lab_insights.yaml"
     monkeypatch.setenv("LAB_INSIGHTS_CONFIG", str(named))
     assert config.locate() == named
+
+
+def test_every_key_has_a_meaning_in_the_reference() -> None:
+    silent, todo, seen = [], [config.Config], set[type]()
+    while todo:
+        model = todo.pop()
+        seen.add(model)
+        for name, field in model.model_fields.items():
+            silent += [] if field.description else [f"{model.__name__}.{name}"]
+            todo += [inner for inner in _models(field.annotation) if inner not in seen]
+    assert len(seen) > 10
+    assert silent == []
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models(each)

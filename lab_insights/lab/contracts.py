@@ -38,7 +38,7 @@ def _pairs(mapping: object) -> object:
 class Model(BaseModel):
     """A part of a contract; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
 def _listed(value: object) -> object:
@@ -53,11 +53,17 @@ class Rule(Model):
     """
 
     source: str | None = Field(None, alias="from")
+    """The source column that is read."""
     always: str | None = None
+    """The same text for every row."""
     id: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Source columns whose values make an identifier."""
     values: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = Field((), alias="map")
+    """What each code of the source means; other codes become null."""
     parse: Parser | None = None
+    """A parser of `lab.normalise`."""
     instant: Annotated[tuple[Annotated[str, AfterValidator(form)], ...], BeforeValidator(_listed)] = ()
+    """Forms of free-text times."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -79,13 +85,21 @@ class ContractColumn(Rule):
     """
 
     name: Name
+    """Name in every layer."""
     type: Annotated[str, AfterValidator(_type)]
+    """Type in the lake."""
     beside: tuple[Name, ...] = Field((), alias="with")
+    """Columns before this one that the parser looks at."""
     unmapped: Name | None = None
+    """The column that holds the source's value of this one."""
     unit: str | None = None
+    """Unit of the values."""
     terminology: str | None = None
+    """The code system of the values."""
     phi: Phi
+    """PHI class."""
     description: str
+    """What it is, in a sentence."""
 
 
 class SourceMapping(Model):
@@ -96,12 +110,19 @@ class SourceMapping(Model):
     """
 
     name: Name
+    """Name of the source in the configuration."""
     table: str
+    """The source table, without a tenant's prefix."""
     key: tuple[str, ...]
+    """Columns that identify a row at the source."""
     cursor: str | None = None
+    """Column that says when a row changed last."""
     records: Kind | None = None
+    """The kind of records that are read out of messages."""
     only: str | None = None
+    """Flag without which a row is a tombstone."""
     rows: Literal["newest", "versions"] = "newest"
+    """Whether the newest version of a row is kept, or every one."""
 
     @property
     def whole(self) -> bool:
@@ -113,11 +134,17 @@ class Contract(Model):
     """One curated table: one row per key and tenant. Without a `source` of its own, mapping files alone feed it."""
 
     table: Name
+    """Name of the curated table."""
     domain: Name
+    """Domain: its group and owner."""
     description: str
+    """What a row is, in a sentence."""
     key: tuple[Name, ...]
+    """Columns that identify a row, for each tenant."""
     source: SourceMapping | None = None
+    """The source table that it is made of first."""
     columns: tuple[ContractColumn, ...]
+    """The columns, in order."""
 
     @model_validator(mode="after")
     def _key_is_declared(self) -> Self:

@@ -37,9 +37,13 @@ class Split(Model):
     """
 
     columns: tuple[str, ...] = Field(min_length=1)
+    """Columns that hold several values."""
     by: str = Field(",", min_length=1)
+    """What stands between the values."""
     test: str
+    """Column that names the test."""
     components: Annotated[tuple[tuple[str, tuple[str, ...]], ...], BeforeValidator(_pairs)]
+    """Codes of the components of each test, in order."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -55,10 +59,15 @@ class Mapping(Model):
     """
 
     into: Name
+    """The curated table."""
     source: SourceMapping
+    """The source table."""
     split: Split | None = None
+    """How values that lie in one column are parted."""
     skip: Annotated[tuple[tuple[str, tuple[str, ...]], ...], BeforeValidator(_pairs)] = ()
+    """Codes of rows that are left out, by source column."""
     columns: Annotated[tuple[tuple[Name, Rule], ...], BeforeValidator(_pairs)]
+    """How each column is read."""
 
     @property
     def raw(self) -> str:

@@ -40,7 +40,9 @@ class KpiColumn(Model):
     """A column: its Snowflake type, and its definition in a sentence."""
 
     type: Annotated[str, AfterValidator(_type)]
+    """Snowflake type."""
     definition: str
+    """What it says, in a sentence."""
 
 
 class Kpi(Model):
@@ -50,14 +52,23 @@ class Kpi(Model):
     """
 
     name: Name
+    """Name of the table in `REPORTS`."""
     description: str
+    """What it shows, in a sentence."""
     source: str
+    """Who defines it so."""
     key: tuple[Name, ...]
+    """Columns that identify a row."""
     day: Name = "event_day"
+    """The column that says which day a row belongs to."""
     reads: dict[Name, tuple[Name, ...]] = Field({})
+    """Curated tables, each with the columns that are read."""
     after: tuple[Name, ...] = ()
+    """KPI tables that are read."""
     columns: dict[Name, KpiColumn]
+    """The columns, in order."""
     sql: str
+    """A query with `{name}` for each table of `reads` and `after`, and `{zone}`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
