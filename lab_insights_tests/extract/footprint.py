@@ -37,7 +37,7 @@ def left(lake: Lake, tenant: TenantId, table: str, *, forced: bool = False) -> L
     """
     found = manifests(lake, "raw", tenant, table)
     rows = sorted(map(repr, held(lake, "raw", tenant, table).to_pylist())) if found else []
-    plain = {"seconds", "attempt", "longest_statement", "predicted", "position", *(("batch", "parts") if forced else ())}
+    plain = {"seconds", "attempt", "longest_statement", "predicted", "cpu_seconds", "position", *(("batch", "parts") if forced else ())}
     kept = [_plain(manifest.model_dump(mode="json", exclude=plain)) for manifest in found]
     items = [item for item in _items(lake, tenant, table) if not forced or item["sk"]["S"] == "head"]
     told = [{name: value for name, value in item.items() if not forced or name not in {"batch", "version"}} for item in items]
