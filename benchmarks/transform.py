@@ -151,7 +151,11 @@ def _duckdb(step: str, data: Path, out: Path, query: Any) -> None:
 def _spark(step: str, data: Path, out: Path, query: Any, session: Any) -> None:
     from lab_insights.lab.spark_engine import Spark
 
-    with Spark(_inputs(step, data, out), session) as engine:
+    # what lies in files is read by Spark itself
+    inputs = {
+        name: session.read.parquet(*given.files) if hasattr(given, "files") else given for name, given in _inputs(step, data, out).items()
+    }
+    with Spark(inputs, session) as engine:
         engine.run(query)
         engine.frame.write.option("compression", "zstd").parquet(str(out / f"{step}.parquet"))
 

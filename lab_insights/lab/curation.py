@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_insights.lab import curate, records
 from lab_insights.lab.contracts import Contract
-from lab_insights.lab.derive import RawBatches, RawRows, without_key
+from lab_insights.lab.derive import RawRows, raw_reader, without_key
 from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.mappings import mappings
 from lab_insights.lab.parsed import parsed
@@ -59,16 +59,11 @@ class Input:
         """The schema of its rows."""
         return records.schema(self.curation.records) if self.curation.records else TableState(self.every).schema
 
-    @property
-    def is_divided(self) -> bool:
-        """Whether many readers can take its rows and nothing else of it is to be counted: a whole raw table, of which every row is a version of one."""
-        return self.curation.is_plain and not self.curation.records and not self.curation.versions
-
-    def rows(self, storage: Storage) -> pa.RecordBatchReader | RawBatches:
-        """Return its rows: a stream that is read once, or what can be read part by part."""
+    def rows(self, storage: Storage) -> pa.RecordBatchReader:
+        """Return its rows, a stream that is read once."""
         if kind := self.curation.records:
             return parsed(storage, self.counted).reader(kind)
-        return RawBatches(storage, tuple(self.counted), self.schema)
+        return raw_reader(storage, self.counted, self.schema)
 
 
 def inputs_of(raw_table: str, contract: Contract | None, landed: MappingOf[str, Sequence[Manifest]]) -> list[Input]:

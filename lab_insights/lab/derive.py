@@ -9,31 +9,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, UNREAD
-from lab_insights.lab.engine import Divided, Duck, Query, Tally
-from lab_insights.lab.spark_engine import Spark
-from lab_insights.lake import parts
+from lab_insights.lab.engine import Duck, Query, Tally
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Head, Intent
+from lab_insights.lake.state import Head
 from lab_insights.lake.storage import Storage
-from lab_insights.lake.tables import SMALL, partition_manifests, relation
+from lab_insights.lake.tables import partition_manifests, relation
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as pads
 
-    from lab_insights.lab.engine import Piece
+    Inputs = Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table]
 
-    Inputs = Mapping[str, pa.RecordBatchReader | pa.Table | Divided]
-
-
-Opened = Callable[["Inputs"], Duck | Spark]
-"""How an engine is opened over inputs."""
 # The one column that depends on the attempt and not on the inputs.
 _ATTEMPT = ("batch_id",)
 
@@ -79,26 +73,6 @@ class DerivedRows:
         """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
         counts = self.accounts.counts(self.engine.rows(), self.tallied)
         return Facts(counts=counts, checksum=self.engine.checksum(_ATTEMPT))
-
-
-@dataclass
-class LandedRows:
-    """The result of an expression on Spark, landed by its tasks."""
-
-    engine: Spark
-    accounts: Accounts
-    _facts: Facts = field(default_factory=Facts, init=False)
-
-    def land(self, storage: Storage, intent: Intent, older: Manifest | None = None) -> parts.Landed:  # noqa: ARG002 (derived rows are never an older batch's)
-        """Land every task's rows."""
-        landed, facts = self.engine.land(storage, intent, _ATTEMPT, self.accounts.tally(self.engine.schema))
-        counts = self.accounts.counts(sum(part.rows for part in landed.parts), facts.counts)
-        self._facts = Facts(counts=counts, checksum=facts.checksum)
-        return landed
-
-    def facts(self) -> Facts:
-        """Return the same as of `DerivedRows`."""
-        return self._facts
 
 
 @dataclass(frozen=True)
@@ -175,68 +149,20 @@ def derive(
     inputs: Inputs,
     raw: Sequence[RawRows] = (),
     gone: Query | None = None,
-    opened: Opened = Duck,
 ) -> Manifest:
-    """Run `query` over `inputs` and commit the result as the partition's batch, which says which engine made it.
-
-    The rows of `gone`, which reads them as `result`, are added on DuckDB: `opened` is DuckDB where there are such.
-    """
-    with opened(inputs) as engine:
+    """Run `query` over `inputs` and commit the result, with the rows of `gone`, which reads it as `result`, as the partition's batch."""
+    with Duck(inputs) as engine:
         engine.run(query)
-        accounts = Accounts(raw)
-        rows: DerivedRows | LandedRows
-        if isinstance(engine, Spark):
-            rows = LandedRows(engine, accounts)
-        else:
-            tallied = engine.tallied(accounts.tally(engine.schema))
-            absent = engine.add(gone) if gone else None
-            rows = DerivedRows(engine, dataclasses.replace(accounts, absent=absent), tallied)
-        return commit(lake, head, dataclasses.replace(draft, engine=engine.name), rows)[0]
-
-
-@dataclass(frozen=True)
-class RawBatches:
-    """Raw batches as an input: a stream for one reader, or part by part for many."""
-
-    storage: Storage
-    batches: tuple[Manifest, ...]
-    columns: pa.Schema
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The schema of the rows: the columns asked for, and those of their batches."""
-        return _with_batch(self.columns)
-
-    @property
-    def large(self) -> bool:
-        """Whether the parts are too large to be read whole."""
-        return sum(part.bytes for manifest in self.batches for part in manifest.parts) > SMALL
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the rows as one stream."""
-        return raw_reader(self.storage, self.batches, self.columns)
-
-    def pieces(self) -> list[Piece]:
-        """Return a stream for each part."""
-        alone = [manifest.model_copy(update={"parts": (part,)}) for manifest in self.batches for part in manifest.parts]
-        return [functools.partial(_streamed, dataclasses.replace(self, batches=(each,))) for each in alone]
-
-
-def _streamed(batches: RawBatches) -> Iterator[pa.RecordBatch]:
-    yield from batches.reader()
-
-
-def _with_batch(schema: pa.Schema) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
+        tallied = engine.tallied(Accounts(raw).tally(engine.schema))
+        rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied)
+        return commit(lake, head, dataclasses.replace(draft, engine="duckdb"), rows)[0]
 
 
 def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:
     """Return the rows of raw batches as one stream of `schema`, each with the batch that it came with; columns that a batch lacks are null."""
     import pyarrow as pa
 
-    whole = _with_batch(schema)
+    whole = pa.schema([*schema, (BATCH, pa.string()), (INGESTED, pa.timestamp("us")), (TENANT, pa.string()), (GONE, pa.timestamp("us"))])
 
     def stream() -> Iterator[pa.RecordBatch]:
         for manifest in batches:

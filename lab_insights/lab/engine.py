@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Self
 
 from lab_insights.lake.checksum import checksum_sql
 from lab_insights.names import quoted
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from lab_insights.lab.spark_sql import SparkSql
 
-    Piece = Callable[[], Iterator[pa.RecordBatch]]
 
 Tally = Mapping[str, tuple[str, tuple[str, ...]]]
 """What is counted in a result, by name: a condition in DuckDB's SQL, and the values that it is bound to."""
@@ -54,53 +53,13 @@ class Query:
         return self.expression.schema().to_pyarrow()
 
 
-@runtime_checkable
-class Divided(Protocol):
-    """An input that one reader streams, or many readers take piece by piece when it is `large`."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of the rows."""
-        ...
-
-    @property
-    def large(self) -> bool:
-        """Whether it is more than one process should hold."""
-        ...
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return all rows as one stream."""
-        ...
-
-    def pieces(self) -> Sequence[Piece]:
-        """Return what can be read apart, each by whoever calls it, on whichever machine."""
-        ...
-
-
-def streamed(data: pa.RecordBatchReader | pads.Dataset | pa.Table | Divided) -> pa.RecordBatchReader | pads.Dataset | pa.Table:
-    """Return an input as DuckDB registers it."""
-    return data.reader() if isinstance(data, Divided) else data
-
-
-def tallied(connection: duckdb.DuckDBPyConnection, relation: str, tally: Tally) -> dict[str, int]:
-    """Return how many rows of a relation meet each condition."""
-    if not tally:
-        return {}
-    counted = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition, _ in tally.values())
-    values = [value for _, bound in tally.values() for value in bound]
-    [row] = connection.execute(f"SELECT {counted} FROM {quoted(relation, 'duckdb')}", values).fetchall()
-    return dict(zip(tally, map(int, row), strict=True))
-
-
 class Duck:
     """One DuckDB connection with inputs registered under their names; results are held in it, on disk when they are large."""
 
-    name = "duckdb"
-
-    def __init__(self, inputs: Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table | Divided]) -> None:
+    def __init__(self, inputs: Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table]) -> None:
         self._connection = database().cursor()
         for name, data in inputs.items():
-            self._connection.register(name, streamed(data))
+            self._connection.register(name, data)
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +90,12 @@ class Duck:
 
     def tallied(self, tally: Tally) -> dict[str, int]:
         """Return how many rows of `result` meet each condition."""
-        return tallied(self._connection, "result", tally)
+        if not tally:
+            return {}
+        counted = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition, _ in tally.values())
+        values = [value for _, bound in tally.values() for value in bound]
+        [row] = self._connection.execute(f"SELECT {counted} FROM result", values).fetchall()
+        return dict(zip(tally, map(int, row), strict=True))
 
     @property
     def schema(self) -> pa.Schema:

@@ -12,14 +12,12 @@ from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.declared import raw_tables
 from lab_insights.lab.derive import derive, unchanged
 from lab_insights.lab.engine import Duck
-from lab_insights.lab.engines import DUCKDB, Engines
 from lab_insights.lake.commit import Draft, Lake, settled_head
 from lab_insights.lake.compact import compacted
 from lab_insights.lake.layout import Layer, Partition, batch_id
 from lab_insights.lake.manifest import Manifest, Window
 from lab_insights.lake.state import Head
 from lab_insights.lake.tables import TableState, joined, partition_manifests, relation
-from lab_insights.lake.tables import state as table_state
 from lab_insights.names import TenantId
 
 if TYPE_CHECKING:
@@ -32,9 +30,7 @@ class MissingInput(LabInsightsError):
     """A derived partition was asked for before the partition that it is made from."""
 
 
-def curate_table(
-    lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str, engines: Engines = DUCKDB
-) -> Manifest:
+def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contract: Contract | None, run_id: str) -> Manifest:
     """Return the curated batch of a day, made now or found unchanged: of the contract's table, or of a raw table that none describes.
 
     Raises `MissingInput` when no raw table that feeds it was landed.
@@ -61,12 +57,10 @@ def curate_table(
         return there
     query, relations = curation.query_of(lake.storage, inputs)
     gone, beside = (curation.gone_of(lake, tenant, day, inputs) if draft.kind == "delta" else None) or (None, {})
-    divided = gone is None and all(each.is_divided for each in inputs)
-    opened = engines.choose(draft.partition, every) if divided else Duck
-    return derive(lake, head, draft, query, {**relations, **beside}, curation.accounts_of(lake.storage, inputs), gone, opened)
+    return derive(lake, head, draft, query, {**relations, **beside}, curation.accounts_of(lake.storage, inputs), gone)
 
 
-def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str, engines: Engines = DUCKDB) -> Manifest:
+def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str) -> Manifest:
     """Return the batch of a wide table's day: the rows that the day's curated batches touch, as of the end of the day."""
     deltas = {name: landed(lake, Partition("curated", tenant, name, day)) for name in wide.inputs}
     draft = _derived(tenant, wide.table, day, wide.key, [m for name in wide.inputs for m in deltas[name]], wide_version(wide), run_id)
@@ -74,8 +68,7 @@ def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date
     if there := unchanged(lake, head, draft):
         return there
     inputs = {"run": run_row(tenant, day, head), **wide_inputs(lake, tenant, wide, day, deltas)}
-    states = [each for name in wide.inputs for each in table_state(lake, "curated", tenant, name, day).manifests] if engines.cluster else []
-    return derive(lake, head, draft, transform.transformed(wide), inputs, opened=engines.choose(draft.partition, states))
+    return derive(lake, head, draft, transform.transformed(wide), inputs)
 
 
 def wide_version(wide: transform.Wide) -> str:
@@ -107,7 +100,7 @@ def wide_inputs(
     return inputs
 
 
-def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: str, engines: Engines = DUCKDB) -> Manifest:
+def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: str) -> Manifest:
     """Return the long batch of a generically curated table's day: one row per row and column."""
     curated = landed(lake, Partition("curated", tenant, table, day))
     last = curated[-1]
@@ -117,7 +110,7 @@ def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: s
         return there
     schema = last.schema_()
     inputs = {"run": run_row(tenant, day, head), "rows": relation(lake.storage, (last,), schema)}
-    return derive(lake, head, draft, unpivot.unpivoted(schema, last.key), inputs, opened=engines.choose(draft.partition, (last,)))
+    return derive(lake, head, draft, unpivot.unpivoted(schema, last.key), inputs)
 
 
 def _derived(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_insights.lab import curation, pipeline, transform, unpivot
 from lab_insights.lab.contracts import Contract
-from lab_insights.lab.engine import Duck, streamed
+from lab_insights.lab.engine import Duck
 from lab_insights.lake.checksum import checksum_sql
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
@@ -105,7 +105,7 @@ def _content(inputs: Mapping[str, Any], sql: str, schema: pa.Schema) -> Content:
     connection = _cursor()
     columns = [(field.name, field.type) for field in schema if field.name != ATTEMPT]
     for name, data in inputs.items():
-        connection.register(name, streamed(data))
+        connection.register(name, data)
     try:
         rows, checksum = connection.execute(checksum_sql(columns, sql, "duckdb")).fetchall()[0]
     finally:

@@ -16,29 +16,24 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lab_insights.config import SparkSection
-from lab_insights.lab import derive, pipeline, records, transform, types, unpivot
+from lab_insights.lab import records, transform, types, unpivot
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, Curation, contract_schema, curated
 from lab_insights.lab.engine import Duck, Query
-from lab_insights.lab.engines import DUCKDB, SPARK_FROM_BYTES, Engines
 from lab_insights.lab.lineage import source_columns
 from lab_insights.lab.mappings import Mapping, every
 from lab_insights.lab.publish import _published
 from lab_insights.lab.spark_engine import Spark
 from lab_insights.lab.wide import WIDE_TABLES
-from lab_insights.lake import tables
-from lab_insights.lake.commit import Lake
-from lab_insights.lake.layout import Partition
-from lab_insights.names import TenantId
 from lab_insights.resources.spark import session
-from lab_insights.verify import recompute
 from lab_insights_tests.extract.spark_world import QUICK
 from lab_insights_tests.lab.random_rows import STAMP, rows
-from lab_insights_tests.lab.world import Lab, at
-from lab_insights_tests.lake.world import day
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("spark")]
 ROWS = 200
+# Compared in every run: numbers, units and ranges out of text, records of messages, versions, and the wide table that joins most. The soak compares all.
+EVERY_RUN = {"result", "result_version", "result_detail"}
+TABLES = pytest.mark.parametrize("only", [EVERY_RUN, pytest.param(set[str](), marks=pytest.mark.soak)], ids=["every run", "all"])
 RUN = pa.table({"tenant_id": ["t1"], "as_of": pa.array([date(2026, 3, 1)]), "batch_id": ["b9"]})
 # Every type that raw tables have, with names that need quoting in one dialect or the other.
 EVERY = pa.schema(
@@ -111,29 +106,32 @@ def _all(checks: list[tuple[str, Query, MappingOf[str, pa.Table]]], spark: Spark
         return [line for found in pool.map(lambda check: differences(*check, spark), checks) for line in found]
 
 
-def test_every_source_of_every_contract_is_curated_alike(spark: SparkSession) -> None:
+@TABLES
+def test_every_source_of_every_contract_is_curated_alike(spark: SparkSession, only: set[str]) -> None:
     checks = []
     for seed, (contract, mapping) in enumerate(every()):
         source = mapping.source
         curation = Curation(source.name, source.key, source.cursor, contract, mapping)
-        for how, schema in _raw_schemas(contract, mapping).items():
+        for how, schema in _raw_schemas(contract, mapping).items() if not only or contract.table in only else ():
             checks.append(
                 (f"{contract.table} from {source.name} {how}", curated(schema, curation), {"raw": _raw(schema, source.key, seed)})
             )
-    assert len(checks) > len(contracts())
+    assert len(checks) > len(only or contracts())
     assert _all(checks, spark) == []
 
 
-def test_every_wide_table_and_what_a_snapshot_displaces_are_made_alike(spark: SparkSession) -> None:
+@TABLES
+def test_every_wide_table_and_what_a_snapshot_displaces_are_made_alike(spark: SparkSession, only: set[str]) -> None:
     checks = []
-    for wide in WIDE_TABLES:
+    tables = [wide for wide in WIDE_TABLES if not only or wide.table in only]
+    for wide in tables:
         inputs = {"run": RUN}
         for seed, name in enumerate(wide.inputs):
             keys = contracts()[name].key
             state = rows(contract_schema(contracts()[name]), ROWS, seed, (*keys, "source_updated_at"))
             inputs |= {f"state_{name}": state, f"delta_{name}": state.slice(0, 3)}
         checks.append((wide.table, transform.transformed(wide), inputs))
-    for name in dict.fromkeys(name for wide in WIDE_TABLES for name in wide.inputs):
+    for name in dict.fromkeys(name for wide in tables for name in wide.inputs) if not only else ["result"]:
         before = rows(contract_schema(contracts()[name]), ROWS, 1)
         checks.append((f"displaced {name}", transform.displaced(name), {"before": before, "now": before.slice(9)}))
     assert _all(checks, spark) == []
@@ -155,51 +153,3 @@ def test_tables_of_any_type_and_name_are_curated_turned_to_rows_and_published_al
         )
         == []
     )
-
-
-@pytest.fixture
-def on_spark(spark: SparkSession) -> Engines:
-    return Engines(lambda: spark, ("curated/*", "transformed/*"))
-
-
-@pytest.mark.parametrize("large", [False, True], ids=["small inputs", "inputs read and landed by tasks"])
-def test_what_spark_lands_is_what_duckdb_would_have_landed(
-    lake: Lake, tenant: TenantId, on_spark: Engines, large: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`verify` computes a batch again on DuckDB; each batch here was made on Spark."""
-    if large:
-        for module in (derive, tables):
-            monkeypatch.setattr(module, "SMALL", -1)
-    lab, table = Lab(lake, tenant), "lis.patient"
-    contract = contracts()["patient"]
-    schema = pa.schema([("id", pa.string()), ("mrn", pa.string()), ("sex", pa.string()), ("clock", pa.time64("us")), ("updated_at", STAMP)])
-    for hour in (7, 9):
-        lab.land(table, 1, [{"id": f"p{number}", "mrn": f"m{hour}", "sex": "F", "updated_at": at(1, hour)} for number in range(5)], schema)
-        lab.land("crm.udt_note", 1, [{"id": "1", "sex": "a", "updated_at": at(1, hour)}], schema)
-    made = pipeline.curate_table(lake, tenant, "patient", day(1), contract, "test", on_spark)
-    raw = pipeline.landed(lake, Partition("raw", tenant, table, day(1)))
-    assert (made.engine, made.rows, made.counts) == ("spark", 5, {"kept": 5, "superseded": 5, "excluded": 0})
-    assert {row["mrn"] for row in lab.rows(made)} == {"m9"}
-    assert (
-        recompute.curated(lake, "patient", contract, made, {table: raw})[0] == recompute.told_by(made) == recompute.in_parts(lake, [made])
-    )
-    pipeline.curate_table(lake, tenant, "crm.udt_note", day(1), None, "test", on_spark)
-    long = pipeline.unpivot_table(lake, tenant, "crm.udt_note", day(1), "test", on_spark)
-    of = pipeline.landed(lake, Partition("curated", tenant, "crm.udt_note", day(1)))[-1]
-    assert (long.engine, of.engine) == ("spark", "spark")
-    assert recompute.long(lake, long, of)[0] == recompute.told_by(long)
-
-
-def _never() -> SparkSession:
-    raise AssertionError
-
-
-def test_duckdb_is_the_engine_unless_a_person_or_the_size_says_otherwise() -> None:
-    partition = Partition("curated", TenantId("t1"), "result", day(1))
-    assert DUCKDB.choose(partition, ()) is Duck
-    assert Engines(_never, ("transformed/*",)).choose(partition, ()) is Duck
-    chosen = Engines(lambda: None, ("curated/res*",)).choose(partition, ())  # type: ignore[arg-type,return-value]
-    assert isinstance(chosen, functools.partial)
-    assert chosen.func is Spark
-    assert Engines(_never, cluster=True).choose(partition, ()) is Duck
-    assert SPARK_FROM_BYTES > 1 << 30
