@@ -23,18 +23,19 @@ import sqlglot
 from fakesnow import copy_into
 from snowflake.connector.errors import ProgrammingError
 
+from .alike import alike
+
 _copy = threading.local()
-# capital letters, so that no rule of case tells them from the zeros that stand for them
-_RANDOM = re.compile(r'(?<=_)[0-9A-F]{32}(?=")')
-_ANY = "0" * 32
 
 
 def merged(sql: str, connection: Any) -> str | None:
     """Carry out a MERGE without placeholders and return the query of its counts; None for any other statement."""
     if not re.match(r"MERGE\s", sql, re.IGNORECASE) or "?" in sql:
         return None
+    common, own = alike(sql)
+    plain = own(_in_duckdb(common))
     try:
-        actions = connection._duck_conn.execute(f"{_in_duckdb(sql)} RETURNING merge_action").fetchall()
+        actions = connection._duck_conn.execute(f"{plain} RETURNING merge_action").fetchall()
     except duckdb.TransactionException as error:
         raise ProgrammingError(msg=str(error), errno=625, sqlstate="57014") from error
     except duckdb.Error as error:
@@ -45,17 +46,8 @@ def merged(sql: str, connection: Any) -> str | None:
     return f"SELECT {', '.join(shown)}"
 
 
+@lru_cache(128)
 def _in_duckdb(merge: str) -> str:
-    """Return a MERGE as DuckDB says it; two that differ in nothing but the random end of a quoted name are translated once."""
-    ends = set(_RANDOM.findall(merge))
-    if len(ends) != 1:
-        return _translated(merge)
-    (end,) = ends
-    return _translated(merge.replace(end, _ANY)).replace(_ANY, end)
-
-
-@lru_cache(256)
-def _translated(merge: str) -> str:
     return sqlglot.transpile(merge, read="snowflake", write="duckdb")[0]
 
 

@@ -6,8 +6,9 @@ fakesnow 0.12.1 parses each text twice, walks its tree seventy times and asks Du
 from __future__ import annotations
 
 import functools
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -16,97 +17,22 @@ import fakesnow.server as server  # noqa: PLR0402 - `fakesnow` also has a functi
 from fakesnow.cursor import FakeSnowflakeCursor
 from sqlglot import exp
 
-_TYPE = exp.DataType.Type
-_UNQUOTED = "an unquoted identifier that is not in upper case"
-_UNNAMED = "a function whose name is quoted"
-Marks = set[Hashable]
-# What a tree must hold for a transform to change it: of each set one. The first is of what the transform is about: classes,
-# texts (in upper case) and kinds of data types that stand in the `this` of a node, and the kind of a `CREATE` or `DROP`.
-# A transform that is not listed always runs.
-_SHOWN = ({exp.Show, exp.Command},)
-_CALLED = {_UNNAMED}
-_INTEGERS = {_TYPE.DECIMAL, _TYPE.INT, _TYPE.SMALLINT, _TYPE.TINYINT}
-_ACTS_ON: dict[str, tuple[Marks, ...]] = {
-    "identifier": ({exp.Table}, {"IDENTIFIER", exp.DynamicIdentifier}),
-    "upper_case_unquoted_identifiers": ({exp.Identifier}, {_UNQUOTED}),
-    "alter_session": ({exp.Alter},),
-    "update_variables": ({exp.Set, exp.Alias}, {exp.Set, "UNSET"}),
-    "current_version": ({exp.CurrentVersion},),
-    "set_schema": ({exp.Use},),
-    "create_database": ({exp.Create}, {"DATABASE"}),
-    "extract_comment_on_table": ({exp.Create, exp.Comment, exp.Alter}, {exp.Properties, exp.Comment, exp.AlterSet}),
-    "extract_comment_on_columns": ({exp.Alter},),
-    "information_schema_fs": ({exp.Table}, {"INFORMATION_SCHEMA"}),
-    "information_schema_databases": ({exp.Table}, {"DATABASES"}),
-    "drop_schema_cascade": ({exp.Drop},),
-    "tag": ({exp.Alter, exp.Command, exp.Create, exp.Drop}, {exp.AlterSet, exp.Command, "TAG"}),
-    "semi_structured_types": ({exp.DataType}, {_TYPE.ARRAY, _TYPE.OBJECT, _TYPE.VARIANT}),
-    "try_parse_json": ({exp.Anonymous}, {"TRY_PARSE_JSON"}),
-    "split": ({exp.Split},),
-    "trim_cast_varchar": ({exp.Trim},),
-    "indices_to_json_extract": ({exp.Bracket},),
-    "json_extract_cast_as_varchar": ({exp.Cast}, {exp.JSONExtract}),
-    "json_extract_cased_as_varchar": ({exp.Upper, exp.Lower}, {exp.JSONExtract}),
-    "json_extract_precedence": ({exp.JSONExtract, exp.JSONExtractScalar},),
-    "flatten_value_cast_as_varchar": ({exp.Cast}, {exp.Explode}),
-    "flatten": ({exp.Lateral, exp.TableFromRows}, {exp.Explode}),
-    "regex_replace": ({exp.RegexpReplace},),
-    "regex_substr": ({exp.RegexpExtract},),
-    "result_scan": ({exp.Select}, {exp.TableFromRows}),
-    "sequence_nextval": ({exp.Column}, {"NEXTVAL"}),
-    "values_columns": ({exp.Values},),
-    "to_date": ({exp.Anonymous}, {"TO_DATE"}),
-    "timestamp_offsets": ({exp.Cast}, {_TYPE.TIMESTAMPTZ, _TYPE.TIMESTAMPLTZ}),
-    "to_decimal": ({exp.ToNumber},),
-    "to_timestamp": (
-        {exp.UnixToTime, exp.Anonymous, exp.Cast},
-        {exp.UnixToTime, "TO_TIMESTAMP", "TO_TIMESTAMP_NTZ", _TYPE.TIMESTAMP, _TYPE.TIMESTAMPNTZ},
-    ),
-    "to_variant": ({exp.ToVariant},),
-    "object_construct": ({exp.StarMap, exp.Struct, exp.JSONObject},),
-    "timestamp_ntz": ({exp.DataType}, {_TYPE.TIMESTAMPNTZ}),
-    "float_to_double": ({exp.DataType}, {_TYPE.FLOAT}),
-    "integer_precision": (_INTEGERS,),
-    "extract_text_length": ({exp.Create, exp.Alter},),
-    "sample": ({exp.TableSample},),
-    "array_size": ({exp.ArraySize},),
-    "random": ({exp.Select}, {exp.Rand}),
-    "array_agg_within_group": ({exp.WithinGroup},),
-    "array_agg": ({exp.ArrayAgg, exp.Window}, {exp.ArrayAgg}),
-    "object_agg": ({exp.ObjectAgg},),
-    "array_construct_etc": ({exp.ArrayConstructCompact, exp.Array, exp.ArrayConcat},),
-    "dateadd_date_cast": ({exp.DateAdd},),
-    "dateadd_string_literal_timestamp_cast": ({exp.DateAdd},),
-    "datediff_string_literal_timestamp_cast": ({exp.DateDiff},),
-    **dict.fromkeys(
-        [f"show_{what}" for what in "databases functions procedures parameters warehouses schemas tables_etc columns stages sequences keys users".split()],
-        _SHOWN,
-    ),
-    "create_user": ({exp.Command},),
-    "haversine": ({exp.Anonymous}, {"HAVERSINE"}),
-    "hex_string": ({exp.HexString},),
-    "sha256": ({exp.SHA2, exp.SHA2Digest, exp.Anonymous}, {exp.SHA2, exp.SHA2Digest, "SHA2_HEX", "SHA2_BINARY", _UNNAMED}),
-    "create_clone": ({exp.Create}, {exp.Clone}),
-    "alias_in_join": ({exp.Select}, {exp.Join}),
-    "alias_in_where": ({exp.Select}, {"_FS_OBJECT_CONSTRUCT"}),
-    "alter_table_strip_cluster_by": ({exp.Alter, exp.Command},),
-    "numeric_agg_implicit_cast": ({exp.Avg, exp.Variance, exp.Stddev, exp.StddevSamp, exp.StddevPop, exp.VariancePop, exp.Median},),
-    "create_stage": ({exp.Create}, {"STAGE"}),
-    "create_file_format": ({exp.Create}, {"FILE FORMAT"}),
-    "list_stage": ({exp.ListStage},),
-    "put_stage": ({exp.Put},),
-    "create_table_as": ({exp.Create}, {exp.Select, exp.Subquery}),
-}
+from .alike import parsing
+from .chain import Chain, depends
+
 # What only reads or changes rows, so that how it is transformed depends on its text alone.
-_ALIKE = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Transaction, exp.Commit, exp.Rollback)
-_STATEFUL = {exp.Create, exp.Alter, exp.Drop, exp.Command, exp.Show, exp.Use, exp.Merge, exp.Put, exp.ListStage, exp.Copy}
+_ROWS = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Transaction, exp.Commit, exp.Rollback)
 _KEPT = 256
+# in single quotes, as no query of a client arrives here; a name that is created is not worth keeping
+_SAYING = re.compile(r"SELECT (?:'Statement executed successfully\.' as 'status'|\d{1,3} as 'number of rows \w+'(?:, 0 as 'number of multi-joined rows updated')?)")
+_SAID: dict[str, tuple[Any, Any]] = {}
 
 
 def shorten() -> None:
     """Put the shortcuts into the imported fakesnow, after its mends."""
-    trees = _Trees(server.parse_one)
+    trees = _Trees(parsing(server.parse_one))
     server.parse_one, fakesnow.cursor.parse_one = trees.look, trees.take
+    FakeSnowflakeCursor.__init__ = _answering(FakeSnowflakeCursor.__init__)
     FakeSnowflakeCursor._transform = _transforming(FakeSnowflakeCursor._transform)
     FakeSnowflakeCursor._execute = _noting_columns(FakeSnowflakeCursor._execute)
     FakeSnowflakeCursor._describe_last_sql = _described
@@ -128,8 +54,7 @@ class _Trees:
                 self._held.move_to_end(text)
                 return self._held[text]
         tree = self._parse(text)
-        marks = _marks(tree)[0]
-        if isinstance(tree, _ALIKE) and not tree.args.get("overwrite") and not _depends(marks):
+        if isinstance(tree, _ROWS) and not tree.args.get("overwrite") and not depends(tree):
             tree.memory = {}
         with self._one_at_a_time:
             self._held[text] = tree
@@ -142,88 +67,23 @@ class _Trees:
         tree = self.look(text)
         if not hasattr(tree, "memory"):
             with self._one_at_a_time:
-                if self._held.pop(text, None) is not tree:  # another session took it first
-                    return self._parse(text)
+                taken = self._held.pop(text, None)
+            if taken is not tree:  # another session was first
+                return self._parse(text)
         return tree
 
 
 def _transforming(transform: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, tree: Any, params: Any) -> Any:
         if not hasattr(tree, "memory"):
-            return transform(self, _Chain(tree), params).tree
+            return transform(self, Chain(tree), params).tree
         if "transformed" not in tree.memory:
-            transformed = transform(self, _Chain(tree.copy()), params).tree
+            transformed = transform(self, Chain(tree.copy()), params).tree
             transformed.sql = functools.cache(transformed.sql)
             tree.memory["transformed"] = transformed
         return tree.memory["transformed"]
 
     return wrapped
-
-
-class _Chain:
-    """A tree on its way through fakesnow's transforms, which walk it only where they can change it."""
-
-    def __init__(self, tree: Any) -> None:
-        self.tree = tree
-        self._all, self._inner = _marks(tree)
-
-    def transform(self, change: Callable[..., Any], *, copy: bool, **options: Any) -> _Chain:
-        """Apply a change to every node, as sqlglot's own `transform` does."""
-        acts_on = _ACTS_ON.get(_name(change), ())
-        if any(self._all.isdisjoint(needed) for needed in acts_on):
-            return self
-        if acts_on and self._inner.isdisjoint(acts_on[0]):
-            self.tree = change(self.tree, **options)
-        else:
-            self.tree = self.tree.transform(change, copy=copy, **options)
-        self._all, self._inner = _marks(self.tree)
-        return self
-
-
-def _name(change: Callable[..., Any]) -> str:
-    """Return the name of a transform, also of one that a lambda of the chain calls."""
-    code = change.__code__
-    return change.__name__ if change.__name__ in _ACTS_ON else next((name for name in code.co_names if name in _ACTS_ON), "")
-
-
-def _depends(marks: Marks) -> bool:
-    """Return whether the session's state, or a value that is bound, has a part in how a tree is transformed."""
-    acting = (not any(marks.isdisjoint(needed) for needed in _ACTS_ON[of]) for of in ("identifier", "update_variables", "information_schema_databases"))
-    return not marks.isdisjoint(_STATEFUL) or any(acting)
-
-
-def _marks(root: Any) -> tuple[Marks, Marks]:
-    """Return what `_ACTS_ON` speaks of: of the whole tree, and of all but its root."""
-    below: list[Any] = []
-    outer: Marks = set()
-    _mark(root, outer, below)
-    inner: Marks = set()
-    while below:
-        _mark(below.pop(), inner, below)
-    for marks in (outer, inner):
-        marks.update(*(kind.__mro__ for kind in marks if isinstance(kind, type)))
-    return outer | inner, inner
-
-
-def _mark(node: Any, marks: Marks, below: list[Any]) -> None:
-    """Add what stands in one node, and to `below` the nodes below it."""
-    marks.add(type(node))
-    for value in node.args.values():
-        if isinstance(value, exp.Expr):
-            below.append(value)
-        elif isinstance(value, list):
-            below.extend(each for each in value if isinstance(each, exp.Expr))
-    this, kind = node.args.get("this"), node.args.get("kind")
-    if isinstance(this, str):
-        marks.add(this.upper())
-        if type(node) is exp.Identifier and not node.args.get("quoted") and this != this.upper():
-            marks.add(_UNQUOTED)
-    elif isinstance(this, _TYPE):
-        marks.add(this)
-    elif isinstance(node, exp.Anonymous):
-        marks.add(_UNNAMED)
-    if isinstance(kind, str):
-        marks.add(kind.upper())
 
 
 def _once_per_tree(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -233,6 +93,48 @@ def _once_per_tree(check: Callable[..., Any]) -> Callable[..., Any]:
         if "unqualified" not in tree.memory:
             tree.memory["unqualified"] = check(tree)
         return tree.memory["unqualified"]
+
+    return wrapped
+
+
+class _Answering:
+    """A DuckDB connection that is not asked again for what fakesnow lets it say of a statement that was run."""
+
+    def __init__(self, duck: Any) -> None:
+        self._duck = duck
+        self._said: tuple[Any, Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._duck, name)
+
+    def execute(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, or find what it said before."""
+        if not _SAYING.fullmatch(sql):
+            self._said = None
+            return self._duck.execute(sql, params)
+        self._said = _said(self._duck, sql)
+        return self
+
+    def to_arrow_table(self) -> Any:
+        """Return the result."""
+        return self._said[0] if self._said else self._duck.to_arrow_table()
+
+    @property
+    def description(self) -> Any:
+        """The columns of the result."""
+        return self._said[1] if self._said else self._duck.description
+
+
+def _said(duck: Any, sql: str) -> tuple[Any, Any]:
+    if sql not in _SAID:
+        duck.execute(sql)
+        _SAID[sql] = duck.to_arrow_table(), duck.description
+    return _SAID[sql]
+
+
+def _answering(start: Callable[..., None]) -> Callable[..., None]:
+    def wrapped(self: Any, conn: Any, duck_conn: Any, use_dict_result: bool = False) -> None:
+        start(self, conn, _Answering(duck_conn), use_dict_result)
 
     return wrapped
 
