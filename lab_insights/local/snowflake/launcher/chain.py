@@ -70,7 +70,23 @@ _ACTS_ON: dict[str, tuple[Marks, ...]] = {
     "dateadd_string_literal_timestamp_cast": ({exp.DateAdd},),
     "datediff_string_literal_timestamp_cast": ({exp.DateDiff},),
     **dict.fromkeys(
-        [f"show_{what}" for what in "databases functions procedures parameters warehouses schemas tables_etc columns stages sequences keys users".split()],
+        [
+            f"show_{what}"
+            for what in [
+                "databases",
+                "functions",
+                "procedures",
+                "parameters",
+                "warehouses",
+                "schemas",
+                "tables_etc",
+                "columns",
+                "stages",
+                "sequences",
+                "keys",
+                "users",
+            ]
+        ],
         _SHOWN,
     ),
     "create_user": ({exp.Command},),
@@ -88,6 +104,8 @@ _ACTS_ON: dict[str, tuple[Marks, ...]] = {
     "put_stage": ({exp.Put},),
     "create_table_as": ({exp.Create}, {exp.Select, exp.Subquery}),
 }
+# After these no later transform has more to act on.
+_ADDS_NOTHING = {"upper_case_unquoted_identifiers", "timestamp_ntz", "float_to_double", "integer_precision", "extract_text_length"}
 # What changes something beside the tree, or reads the session's state.
 _STATEFUL = {exp.Create, exp.Alter, exp.Drop, exp.Command, exp.Show, exp.Use, exp.Merge, exp.Put, exp.ListStage, exp.Copy}
 _READING = ("identifier", "update_variables", "information_schema_databases")
@@ -109,7 +127,8 @@ class Chain:
             self.tree = change(self.tree, **options)
         else:
             self.tree = self.tree.transform(change, copy=copy, **options)
-        self._all, self._inner = _marks(self.tree)
+        if name not in _ADDS_NOTHING:
+            self._all, self._inner = _marks(self.tree)
         return self
 
 
