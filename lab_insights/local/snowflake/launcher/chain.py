@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
-from sqlglot import exp
+from sqlglot import expressions
 
+exp: Any = expressions  # of a later sqlglot than the one whose types the product is checked with
 _TYPE = exp.DataType.Type
 _UNQUOTED = "an unquoted identifier that is not in upper case"
 _UNNAMED = "a function whose name is quoted"
-Marks = set[Hashable]
+Marks = set[Any]
 # What a tree must hold for a transform to change it: of each set one. The first is of what the transform is about: classes,
 # texts (in upper case) and kinds of data types that stand in the `this` of a node, and the kind of a `CREATE` or `DROP`.
 # A transform that is not listed always runs.
@@ -69,26 +70,8 @@ _ACTS_ON: dict[str, tuple[Marks, ...]] = {
     "dateadd_date_cast": ({exp.DateAdd},),
     "dateadd_string_literal_timestamp_cast": ({exp.DateAdd},),
     "datediff_string_literal_timestamp_cast": ({exp.DateDiff},),
-    **dict.fromkeys(
-        [
-            f"show_{what}"
-            for what in [
-                "databases",
-                "functions",
-                "procedures",
-                "parameters",
-                "warehouses",
-                "schemas",
-                "tables_etc",
-                "columns",
-                "stages",
-                "sequences",
-                "keys",
-                "users",
-            ]
-        ],
-        _SHOWN,
-    ),
+    **dict.fromkeys(("show_databases", "show_functions", "show_procedures", "show_parameters", "show_warehouses", "show_schemas"), _SHOWN),
+    **dict.fromkeys(("show_tables_etc", "show_columns", "show_stages", "show_sequences", "show_keys", "show_users"), _SHOWN),
     "create_user": ({exp.Command},),
     "haversine": ({exp.Anonymous}, {"HAVERSINE"}),
     "hex_string": ({exp.HexString},),

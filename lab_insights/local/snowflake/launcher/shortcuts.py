@@ -25,7 +25,7 @@ from .alike import parsing
 from .chain import Chain, depends
 
 # What only reads or changes rows, so that how it is transformed depends on its text alone.
-_ROWS = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Transaction, exp.Commit, exp.Rollback)
+_ROWS: Any = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Transaction, exp.Commit, exp.Rollback)
 _KEPT = 256
 # in single quotes, as no query of a client arrives here; a name that is created is not worth keeping
 _SAYING = re.compile(
@@ -59,7 +59,7 @@ class _Trees:
             if text in self._held:
                 self._held.move_to_end(text)
                 return self._held[text]
-        tree = self._parse(text)
+        tree: Any = self._parse(text)
         if isinstance(tree, _ROWS) and not tree.args.get("overwrite") and not depends(tree):
             tree.memory = {}
         with self._one_at_a_time:
