@@ -6,8 +6,7 @@ import io
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
@@ -31,26 +30,6 @@ MERGE = """MERGE INTO "RESULT" AS t USING (
 WHEN MATCHED AND s."VERSION" > t."VERSION" THEN UPDATE SET "V" = s."V", "VERSION" = s."VERSION"
 WHEN NOT MATCHED THEN INSERT ("ID", "V", "VERSION") VALUES (s."ID", s."V", s."VERSION")"""
 COLUMNS = '("ID" VARCHAR, "V" NUMBER(38,9), "VERSION" TIMESTAMP_NTZ)'
-
-
-@pytest.fixture
-def database() -> str:
-    return f"T_{uuid.uuid4().hex[:8].upper()}"
-
-
-@pytest.fixture
-def port(snowflake_server: tuple[str, int]) -> int:
-    return snowflake_server[1]
-
-
-@pytest.fixture
-def session(port: int, database: str) -> Iterator[Session]:
-    """A session in a schema of its own, which is dropped in the end."""
-    opened = Session(port)
-    opened.run(f'CREATE DATABASE "{database}"', f'CREATE SCHEMA "{database}"."A"', f'USE SCHEMA "{database}"."A"')
-    yield opened
-    opened.connection.close()
-    Session(port).run(f'DROP DATABASE "{database}"')
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ It runs under the interpreter of an environment of its own (fakesnow wants DuckD
 - `mends`: NULL timestamps stay NULL (they were read as 1970-01-01), MERGE inside a transaction, exact sums,
   MD5_NUMBER_LOWER64 and _UPPER64, and unforeseen errors as SQL errors of that statement (the connector retries an
   HTTP 500 for minutes);
+- `shortcuts`, `chain`, `alike`, `fast`: the same answers for half of the processor time;
 - `statements`: `SWAP WITH` as three renames; roles, grants, users, warehouses, tags, policies and session settings
   are accepted and recorded, not enforced: `SELECT KIND, STATEMENT FROM STAND_IN.RECORDED.STATEMENTS ORDER BY
   ORDINAL`;

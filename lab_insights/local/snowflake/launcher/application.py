@@ -22,6 +22,7 @@ from .fast import fetch_once, merged
 from .keys import refused
 from .mends import mend
 from .sessions import Sessions
+from .shortcuts import shorten
 from .statements import ACCEPTED, answered, drop_database, recorded_kind, swap, without_comments, without_policies
 
 _QUERY = "/queries/v1/query-request"
@@ -35,6 +36,7 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
     """Return the application that serves `engine` to every session."""
     server.shared_fs = engine
     mend()
+    shorten()
     fetch_once(engine.s3.get_file)
 
     async def query(request: Request) -> JSONResponse:

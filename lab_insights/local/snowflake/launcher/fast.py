@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import sqlglot
 from fakesnow import copy_into
 from snowflake.connector.errors import ProgrammingError
 
+from .alike import alike
+
 _copy = threading.local()
 
 
@@ -29,7 +32,8 @@ def merged(sql: str, connection: Any) -> str | None:
     """Carry out a MERGE without placeholders and return the query of its counts; None for any other statement."""
     if not re.match(r"MERGE\s", sql, re.IGNORECASE) or "?" in sql:
         return None
-    plain = sqlglot.transpile(sql, read="snowflake", write="duckdb")[0]
+    common, own = alike(sql)
+    plain = own(_in_duckdb(common))
     try:
         actions = connection._duck_conn.execute(f"{plain} RETURNING merge_action").fetchall()
     except duckdb.TransactionException as error:
@@ -40,6 +44,11 @@ def merged(sql: str, connection: Any) -> str | None:
     done = [(name, counts[action]) for name, action in (("inserted", "INSERT"), ("updated", "UPDATE"), ("deleted", "DELETE"))]
     shown = [f'{count} AS "number of rows {name}"' for name, count in done if re.search(rf"\bTHEN\s+{name[:6]}", sql, re.IGNORECASE)]
     return f"SELECT {', '.join(shown)}"
+
+
+@lru_cache(128)
+def _in_duckdb(merge: str) -> str:
+    return sqlglot.transpile(merge, read="snowflake", write="duckdb")[0]
 
 
 def fetch_once(fetch: Callable[[str, str], None]) -> None:

@@ -23,7 +23,6 @@ def mend() -> None:
     """Apply every mend to the imported fakesnow."""
     fakesnow.arrow.timestamp_to_sf_struct = timestamps
     FakeSnowflakeCursor.execute = _with_sql_errors(FakeSnowflakeCursor.execute)
-    FakeSnowflakeCursor._describe_last_sql = _described
     transforms.numeric_agg_implicit_cast = _exact_sums(transforms.numeric_agg_implicit_cast)
     info_schema.insert_text_lengths_sql = _escaped(_not_in_a_merge(info_schema.insert_text_lengths_sql))
     info_schema.insert_table_comment_sql = _not_in_a_merge(info_schema.insert_table_comment_sql)
@@ -66,15 +65,13 @@ def _with_sql_errors(execute: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _described(self: Any) -> list[Any]:
-    """Ask DuckDB of a statement that is DuckDB's already: it was parsed and written anew for that, a seventh of the server's time."""
-    described: list[Any] = self._duck_conn.execute(f"DESCRIBE {self._last_sql}", self._last_params).fetchall()
-    return described
-
-
 def _exact_sums(implicit_cast: Callable[..., Any]) -> Callable[..., Any]:
     """`SUM` of a NUMBER stays exact: it was cast to DOUBLE in case it was text."""
-    return lambda expression: expression if isinstance(expression, exp.Sum) else implicit_cast(expression)
+
+    def numeric_agg_implicit_cast(expression: Any) -> Any:
+        return expression if isinstance(expression, exp.Sum) else implicit_cast(expression)
+
+    return numeric_agg_implicit_cast
 
 
 def _not_in_a_merge(insert: Callable[..., str]) -> Callable[..., str]:
