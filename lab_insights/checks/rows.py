@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Subject
+from lab_insights.extract.projection import TEXT_SUFFIX
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest
@@ -67,7 +68,7 @@ def _schema(lake: Lake, asset: str, last: Manifest) -> Judgement:
     before = _before(lake, last.partition)
     if before is None or before.arrow_schema == last.arrow_schema:
         return Judgement(of)
-    old, new = ({field.name: str(field.type) for field in each.schema_()} for each in (before, last))
+    old, new = map(_columns, (before, last))
     what = {
         "added": [name for name in new if name not in old],
         "dropped": [name for name in old if name not in new],
@@ -79,6 +80,12 @@ def _schema(lake: Lake, asset: str, last: Manifest) -> Judgement:
     numbers: dict[str, int | str] = {name: len(names) for name, names in what.items()}
     numbers |= {"columns": len(new), "day": str(last.day), "before": str(before.day)}
     return Judgement(of, f"on {last.day} {told}", numbers)
+
+
+def _columns(batch: Manifest) -> dict[str, str]:
+    """Return the source's columns with their types: a day's misfits lie in a column beside theirs, which days without any do not have."""
+    types = {field.name: str(field.type) for field in batch.schema_()}
+    return {name: kind for name, kind in types.items() if not (name.endswith(TEXT_SUFFIX) and name.removesuffix(TEXT_SUFFIX) in types)}
 
 
 def _before(lake: Lake, partition: Partition) -> Manifest | None:
