@@ -1,10 +1,10 @@
 """fakesnow's answers for less: a text is parsed once, transformed only where that can change it, and its result described by what DuckDB told with it.
 
 fakesnow 0.12.1 parses each text twice, walks its tree seventy times and has DuckDB describe and confirm each result. Of a
-load's statements (30 columns), in milliseconds of the server's processor before and after, on two busy cores: CREATE of
-the stage table 54 and 28, BEGIN 6 and 3, UPDATE of the heads 13 and 4, COPY 39 and 31, MERGE 44 and 24, INSERT of the
-ledger 19 and 5, COMMIT 8 and 5, a query of the heads 23 and 7, one of INFORMATION_SCHEMA 31 and 20; the whole load 303
-and 167. What is left is mostly DuckDB's own work.
+load's statements (30 columns), in milliseconds of the server's processor before and after, medians on two busy cores:
+CREATE of the stage table 52 and 26, BEGIN 5 and 3, UPDATE of the heads 13 and 4, COPY 37 and 29, MERGE 41 and 22,
+INSERT of the ledger 17 and 5, COMMIT 7 and 5, a query of the heads 22 and 6, one of INFORMATION_SCHEMA 29 and 18; the
+whole load with two MERGEs 285 and 155. What is left is mostly DuckDB's own work.
 """
 
 from __future__ import annotations
