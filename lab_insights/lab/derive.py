@@ -150,9 +150,15 @@ def derive(
     raw: Sequence[RawRows] = (),
     gone: Query | None = None,
 ) -> Manifest:
-    """Run `query` over `inputs` and commit the result, with the rows of `gone`, which reads it as `result`, as the partition's batch."""
+    """Run `query` over `inputs` and commit the result, with the rows of `gone`, which reads it as `result`, as the partition's batch.
+
+    Without `inputs` there is nothing that rows could come from, and the query, which takes longer to plan than to run, is not run.
+    """
     with Duck(inputs) as engine:
-        engine.run(query)
+        if inputs:
+            engine.run(query)
+        else:
+            engine.keep(query.schema.empty_table())
         tallied = engine.tallied(Accounts(raw).tally(engine.schema))
         rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied)
         return commit(lake, head, dataclasses.replace(draft, engine="duckdb"), rows)[0]

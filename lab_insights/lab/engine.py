@@ -72,6 +72,11 @@ class Duck:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE result AS {query.sql}")
         self._schema = query.schema
 
+    def keep(self, rows: pa.Table) -> None:
+        """Keep rows that are there as the relation `result`."""
+        self._connection.register("rows", rows).execute("CREATE OR REPLACE TEMP TABLE result AS FROM rows")
+        self._schema = rows.schema
+
     def checksum(self, without: tuple[str, ...] = ()) -> int:
         """Return the order-free checksum of `result` over all columns but `without`."""
         columns = [(field.name, field.type) for field in self._schema if field.name not in without]

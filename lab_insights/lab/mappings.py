@@ -171,14 +171,16 @@ def _wrong_column(mapping: Mapping, contract: Contract) -> Fault | None:
 
 def _wrong_key(mapping: Mapping, contract: Contract, others: bool) -> Fault | None:
     rules = dict(mapping.columns)
+    read = [key for key in contract.key if key in rules and rules[key].reads]
     for key in contract.key:
-        if key not in rules or not rules[key].reads:
+        if not read or key not in rules or (key not in read and rules[key].always is None):
             return (
                 f"columns.{key}",
                 "a key column is not mapped",
                 "read it from the source, by `id:` where the table has other sources too.",
             )
-    if others and not any(rules[key].id for key in contract.key):
+    # a constant that names the source tells its keys apart as an id does
+    if others and not any(rules[key].id or rules[key].always == mapping.source.name for key in contract.key):
         return f"columns.{contract.key[0]}", "the table has another source, whose keys these could be", "read a key column by `id:`."
     return None
 

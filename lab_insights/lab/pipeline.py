@@ -57,7 +57,8 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
         return there
     query, relations = curation.query_of(lake.storage, inputs)
     gone, beside = (curation.gone_of(lake, tenant, day, inputs) if draft.kind == "delta" else None) or (None, {})
-    return derive(lake, head, draft, query, {**relations, **beside}, curation.accounts_of(lake.storage, inputs), gone)
+    given = {**relations, **beside} if gone or any(manifest.rows for manifest in every) else {}
+    return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone)
 
 
 def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str) -> Manifest:
@@ -67,7 +68,9 @@ def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date
     head = settled_head(lake, draft.partition)
     if there := unchanged(lake, head, draft):
         return there
-    inputs = {"run": run_row(tenant, day, head), **wide_inputs(lake, tenant, wide, day, deltas)}
+    inputs = {}
+    if any(manifest.rows or manifest.kind == "snapshot" for each in deltas.values() for manifest in each):
+        inputs = {"run": run_row(tenant, day, head), **wide_inputs(lake, tenant, wide, day, deltas)}
     return derive(lake, head, draft, transform.transformed(wide), inputs)
 
 
@@ -109,7 +112,7 @@ def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: s
     if there := unchanged(lake, head, draft):
         return there
     schema = last.schema_()
-    inputs = {"run": run_row(tenant, day, head), "rows": relation(lake.storage, (last,), schema)}
+    inputs = {"run": run_row(tenant, day, head), "rows": relation(lake.storage, (last,), schema)} if last.rows else {}
     return derive(lake, head, draft, unpivot.unpivoted(schema, last.key), inputs)
 
 

@@ -31,7 +31,7 @@ _DATA = ("snowflake", "dagster_home", "clock", "laboratory.json")
 # The simulated week ends yesterday, so that what it writes lies in the partitions that Dagster shows.
 _DAYS_BACK = 7
 
-# So that what Spark does can be seen here, where it costs seconds: the first load of this table is a full one, those after it are incremental. One tenant has it.
+# So that what Spark does can be seen here. One tenant has this table: its first load is a full one, those after it are incremental.
 ON_SPARK = {"crm": {"udt_instrument_log": {"engine": "spark", "ranges": 2}}}
 
 

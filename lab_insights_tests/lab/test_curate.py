@@ -52,6 +52,16 @@ def hashes(rows: list[dict[str, Any]], schema: pa.Schema = NOTES, key: tuple[str
     return [str(text) for text in found.sort_by("id")["record_hash"].to_pylist()]
 
 
+def test_a_day_without_a_row_is_curated_without_its_query_and_is_like_any_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.land(TABLE, 1, [note(1, "x")], NOTES)
+    lab.land(TABLE, 2, [], NOTES)
+    some = lab.curate(TABLE, 1)
+    monkeypatch.delattr(Duck, "run")
+    none = lab.curate(TABLE, 2)
+    assert (none.rows, none.counts, none.checksum) == (0, {"kept": 0, "superseded": 0, "excluded": 0}, 0)
+    assert (none.arrow_schema, none.key, none.kind, none.engine) == (some.arrow_schema, some.key, some.kind, some.engine)
+
+
 def test_of_two_rows_that_tell_the_same_of_one_key_it_is_always_the_same_one_that_is_kept() -> None:
     schema = contract_schema(contracts()["patient"])
     rows = [{"patient_id": "p", "source_pk": key, "record_hash": "same", "batch_id": "b", "source_updated_at": at(1)} for key in "abc"]

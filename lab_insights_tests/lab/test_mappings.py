@@ -246,9 +246,9 @@ def test_what_is_mapped_is_declared_classified_and_served() -> None:
     assert "ridgeline.ptnt" in raw_tables(contracts()["patient"])
     tenancy = {"discriminator": {"schema": "ridgeline", "column": "tenant_id", "value": "{key}"}}
     source = Source.model_validate({"engine": "postgresql", "url": "env:RIDGELINE", "tenancy": tenancy})
-    assert {"patient", "lab_order", "result", "account", "instrument_check"} == set(served({"ridgeline": source}))
+    assert {"patient", "lab_order", "result", "account", "record_host_code", "instrument_check"} == set(served({"ridgeline": source}))
     without = source.model_copy(update={"exclude": ("qc", "rslt")})
-    assert {"patient", "lab_order", "account"} == set(served({"ridgeline": without})), "a table that is left out is expected nowhere"
+    assert {"patient", "lab_order", "account", "record_host_code"} == set(served({"ridgeline": without})), "a table that is left out is expected nowhere"
     assert phi_class("raw", "ridgeline.ptnt", "CHART_NO") == "direct"
     assert phi_class("raw", "ridgeline.ptnt", "remark_nobody_mapped") == "unclassified"
     module.use(None)
@@ -261,7 +261,8 @@ def test_every_mapping_reads_its_key_and_its_cursor() -> None:
     assert len(mapped) >= 8
     for contract, mapping in mapped:
         its = {column.name: column for column in mapping.read(contract)}
-        assert all(its[key].reads for key in contract.key), mapping.raw
+        assert all(its[key].reads or its[key].always for key in contract.key), mapping.raw
+        assert any(its[key].reads for key in contract.key), mapping.raw
         assert "updated_at" not in its or its["updated_at"].source in {None, mapping.source.cursor}, mapping.raw
 
 
@@ -289,6 +290,7 @@ GOOD: dict[str, Any] = yaml.safe_load((RIDGELINE / "mappings" / "ridgeline" / "p
         ({"into": "pateint"}, "into: there is no contract of pateint"),
         ({"columns": GOOD["columns"] | {"shoe_size": {"from": "x"}}}, "columns.shoe_size: patient has no such column"),
         ({"columns": {"mrn": {"from": "chart_no"}}}, "columns.patient_id: a key column is not mapped"),
+        ({"columns": {"patient_id": {"always": "ridgeline"}}}, "columns.patient_id: a key column is not mapped"),
         ({"columns": {"patient_id": {"from": "pt_no"}}}, "columns.patient_id: the table has another source"),
         ({"columns": {"patient_id": {"id": "pt_no", "from": "x"}}}, "a column has one of"),
         ({"columns": {"patient_id": {"id": "pt_no"}, "birth_date": {"from": "dob", "instant": "M/D"}}}, "a form such as"),
