@@ -248,7 +248,9 @@ def test_what_is_mapped_is_declared_classified_and_served() -> None:
     source = Source.model_validate({"engine": "postgresql", "url": "env:RIDGELINE", "tenancy": tenancy})
     assert {"patient", "lab_order", "result", "account", "record_host_code", "instrument_check"} == set(served({"ridgeline": source}))
     without = source.model_copy(update={"exclude": ("qc", "rslt")})
-    assert {"patient", "lab_order", "account", "record_host_code"} == set(served({"ridgeline": without})), "a table that is left out is expected nowhere"
+    assert {"patient", "lab_order", "account", "record_host_code"} == set(served({"ridgeline": without})), (
+        "a table that is left out is expected nowhere"
+    )
     assert phi_class("raw", "ridgeline.ptnt", "CHART_NO") == "direct"
     assert phi_class("raw", "ridgeline.ptnt", "remark_nobody_mapped") == "unclassified"
     module.use(None)
