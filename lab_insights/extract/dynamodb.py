@@ -98,6 +98,17 @@ def _logical(physical: str) -> str:
 def _pages(
     aws: Aws, table: str, discriminator: tuple[str, str] | None, limit: int | None = None, segments: int = 1
 ) -> Iterator[list[dict[str, Any]]]:
+    operation, request = asked(aws, table, discriminator)
+    request |= {"PaginationConfig": {"PageSize": limit}} if limit else {}
+    paginator = aws.client("dynamodb").get_paginator(operation)
+    if operation == "query" or segments == 1:
+        yield from (page["Items"] for page in paginator.paginate(**request))
+        return
+    yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
+
+
+def asked(aws: Aws, table: str, discriminator: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """Return the operation that gives a tenant's items, and its request."""
     client = aws.client("dynamodb")
     request: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     operation = "scan"
@@ -111,12 +122,7 @@ def _pages(
         )
         operation = "query" if hashed == discriminator[0] else "scan"
         request["KeyConditionExpression" if operation == "query" else "FilterExpression"] = "#tenant = :tenant"
-    request |= {"PaginationConfig": {"PageSize": limit}} if limit else {}
-    paginator = client.get_paginator(operation)
-    if operation == "query" or segments == 1:
-        yield from (page["Items"] for page in paginator.paginate(**request))
-        return
-    yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
+    return operation, request
 
 
 def _together(scans: list[Iterable[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:

@@ -105,12 +105,13 @@ def conditions(
             found.append(sa.cast(relation.c[name], mysql.BINARY) == sa.literal(value, sa.String()))
     if cursor is not None and window is not None:
         if window.low is not None:
-            found.append(relation.c[cursor] > _stamp(window.low))
-        found.append(relation.c[cursor] <= _stamp(window.high))
+            found.append(relation.c[cursor] > stamp(window.low))
+        found.append(relation.c[cursor] <= stamp(window.high))
     return found
 
 
-def _stamp(instant: datetime) -> sa.ColumnElement[Any]:
+def stamp(instant: datetime) -> sa.ColumnElement[Any]:
+    """Return an instant as statements compare cursors with it."""
     import sqlalchemy as sa
 
     return sa.literal(instant.replace(tzinfo=None), sa.DateTime())
