@@ -168,6 +168,7 @@ class Source(Section):
     url: Reference | None = None
     tenancy: Tenancy
     tables: tuple[str, ...] = Field((), description="DynamoDB tables; relational tables are crawled.")
+    export_bucket: str | None = Field(None, description="DynamoDB: read by exports to this bucket, in place of scans and streams.")
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     user_defined: tuple[str, ...] = ("udt_*", "*_cstm")
@@ -181,6 +182,8 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
+        if self.export_bucket and self.engine != "dynamodb":
+            raise ValueError("only a dynamodb source has an `export_bucket`")
         if self.engine == "dynamodb":
             if not self.tables:
                 raise ValueError("a dynamodb source needs `tables:`")

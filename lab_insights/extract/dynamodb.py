@@ -66,7 +66,8 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
                 key=tuple(own_key),
                 rows=described.get("ItemCount"),
                 bytes=described.get("TableSizeBytes"),
-                stream=_stream(described, placement.discriminator, keys),
+                stream=None if source.export_bucket else _stream(described, placement.discriminator, keys),
+                export_bucket=source.export_bucket,
             )
         )
     return Catalog(tuple(tables), {})
