@@ -198,6 +198,7 @@ class Source(Section):
     tenancy: Tenancy
     """How tenants are told apart; several layouts where tenants differ."""
     tables: tuple[str, ...] = Field((), description="DynamoDB tables; relational tables are crawled.")
+    export_bucket: str | None = Field(None, description="DynamoDB: read by exports to this bucket, in place of scans and streams.")
     include: tuple[str, ...] = ("*",)
     """Tables that are read."""
     exclude: tuple[str, ...] = ()
@@ -216,6 +217,8 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
+        if self.export_bucket and self.engine != "dynamodb":
+            raise ValueError("only a dynamodb source has an `export_bucket`")
         if self.engine == "dynamodb":
             if not self.tables:
                 raise ValueError("a dynamodb source needs `tables:`")

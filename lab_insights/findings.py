@@ -28,7 +28,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer. `day` is None for a whole table; a Snowflake table is called `layer/table`; `rows` and `batches` lie there."""
+    """One answer. `day` is None for a whole table; a Snowflake table is called `layer/table`; `rows` and `batches` lie there.
+
+    `moved_on` counts rows that the source changed or deleted since they were read.
+    """
 
     link: Link
     tenant: TenantId
@@ -40,6 +43,7 @@ class Finding:
     remedy: str = ""
     rows: int = 0
     batches: int = 0
+    moved_on: int = 0
 
 
 def worst(statuses: Iterable[Status]) -> Status:

@@ -29,6 +29,9 @@ def verify(
     day: Annotated[list[str] | None, typer.Option(help="A day such as 2026-01-31; may be given several times.")] = None,
     table: Annotated[list[str] | None, typer.Option(help="A lake table such as lis.result or result; may be given several times.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every tenant, table and day (what naming none means, too).")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Read the sources again, within their limits; rows changed since are counted as moved on.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
 ) -> None:
     """Check what lies there: source → raw, raw → curated → transformed, lake → Snowflake. Exit code 1 when any link is broken."""
@@ -39,7 +42,7 @@ def verify(
             days = [date.fromisoformat(text) for text in day or ()] or None
         except ValueError:
             raise ConfigError("A `--day` is no date.", remedy="write it as 2026-01-31.") from None
-        report = verified(tenant, days, table)
+        report = verified(tenant, days, table, live=live)
         if json:
             print_json(report.to_dict())
         else:
@@ -48,10 +51,15 @@ def verify(
             raise typer.Exit(BROKEN)
 
 
-def verified(tenants: list[str] | None = None, days: list[date] | None = None, tables: list[str] | None = None) -> Report:
-    """Run the check with a progress bar."""
+def verified(
+    tenants: list[str] | None = None, days: list[date] | None = None, tables: list[str] | None = None, *, live: bool = False
+) -> Report:
+    """Run the check with a progress bar; `live` reads the sources again."""
+    from lab_insights.extract.sources import Sources
+    from lab_insights.lab.declared import declared
     from lab_insights.resources.lake import open_aws, open_lake
     from lab_insights.tenants.registry import Registry
+    from lab_insights.verify import Live
     from lab_insights.verify import verify as run
     from lab_insights.warehouse.session import connect
 
@@ -59,14 +67,17 @@ def verified(tenants: list[str] | None = None, days: list[date] | None = None, t
     aws = open_aws(config)
     registry = Registry(aws, config.lake.prefix)
     chosen = [registry.get(name).id for name in tenants] if tenants else [known.id for known in registry.all()]
+    lake = open_lake(config)
+    again = Live(Sources(config, aws, lake, declared(), kept=False), registry) if live else None
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         return run(
-            open_lake(config),
+            lake,
             chosen,
             session_factory=lambda: connect(config.snowflake, aws, run_id="verify"),
             tables=tables,
             days=days,
+            live=again,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
 
@@ -118,6 +129,9 @@ def print_report(report: Report) -> None:
         out.print(f"    remedy: {escape(first.remedy)}", highlight=False, soft_wrap=True)
     if len(causes) > _SHOWN:
         out.print(f"… and {len(causes) - _SHOWN} more causes; `lab-insights verify --json` prints every finding.", highlight=False)
+    if moved := [finding for finding in report.findings if finding.moved_on]:
+        rows = sum(finding.moved_on for finding in moved)
+        out.print(f"moved on: {rows:,} rows of {len(moved)} tables were changed at the source since they were read.", highlight=False)
     counts = ", ".join(f"{count:,} {status}" for status, count in report.counts().items() if count)
     out.print(
         f"verify: [{'green' if report.ok else 'bold red'}]{'holds' if report.ok else 'BROKEN'}[/] ({counts or 'nothing lies there'}; {report.seconds:.1f} s)",

@@ -51,6 +51,8 @@ class SourceTable:
     comment: str | None = None
     stream: str | None = None
     """The DynamoDB stream that tells this tenant's changes."""
+    export_bucket: str | None = None
+    """The bucket that a DynamoDB table is exported to, in place of being scanned and followed by its stream."""
 
     @property
     def table_id(self) -> str:

@@ -66,7 +66,8 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
                 key=tuple(own_key),
                 rows=described.get("ItemCount"),
                 bytes=described.get("TableSizeBytes"),
-                stream=_stream(described, placement.discriminator, keys),
+                stream=None if source.export_bucket else _stream(described, placement.discriminator, keys),
+                export_bucket=source.export_bucket,
             )
         )
     return Catalog(tuple(tables), {})
@@ -98,6 +99,17 @@ def _logical(physical: str) -> str:
 def _pages(
     aws: Aws, table: str, discriminator: tuple[str, str] | None, limit: int | None = None, segments: int = 1
 ) -> Iterator[list[dict[str, Any]]]:
+    operation, request = asked(aws, table, discriminator)
+    request |= {"PaginationConfig": {"PageSize": limit}} if limit else {}
+    paginator = aws.client("dynamodb").get_paginator(operation)
+    if operation == "query" or segments == 1:
+        yield from (page["Items"] for page in paginator.paginate(**request))
+        return
+    yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
+
+
+def asked(aws: Aws, table: str, discriminator: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
+    """Return the operation that gives a tenant's items, and its request."""
     client = aws.client("dynamodb")
     request: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     operation = "scan"
@@ -111,12 +123,7 @@ def _pages(
         )
         operation = "query" if hashed == discriminator[0] else "scan"
         request["KeyConditionExpression" if operation == "query" else "FilterExpression"] = "#tenant = :tenant"
-    request |= {"PaginationConfig": {"PageSize": limit}} if limit else {}
-    paginator = client.get_paginator(operation)
-    if operation == "query" or segments == 1:
-        yield from (page["Items"] for page in paginator.paginate(**request))
-        return
-    yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
+    return operation, request
 
 
 def _together(scans: list[Iterable[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:

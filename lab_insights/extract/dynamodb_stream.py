@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.aws import Aws
+from lab_insights.extract import dynamodb_export
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.dynamodb import THROUGH, ItemRows, unreadable
 from lab_insights.lake.commit import Lake
@@ -48,8 +49,11 @@ def position(lake: Lake, partition: Partition, head: Head) -> dict[str, str]:
 
 
 def followed(lake: Lake, aws: Aws, table: SourceTable, partition: Partition, head: Head) -> tuple[dict[str, str], str]:
-    """Return the position from which the stream of a table can be read on, or none and why it can not."""
+    """Return the position from which the stream of a table, or its exports, can be read on, or none and why it can not."""
     known = position(lake, partition, head)
+    if table.export_bucket:
+        why = dynamodb_export.gap(known, lake.clock.now())
+        return ({}, why) if why else (known, "")
     with _reaching(table):
         why = gap(table, aws, known)
     return ({}, why) if why else (known, "")

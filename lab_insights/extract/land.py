@@ -4,7 +4,8 @@
 - A closed day reads nothing: what lies there stands. `reload` reads its window again as a batch that supersedes the day's older ones.
 - A past day that has none reads its window by cursor, marked `reconstructed`: rows updated since then are missing from it.
 - A table without a cursor is a snapshot, which belongs to the day in or within six hours after which it is taken.
-- A DynamoDB table with a stream is scanned once, and then followed by its stream as a table with a cursor is, for as long as the stream goes back.
+- A DynamoDB table with a stream is scanned once, and then followed by its stream as a table with a cursor is, for as long as the stream goes back;
+  one with an `export_bucket` is exported whole once, and then by what changed.
 - A forced full load is the whole table at once, and the bookmark moves to the ceiling below which nothing more can commit.
 - A search for deletes brings the day up to date, then compares source and lake by key ranges; tables that are loaded whole need none.
 """
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import ConfigError, UnsupportedLoad
-from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_stream, kindness, reloaded
+from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_export, dynamodb_stream, kindness, reloaded
 from lab_insights.extract.plan import EngineName, Plan
 from lab_insights.extract.window import GRACE, Ceiling, ceiling, end_of, midnight, split
 from lab_insights.lake.commit import Draft, Lake, LandingRows, Rows, commit, settled_head
@@ -80,9 +81,10 @@ def load(
     head = settled_head(lake, partition)
     there = partition_manifests(lake, partition) if head.version else []
     known: dict[str, str] = {}
-    if plan.table.stream and plan.load == "incremental" and _open(request, head.position):
+    if (plan.table.stream or plan.table.export_bucket) and plan.load == "incremental" and _open(request, head.position):
         known, why = dynamodb_stream.followed(lake, aws, plan.table, partition, head)
-        plan = dataclasses.replace(plan, reason=f"{plan.reason}; scanned, since {why}") if why else plan
+        taken = "exported whole" if plan.table.export_bucket else "scanned"
+        plan = dataclasses.replace(plan, reason=f"{plan.reason}; {taken}, since {why}") if why else plan
     todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known))
     for step in todo:
         kindness.admit(plan.table, source.limits, lake.clock.now())
@@ -104,10 +106,13 @@ def load(
             run_id=request.run_id,
         )
         with kindness.connections(plan.table.source, source.limits, its.ranges):
-            changes = None
+            changes: dynamodb_stream.Changes | dynamodb_export.ExportedChanges | None = None
             if known:
-                until = step.window.high if lake.clock.file is None else _simulated_end(step, todo)
-                changes = dynamodb_stream.Changes(plan.table, aws, known, until)
+                if plan.table.export_bucket:
+                    changes = dynamodb_export.ExportedChanges(plan.table, aws, source.limits, known, step.window)
+                else:
+                    until = step.window.high if lake.clock.file is None else _simulated_end(step, todo)
+                    changes = dynamodb_stream.Changes(plan.table, aws, known, until)
                 known = changes.position
                 if changes.gone:
                     tombstones = dataclasses.replace(draft, window=None, gone_at=lake.clock.now())
@@ -187,6 +192,8 @@ def steps(
 
 def safe_ceiling(lake: Lake, source: Source, aws: Aws) -> Ceiling:
     """Return the ceiling of a source; an older one is as safe, so one serves all tables that are read after it."""
+    if source.export_bucket:
+        return Ceiling(dynamodb_export.reachable(lake.clock.now()), "exports reach up to five minutes ago, in quarters of an hour")
     if source.engine == "dynamodb":
         return Ceiling(lake.clock.now(), "DynamoDB has no transactions that stay open")
     return ceiling(databases.url(source, aws), source.engine, source.limits, lake.clock)
@@ -196,6 +203,8 @@ def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None)
     if source.engine == "dynamodb":
         from lab_insights.extract.dynamodb import ItemRows
 
+        if source.export_bucket:
+            return dynamodb_export.ExportedItems(plan.table, aws, limits=source.limits, at=step.window.high)
         return ItemRows(plan.table, aws, source.limits.connections)
     from lab_insights.extract.read import SourceRows
     from lab_insights.extract.readers import RangedRows

@@ -115,8 +115,9 @@ def plan(
     _known(table, (*declared.key, *(override.key or ()), *filter(None, (declared.cursor, override.cursor))))
     key = override.key or declared.key or table.key
     if table.engine == "dynamodb":
-        followed = table.stream is not None and override.load != "full"
-        reason = "changes come from its stream" if followed else "DynamoDB is scanned"
+        followed = (table.stream or table.export_bucket) is not None and override.load != "full"
+        told, whole = ("its exports", "exported") if table.export_bucket else ("its stream", "scanned")
+        reason = f"changes come from {told}" if followed else f"DynamoDB is {whole}"
         load: Literal["full", "incremental"] = "incremental" if followed else "full"
         return Plan(table, load, key, None, "arrow", reason, rows=table.rows, bytes=table.bytes, changes=known.changes)
     cursor, reason = _cursor_of(table, key, declared, override, known)

@@ -3,7 +3,10 @@
 Beside the count of rows: for numbers and truths their sum, for instants and dates that of their microseconds and days since 1970, for text and bytes that of
 their lengths. All are exact: integers and decimals as they are, floating-point numbers below 2^32 in steps of 2^-20, which are whole numbers.
 
-What is not proven here: the content of text of the same length; instants outside of the years 1000 to 9999, and what was kept as text beside its column.
+Text is hashed of a sample of rows as well (`sample`).
+
+What is not proven here: the content of text of the same length outside of the sample; instants outside of the years 1000 to 9999, and what was kept as text
+beside its column.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lab_insights.config import Engine
 from lab_insights.errors import LandingMismatch
+from lab_insights.extract import sample
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.projection import TEXT_SUFFIX, Shipped, ship
 
@@ -38,7 +42,10 @@ _STEP, _FLOATS = 1 << 20, 1 << 32
 
 
 def told(table: SourceTable, relation: Any, shipped: Sequence[Shipped], proof: Proof) -> sa.ColumnElement[str]:
-    """Return the expression of the text in which the server says what it sends: the count of rows, and for `sums` a sum for each column."""
+    """Return the expression of the text in which the server says what it sends: the count of rows, and for `sums` a sum for each column.
+
+    What the sample's text sums up to comes last, where the table has any.
+    """
     import sqlalchemy as sa
 
     sums: list[sa.ColumnElement[Any]] = [sa.func.count()]
@@ -47,6 +54,8 @@ def told(table: SourceTable, relation: Any, shipped: Sequence[Shipped], proof: P
             source = relation.c[column.name]
             value = _value(its, table.engine, source, ship(column, table.engine, source).expression)
             sums.append(sa.func.coalesce(sa.func.sum(value), 0))
+        if chosen := sample.sample_of(table, shipped):
+            sums.append(sa.func.coalesce(sa.func.sum(sample.said(chosen, table, relation, shipped)), 0))
     texts: list[sa.ColumnElement[Any]] = sums
     while len(texts) > _ARGUMENTS:
         texts = [sa.func.concat_ws(_SEPARATOR, *texts[start : start + _ARGUMENTS]) for start in range(0, len(texts), _ARGUMENTS)]
@@ -127,11 +136,13 @@ def _literal(text: str) -> sa.ColumnElement[Any]:
 class Tally:
     """The same sums over the batches that arrived, as they are landed."""
 
+    table: SourceTable
     shipped: Sequence[Shipped]
     proof: Proof
 
     def __post_init__(self) -> None:
-        self.rows = 0
+        self.rows, self._hashed = 0, 0
+        self._sample = sample.sample_of(self.table, self.shipped) if self.proof == "sums" else None
         self._sums: dict[str, Fraction] = dict.fromkeys((column.name for column in self.shipped), Fraction(0))
         # A column that was altered since the crawl, or whose bytes are no text: its misfits have no sum that both sides know.
         self._beyond: set[str] = set()
@@ -147,14 +158,18 @@ class Tally:
             if beside in names and _known_to_one_side(column.arrow, batch.column(beside)):
                 self._beyond.add(column.name)
             self._sums[column.name] += _sum(batch.column(column.name))
+        if self._sample:
+            self._hashed += sample.arrived(self._sample, batch)
 
-    def check(self, said: str | None, table: SourceTable) -> str:
+    def check(self, said: str | None) -> str:
         """Return how the rows are proven by what the server `said`; raise `LandingMismatch` that names the columns which are not."""
+        table = self.table
         counted, *sums = said.split(_SEPARATOR) if said is not None else ["unknown"]
         if said is None or int(counted) != self.rows:
             raise _mismatch(f"The source counted {counted} rows and {self.rows} arrived.", table)
         if self.proof == "counts":
             return "count(*) in the statement that was read"
+        hashed = int(sums.pop()) if self._sample and sums else 0
         if len(sums) != len(self._sums):
             raise _mismatch(f"The source gave {len(sums)} sums of {len(self._sums)} columns.", table)
         compared = {
@@ -163,7 +178,14 @@ class Tally:
         wrong = [name for name, (its, sum_) in compared.items() if its != sum_]
         if wrong:
             raise _mismatch(f"The source's own sums differ from those of what arrived in {', '.join(wrong)}.", table)
-        return f"count(*), and the exact sums of {len(compared)} of {len(self._sums)} columns, in the statement that was read"
+        told = f"count(*), and the exact sums of {len(compared)} of {len(self._sums)} columns, in the statement that was read"
+        if not self._sample:
+            return told
+        if self._beyond.intersection((*self._sample.texts, *self._sample.by)):
+            return f"{told}; no text hashed, since some was kept beside its column"
+        if hashed != self._hashed:
+            raise _mismatch("The source's own hash of the sampled rows' text differs from that of what arrived.", table)
+        return f"{told}; text hashed of {self._sample}"
 
 
 def _mismatch(message: str, table: SourceTable) -> LandingMismatch:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 # What ADBC gathers of a batch before it hands it over. With its own 16 MB, several of which are held at once, a second reader took 78 MB and not 45.
 _BATCH_BYTES = 4 << 20
+# Text comes as the database stores it otherwise; what has no encoding is sent as it is.
+_POSTGRESQL_ENCODING = (
+    "SELECT set_config('client_encoding', CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false)"
+)
 # What the drivers say of a connection that was lost, which a moment later may be there again.
 _BROKEN_OFF = (
     "lost connection",
@@ -105,12 +109,13 @@ def conditions(
             found.append(sa.cast(relation.c[name], mysql.BINARY) == sa.literal(value, sa.String()))
     if cursor is not None and window is not None:
         if window.low is not None:
-            found.append(relation.c[cursor] > _stamp(window.low))
-        found.append(relation.c[cursor] <= _stamp(window.high))
+            found.append(relation.c[cursor] > stamp(window.low))
+        found.append(relation.c[cursor] <= stamp(window.high))
     return found
 
 
-def _stamp(instant: datetime) -> sa.ColumnElement[Any]:
+def stamp(instant: datetime) -> sa.ColumnElement[Any]:
+    """Return an instant as statements compare cursors with it."""
     import sqlalchemy as sa
 
     return sa.literal(instant.replace(tzinfo=None), sa.DateTime())
@@ -149,7 +154,7 @@ class SourceRows:
         import pyarrow as pa
 
         self._statement, self._shipped = select(self.table, self.cursor, self.window, self.within, self.limits.proof)
-        self._tally = Tally(self._shipped, self.limits.proof)
+        self._tally = Tally(self.table, self._shipped, self.limits.proof)
         self.schema: pa.Schema = pa.schema([pa.field(column.name, column.arrow) for column in self._shipped])
         self._fidelity = {column.name: column.fidelity for column in self._shipped}
 
@@ -196,7 +201,7 @@ class SourceRows:
 
     def facts(self) -> Facts:
         """Return the source's proof and the fidelity of each column; raise `LandingMismatch` when other rows came than the source itself told of."""
-        how = self._tally.check(self._said, self.table)
+        how = self._tally.check(self._said)
         proof = SourceProof(rows=self._tally.rows, how=how)
         return Facts(proof, counted(self._kept), dict(self._fidelity), longest_statement=self._seconds)
 
@@ -252,6 +257,9 @@ def _postgresql_batches(
         _postgresql_connection(target.set(drivername="postgresql").render_as_string(hide_password=False)) as connection,
         connection.cursor() as cursor,
     ):
+        cursor.execute(_POSTGRESQL_ENCODING)
+        # Whoever joins a snapshot does so before any query of its transaction.
+        connection.commit()
         for setting in (
             "SET TIME ZONE 'UTC'",
             # A role or database may have styles of its own, and text that is cast here must be in one.

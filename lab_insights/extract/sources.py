@@ -11,7 +11,7 @@ from typing import Any
 from lab_insights.aws import Aws
 from lab_insights.config import Config, Override
 from lab_insights.errors import LabInsightsError, SourceError
-from lab_insights.extract import databases, land
+from lab_insights.extract import databases, land, live
 from lab_insights.extract.catalog import Catalog, SourceTable, crawl
 from lab_insights.extract.nulls import null_share
 from lab_insights.extract.plan import Declared, EngineName, Known, Machine, Plan, plan
@@ -131,6 +131,10 @@ class Sources:
     def null_share(self, table: SourceTable) -> dict[str, float]:
         """Return the share of nulls of the table's candidate cursors, which costs a count at the source."""
         return null_share(table, self._config.sources[table.source], self._aws)
+
+    def look(self, table: SourceTable) -> live.Compared | live.Counted:
+        """Compare what the lake holds of a table with the source as it is now: `live.look`."""
+        return live.look(self._lake.for_tenant(table.tenant), self._config.sources[table.source], self._aws, self.plan(table))
 
     def landed(self, table: SourceTable) -> bool:
         """Whether a table was ever landed, so that its next load reads its changes."""

@@ -74,12 +74,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class SourceSums:
-    """The sums of the rows of the source that were last changed up to `high`, by the server itself."""
+    """The sums of the rows of the source that were last changed up to `high` (without a cursor: of all), by the server itself."""
 
     columns: Columns
     target: sa.URL
     limits: Limits
-    cursor: str
+    cursor: str | None
     high: datetime
     first: int = 0
 
@@ -164,7 +164,7 @@ def know(
     storage: Storage,
     batches: Sequence[Manifest],
     columns: Columns,
-    cursor: str,
+    cursor: str | None,
     exact: Sequence[str],
 ) -> None:
     """Make the table `KNOWN` from a state of the lake; `exact` are the landed columns whose content `x` tells apart."""

@@ -4,11 +4,13 @@
 2. Raw → curated → transformed: every row is accounted for, and computing a day again gives what lies there (`derived`, `recompute`).
 3. Lake → Snowflake: the tenant's tables equal the lake's state (`warehouse`).
 
-It reads and never writes. What is not guaranteed: a row that the source changed or lost after it was read is not looked for.
+It reads and never writes. What is not guaranteed: a row that the source changed or lost after it was read is looked for by `Live` alone, which reads the
+source again.
 """
 
 from lab_insights.findings import Finding
+from lab_insights.verify.live import Live
 from lab_insights.verify.report import Report, Row
 from lab_insights.verify.run import verify
 
-__all__ = ["Finding", "Report", "Row", "verify"]
+__all__ = ["Finding", "Live", "Report", "Row", "verify"]

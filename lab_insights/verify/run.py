@@ -35,15 +35,17 @@ def verify(
     tables: Collection[str] | None = None,
     days: Collection[date] | None = None,
     layers: Collection[Held] = LAYERS,
+    live: Callable[[TenantId, str], list[Finding]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Return what holds and what does not, for the chosen `tables` (lake table ids), `days` and `layers`; None is all of them.
 
-    Snowflake is left out without a `session_factory`. `progress` is told how many steps are done, of how many. Findings are not raised.
+    Snowflake is left out without a `session_factory`; `live`, such as `Live`, reads the source of each raw table again.
+    `progress` is told how many steps are done, of how many. Findings are not raised.
     """
     started, reading = time.monotonic(), Reading.of(lake)
     try:
-        work = [_Tenant(reading, tenant, tables, days, layers, session_factory) for tenant in tenants]
+        work = [_Tenant(reading, tenant, tables, days, layers, session_factory, live) for tenant in tenants]
         findings = _run(work, progress)
     finally:
         reading.storage.forget()
@@ -62,15 +64,17 @@ class _Tenant:
     days: Collection[date] | None
     layers: Collection[Held]
     session_factory: Callable[[], Session] | None
+    live: Callable[[TenantId, str], list[Finding]] | None
 
     def chosen(self, table: str) -> bool:
         return self.tables is None or table in self.tables
 
     def phases(self) -> list[list[Job]]:
         """Return the jobs of each layer: one for each table, and one for all of Snowflake."""
-        lake, tenant = self.lake, self.tenant
+        lake, tenant, live = self.lake, self.tenant, self.live
+        raw = [table for table in lake.state.tables("raw", tenant) if self.chosen(table)]
         jobs: dict[Held, list[Job]] = {
-            "raw": [self._raw(table) for table in lake.state.tables("raw", tenant) if self.chosen(table)],
+            "raw": [self._raw(table) for table in raw] + [self._live(live, table) for table in raw if live],
             "curated": [self._derived(of) for of in curations(lake, tenant) if self.chosen(of.table)],
             "transformed": [self._derived(of) for of in transformations(lake, tenant) if self.chosen(of.table)],
             "snowflake": [self._snowflake(self.session_factory)] if self.session_factory else [],
@@ -79,6 +83,9 @@ class _Tenant:
 
     def _raw(self, table: str) -> Job:
         return lambda _: verify_raw(self.lake, self.tenant, table, self.days)
+
+    def _live(self, live: Callable[[TenantId, str], list[Finding]], table: str) -> Job:
+        return lambda _: live(self.tenant, table)
 
     def _derived(self, of: Derivation) -> Job:
         return lambda broken: verify_derived(self.lake, self.tenant, of, self.days, broken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from lab_insights.names import TenantId
 from lab_insights.warehouse.provision import provision, use
 from lab_insights.warehouse.session import connect
 from lab_insights_tests.extract.journey import Journey
+from lab_insights_tests.extract.tables import making
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import fresh_tenant, make_lake
 
@@ -48,6 +50,13 @@ def server(request: pytest.FixtureRequest) -> Server:
     """Both servers, one after the other."""
     found: Server = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def make(lake: Lake, server: Server) -> Iterator[Any]:
+    """Makes tables of a definition, filled by a select from a sequence `n`."""
+    with making(lake, server) as table:
+        yield table
 
 
 @pytest.fixture(scope="module")

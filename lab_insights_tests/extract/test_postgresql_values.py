@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from lab_insights.extract import databases
+from lab_insights.extract import databases, sample
 from lab_insights_tests.extract.world import LONG, Server, arrived, read
 
 
@@ -144,3 +144,27 @@ def test_bytes_that_are_no_text_are_kept_in_hexadecimal_and_stop_nothing(postgre
         "w__text": [None, None, r"\xff"],
     }
     assert facts.counts == {"quarantined": 0, "kept_as_text": 2}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_text_of_a_database_of_another_encoding_is_proven_all_the_same(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    if not whole:
+        monkeypatch.setattr(sample, "WHOLE_BYTES", 0)
+    name = f"lab_insights_test_{uuid.uuid4().hex[:10]}"
+    postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    try:
+        latin = Server("postgresql", sa.make_url(postgres.url).set(database=name).render_as_string(hide_password=False))
+        latin.execute(
+            "CREATE TABLE {s}.letters (id varchar(20) PRIMARY KEY)",
+            r"INSERT INTO {s}.letters SELECT E'Zo\xeb' || n FROM generate_series(1, 300) n",
+        )
+        table, facts = latin.rows("letters")
+        databases.engine(sa.make_url(latin.url).set(drivername="postgresql+psycopg2")).dispose()
+        latin.close()
+    finally:
+        postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert "Zoë7" in table["id"].to_pylist()
+    assert facts.proof
+    assert facts.proof.how.endswith("every row" if whole else "one row in 64")

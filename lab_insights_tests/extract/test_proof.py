@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime
@@ -15,8 +16,9 @@ import sqlalchemy as sa
 
 from lab_insights.config import Limits
 from lab_insights.errors import LandingMismatch
-from lab_insights.extract import proof, read
+from lab_insights.extract import proof, read, sample
 from lab_insights.extract.read import SourceRows
+from lab_insights_tests.extract.tables import SEQUENCE
 from lab_insights_tests.extract.torture import tortured
 from lab_insights_tests.extract.world import Server
 
@@ -68,7 +70,7 @@ def test_every_type_and_edge_is_summed_alike_on_both_sides(server: Server) -> No
     kept = {name.removesuffix("__text") for name in batches[-1].schema.names if name.endswith("__text")}
     # only where the server sums what is kept as text here, a column has no sum
     assert how.how.startswith("count(*), and the exact sums of ")
-    summed = int(how.how.split(" of ")[1].removesuffix(" columns, in the statement that was read"))
+    summed = int(how.how.split(" of ")[1].split(" columns, in the statement that was read")[0])
     assert len(rows._shipped) - len(kept) <= summed <= len(rows._shipped)
 
 
@@ -104,7 +106,10 @@ def test_what_is_not_changed_is_proven(server: Server, made: Callable[[Server], 
     landed(rows)
     found = rows.facts().proof
     assert found
-    assert (found.rows, found.how) == (10, "count(*), and the exact sums of 8 of 8 columns, in the statement that was read")
+    assert (found.rows, found.how) == (
+        10,
+        "count(*), and the exact sums of 8 of 8 columns, in the statement that was read; text hashed of every row",
+    )
     counted = reading(server, made(server), proof="counts")
     landed(counted)
     only = counted.facts().proof
@@ -112,18 +117,118 @@ def test_what_is_not_changed_is_proven(server: Server, made: Callable[[Server], 
     assert (only.rows, only.how) == (10, "count(*) in the statement that was read")
 
 
+KEYS = {
+    "remainder": ("id BIGINT, PRIMARY KEY (id)", "CAST(n AS DECIMAL(20)) - 100", "one row in 61"),
+    "remainder of several": ("part INT, id BIGINT, PRIMARY KEY (part, id)", "3, CAST(n AS DECIMAL(20)) - 100", "one row in 61"),
+    "digest": ("id VARCHAR(40), PRIMARY KEY (id)", "concat('Käse|', n)", "one row in 64"),
+    "digest of several": ("part VARCHAR(9), id INT, PRIMARY KEY (part, id)", "'ñ', n", "one row in 64"),
+    "no key": ("id VARCHAR(40)", "concat('Käse|', n)", "one row in 64"),
+}
+
+
+@pytest.fixture
+def sampled(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Makes a table of 500 rows that is not hashed whole, with two columns of text."""
+    monkeypatch.setattr(sample, "WHOLE_BYTES", 0)
+
+    def make(key: str, values: str) -> str:
+        name = f"sampled_{uuid.uuid4().hex[:8]}"
+        columns, _, constraint = key.partition(", PRIMARY KEY")
+        server.execute(
+            f"CREATE TABLE {{s}}.{name} ({columns}, note VARCHAR(40), also TEXT{', PRIMARY KEY' + constraint if constraint else ''})",
+            f"INSERT INTO {{s}}.{name} SELECT {values}, CASE WHEN n % 7 > 0 THEN concat('note 🧪 ', n) END, 'always' "
+            f"FROM (SELECT {SEQUENCE[server.engine].format(500)}) s",
+        )
+        return name
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_letter_that_changed_in_a_sampled_row_is_seen_whatever_the_key(
+    server: Server, sampled: Callable[[str, str], str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    key, values, told = KEYS[kind]
+    name = sampled(key, values)
+    rows = reading(server, name, batch_rows=100)
+    landed(rows)
+    found = rows.facts().proof
+    assert found
+    assert found.how.endswith(f"; text hashed of {told}")
+    honest, seen = read.cast, list[int]()
+
+    def cast(batch: pa.RecordBatch, shipped: Any) -> pa.RecordBatch:
+        """Change a letter of one row, and not its length."""
+        batch = honest(batch, shipped)
+        position = batch.schema.get_field_index("also")
+        column = [value if number != seen[-1] else "alwayz" for number, value in enumerate(batch.column(position).to_pylist())]
+        return batch.set_column(position, batch.schema.field(position), pa.array(column, pa.string()))
+
+    def changing(number: int) -> SourceRows:
+        seen.append(number)
+        again = reading(server, name, batch_rows=1000)
+        landed(again)
+        return again
+
+    chosen = sample.sample_of(rows.table, rows._shipped)
+    assert chosen
+    whole = pa.Table.from_batches(landed(reading(server, name, batch_rows=1000))).combine_chunks().to_batches()[0]
+    picked = [number for number, its in enumerate(sample._mask(chosen, whole).to_pylist()) if its]
+    assert 1 <= len(picked) <= 30
+    monkeypatch.setattr(read, "cast", cast)
+    with pytest.raises(LandingMismatch, match="hash of the sampled rows' text differs"):
+        changing(picked[0]).facts()
+    beside = changing(next(number for number in range(500) if number not in picked))
+    assert beside.facts().proof, "which is what a sample is"
+
+
+def test_text_that_arrived_otherwise_than_it_can_be_compared_is_said_not_to_be_hashed(
+    server: Server, made: Callable[[Server], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = reading(server, made(server))
+    honest = read.cast
+
+    def cast(batch: pa.RecordBatch, shipped: Any) -> pa.RecordBatch:
+        found = honest(batch, shipped)
+        return found.append_column("v__text", pa.array(["\\xff"] + [None] * (found.num_rows - 1), pa.string()))
+
+    monkeypatch.setattr(read, "cast", cast)
+    landed(rows)
+    found = rows.facts().proof
+    assert found
+    assert found.how.endswith("; no text hashed, since some was kept beside its column")
+
+
 def test_a_table_of_more_columns_than_a_function_takes_has_all_its_sums(server: Server) -> None:
     name = f"wide_{uuid.uuid4().hex[:8]}"
     columns = [f"c{number}" for number in range(220)]
     server.execute(
-        f"CREATE TABLE {{s}}.{name} ({', '.join(f'{column} int' for column in columns)})",
-        f"INSERT INTO {{s}}.{name} VALUES ({', '.join(map(str, range(220)))})",
+        f"CREATE TABLE {{s}}.{name} ({', '.join(f'{column} {kind}' for column, kind in zip(columns, ('int', 'varchar(9)') * 110, strict=True))})",
+        f"INSERT INTO {{s}}.{name} VALUES ({', '.join(map(repr, map(str, range(220))))})",
     )
     rows = reading(server, name)
     landed(rows)
     found = rows.facts().proof
     assert found
     assert "220 of 220" in found.how
+    assert found.how.endswith("; text hashed of every row")
+
+
+@pytest.mark.parametrize("kind", ["TINYINT UNSIGNED", "BIGINT UNSIGNED", "INT(9) UNSIGNED ZEROFILL"])
+def test_every_whole_number_of_mysql_chooses_the_same_rows_on_both_sides(mysql: Server, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(sample, "WHOLE_BYTES", 0)
+    name, value = f"numbers_{uuid.uuid4().hex[:8]}", "18446744073709551615 - seq" if kind.startswith("BIG") else "seq"
+    mysql.execute(
+        f"CREATE TABLE {{s}}.{name} (part INT, id {kind}, word VARCHAR(9), note TEXT, PRIMARY KEY (id, part), UNIQUE (word, id))",
+        f"INSERT INTO {{s}}.{name} SELECT -7, {value}, 'w', concat('n', seq) FROM {{s}}.seq_1_to_200",
+    )
+    for key, told in ((("id",), "one row in 61"), (("id", "part"), "one row in 61"), (("word", "id"), "one row in 64")):
+        rows = SourceRows(dataclasses.replace(mysql.table(name), key=key), sa.make_url(mysql.url), Limits())  # type: ignore[call-arg]
+        landed(rows)
+        found = rows.facts().proof
+        assert found
+        assert found.how.endswith(f"text hashed of {told}")
+        assert rows._tally._hashed
 
 
 def test_a_date_that_only_the_server_takes_for_one_is_no_false_alarm(mysql: Server) -> None:
