@@ -92,18 +92,21 @@ def _rows(session: Session, sql: str) -> Sequence[dict[str, Any]]:
 
 
 def _delivered(lake: Lake, tenant: TenantId, day: date, zone: str) -> list[dict[str, Any]]:
-    """Return for each modelled table what the lake has of the day: rows by the source's count, landed and curated, and up to when it was read."""
+    """Return for each modelled raw table what the lake has of the day: rows by the source's count, landed, and curated, and up to when it was read.
+
+    A curated table may have several sources; its rows are counted as a whole.
+    """
     found = []
     for raw_table, [(contract, mapping), *_] in read_by().items():
         raw = partition_manifests(lake, Partition("raw", tenant, raw_table, day))
         curated = partition_manifests(lake, Partition("curated", tenant, contract.table, day))
         if raw:
             name = contract.table if mapping.is_own else f"{contract.table} ({mapping.source.name})"
-            found.append(_row(name, mapping.source.name, raw, curated, zone))
+            found.append({"table": name, "of": contract.table, **_row(mapping.source.name, raw, curated, zone)})
     return found
 
 
-def _row(name: str, of: str, raw: Sequence[Manifest], curated: Sequence[Manifest], zone: str) -> dict[str, Any]:
+def _row(of: str, raw: Sequence[Manifest], curated: Sequence[Manifest], zone: str) -> dict[str, Any]:
     landed, quarantined = sum(each.rows for each in raw), sum(each.counts.get("quarantined", 0) for each in raw)
     source = sum(each.proof.rows if each.proof else each.rows for each in raw)
     # a batch of several sources counts the rows of each apart
@@ -112,6 +115,5 @@ def _row(name: str, of: str, raw: Sequence[Manifest], curated: Sequence[Manifest
     highs = [each.window.high for each in raw if each.window]
     newest = f"{max(highs).astimezone(ZoneInfo(zone)):%d %b %H:%M}" if highs else "–"
     accounted = source == landed + quarantined and taken == landed
-    kept = sum(each.counts.get(f"kept_{of}", 0) if several else each.rows for each in curated)
-    counts = {"source": source, "raw": landed, "quarantined": quarantined, "curated": kept}
-    return {"table": name, **counts, "newest": newest, "accounted": accounted}
+    counts = {"source": source, "raw": landed, "quarantined": quarantined, "curated": sum(each.rows for each in curated)}
+    return {**counts, "newest": newest, "accounted": accounted}

@@ -228,7 +228,7 @@ def _quality(rows: Rows, delivered: Sequence[Row]) -> list[Figure]:
     loads = {str(row["TABLE_NAME"]): row for row in rows["loads"]}
     table = []
     for row in delivered:
-        load = loads.get(row["table"], {})
+        load = loads.get(row["of"], {})
         usual = Measured(float(load.get("BEFORE") or 0) / int(load["DAYS"]), 11) if load.get("DAYS") else None
         staged = count(load, "STAGED")
         agrees = row["accounted"] and staged == row["curated"]
@@ -252,7 +252,7 @@ def _quality(rows: Rows, delivered: Sequence[Row]) -> list[Figure]:
         ),
         Figure(
             "From the source to the warehouse",
-            "Rows of the day: as the source counted them, landed, curated (newest version of each key), loaded; and the mean of the 7 days before.",
+            "Rows of the day: as the source counted them, landed, curated (newest per key, of all sources), loaded; and the mean of the 7 days before.",
             {
                 "Table": "text",
                 "Source": "count",

@@ -77,8 +77,26 @@ def rows(seed: int = 3) -> dict[str, list[dict[str, Any]]]:
 
 def page(found: dict[str, list[dict[str, Any]]] | None = None) -> Report:
     delivered = [
-        {"table": "result", "source": 400, "raw": 400, "quarantined": 0, "curated": 400, "newest": "11 Mar 00:00", "accounted": True},
-        {"table": "account", "source": 5, "raw": 4, "quarantined": 0, "curated": 4, "newest": "11 Mar 00:00", "accounted": False},
+        {
+            "table": "result",
+            "of": "result",
+            "source": 400,
+            "raw": 400,
+            "quarantined": 0,
+            "curated": 400,
+            "newest": "11 Mar 00:00",
+            "accounted": True,
+        },
+        {
+            "table": "account",
+            "of": "account",
+            "source": 5,
+            "raw": 4,
+            "quarantined": 0,
+            "curated": 4,
+            "newest": "11 Mar 00:00",
+            "accounted": False,
+        },
     ]
     return report(found or rows(), "Aurora Clinic", DAY, ZONE, datetime(2026, 3, 11, 5, 30, tzinfo=UTC), delivered)
 
