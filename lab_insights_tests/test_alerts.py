@@ -22,7 +22,7 @@ from lab_insights.checks import delivery
 from lab_insights.checks.spending import Spending, Spent
 from lab_insights.checks.verdicts import FRESH, RECONCILED, UNIQUE_GRAIN, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
-from lab_insights.config import AlertsSection
+from lab_insights.config import AlertsSection, Source
 from lab_insights.lake import queue
 from lab_insights.lake.queue import manifest_queue
 from lab_insights.local import template
@@ -255,7 +255,8 @@ def test_a_late_tenant_is_told_once_for_its_day_and_not_when_it_is_no_longer_wai
     def look(days: int = 0) -> None:
         clock = Clock(tmp_path / "clock")
         clock.set(datetime(2026, 3, 3, 11, tzinfo=UTC) + timedelta(days=days))
-        found = delivery.deliveries(replace(lake, clock=clock), inbox.lake.registry().all(), ["lis"], _no_session, date(2026, 1, 1))
+        sources = {"lis": Source.model_validate({"engine": "mysql", "url": "env:LIS", "tenancy": {"schema": {"schema": "lis_{tenant}"}}})}
+        found = delivery.deliveries(replace(lake, clock=clock), inbox.lake.registry().all(), sources, _no_session, date(2026, 1, 1))
         verdicts.settle(delivery.judged(found, verdicts.standing(FRESH), "operations/deliveries"))
 
     look()

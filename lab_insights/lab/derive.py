@@ -6,7 +6,6 @@ is computed and nothing is written.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
@@ -161,7 +160,7 @@ def derive(
             engine.keep(query.schema.empty_table())
         tallied = engine.tallied(Accounts(raw).tally(engine.schema))
         rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied)
-        return commit(lake, head, dataclasses.replace(draft, engine="duckdb"), rows)[0]
+        return commit(lake, head, draft, rows)[0]
 
 
 def raw_reader(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.RecordBatchReader:

@@ -51,6 +51,7 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
         inputs=tuple(manifest.object_key for manifest in every),
         code_version=curation.version_of(inputs),
         run_id=run_id,
+        engine="duckdb",
     )
     head = settled_head(lake, draft.partition)
     if there := unchanged(lake, head, draft):
@@ -135,6 +136,7 @@ def _derived(
         inputs=tuple(manifest.object_key for manifest in inputs),
         code_version=version,
         run_id=run_id,
+        engine="duckdb",
     )
 
 

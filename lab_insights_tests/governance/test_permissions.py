@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 from collections.abc import Iterator
@@ -181,7 +182,7 @@ class Notifications:
 
     def _fill(self, db: Any) -> None:
         name, keys = f"{self.deployment.prefix}-src-{TABLE}", {"tenant_id": "HASH", "notification_id": "RANGE"}
-        if name not in db.list_tables()["TableNames"]:
+        with contextlib.suppress(db.exceptions.ResourceInUseException):
             db.create_table(
                 TableName=name,
                 KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],

@@ -13,6 +13,7 @@ from lab_insights.lab import normalise
 from lab_insights.lab.contracts import contracts
 from lab_insights.lab.curate import Curation, curated
 from lab_insights.lab.engine import Duck
+from lab_insights.lab.mappings import mappings
 from lab_insights.lab.terminology import UCUM, UNITS
 from lab_insights_tests.lab.world import STAMP, at
 
@@ -23,13 +24,13 @@ def curate(table: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Curate rows of a contract's source table, whose key is their number, and return them in that order."""
     contract = contracts()[table]
     key, cursor = contract.source.key, contract.source.cursor
-    names = sorted({*key, *(column.source for column in contract.columns if not column.source.startswith("__"))})
+    names = sorted({*key, *(column.source for column in contract.columns if column.source), "is_provider"})
     schema = pa.schema([(name, STAMP if name.endswith("_at") else pa.string()) for name in names])
     whole = pa.schema([*schema, ("__batch", pa.string()), ("__ingested_at", STAMP), ("__tenant", pa.string()), ("__gone_at", STAMP)])
     told = {"__batch": "b", "__ingested_at": at(1), "__tenant": "t"}
     given = [{key[-1]: f"{number:03d}", cursor: at(1), **told, **row} for number, row in enumerate(rows)]
     with Duck({"raw": pa.Table.from_pylist(given, whole)}) as engine:
-        engine.run(curated(schema, Curation("lis", key, cursor, contract)))
+        engine.run(curated(schema, Curation("lis", key, cursor, contract, mappings()[table][0])))
         return engine.table().sort_by("source_pk").to_pylist()  # type: ignore[no-any-return]
 
 

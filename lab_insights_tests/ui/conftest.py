@@ -1,7 +1,5 @@
 """The Dagster UI over a small world of its own, as `lab-insights ui` starts it, and a real browser."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
