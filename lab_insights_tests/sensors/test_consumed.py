@@ -7,7 +7,6 @@ import json
 import pyarrow as pa
 import pytest
 
-from lab_insights.lab.contracts import contracts
 from lab_insights.lab.wide import WIDE_TABLES
 from lab_insights.lake.events import ManifestRef
 from lab_insights.lake.layout import Partition
@@ -28,15 +27,15 @@ def ref(manifest: Manifest) -> ManifestRef:
     return ManifestRef(manifest.partition, manifest.batch_id)
 
 
-def test_a_raw_manifest_is_used_by_its_contract_s_table_and_one_without_a_contract_by_its_own(world: World) -> None:
-    source = contracts()["result"].source
-    for raw_table, curated_table in ((f"{source.name}.{source.table}", "result"), ("crm.udt_equipment", "crm.udt_equipment")):
+def test_a_raw_manifest_is_used_by_every_table_that_it_becomes_and_one_without_a_contract_by_its_own(world: World) -> None:
+    for raw_table, becoming in (("lis.result", ("result", "result_version")), ("crm.udt_equipment", ("crm.udt_equipment",))):
         first = world.land(table=raw_table)
-        assert not curated_names_it(world.lake, first)
-        put(world.lake, Partition("curated", TENANT, curated_table, today()), (first.key,))
+        for table in becoming:
+            assert not curated_names_it(world.lake, first)
+            put(world.lake, Partition("curated", TENANT, table, today()), (first.key,))
         assert curated_names_it(world.lake, first)
         second = world.land(table=raw_table)
-        put(world.lake, Partition("curated", TENANT, curated_table, today()), (second.key,), supersedes=True)
+        put(world.lake, Partition("curated", TENANT, becoming[0], today()), (second.key,), supersedes=True)
         assert not curated_names_it(world.lake, first), "the live batch was not made from it"
 
 
