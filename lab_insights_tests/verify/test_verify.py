@@ -34,13 +34,13 @@ def test_all_is_well_over_every_layer_and_the_report_is_plain_json(world: World,
     assert where(report, "pending", "not proven", "broken") == []
     assert (report.ok, report.proven) == (True, True)
     assert steps[-1][0] == steps[-1][1] == len(steps)
-    tables = {"raw": 4, "curated": 4, "transformed": 2, "snowflake": 6}
+    tables = {"raw": 9, "curated": 9, "transformed": 2, "snowflake": 11}
     assert [(row.layer, row.day, row.tables, row.status) for row in report.summary()] == [
         (layer, day(number), count, "ok") for layer, count in tables.items() for number in (1, 2)
     ]
     plain = json.loads(json.dumps(report.to_dict()))
-    assert plain["counts"] == {"ok": 32, "pending": 0, "not proven": 0, "broken": 0}
-    assert [row["rows"] for row in plain["summary"] if row["layer"] == "raw"] == [10, 11]
+    assert plain["counts"] == {"ok": 62, "pending": 0, "not proven": 0, "broken": 0}
+    assert [row["rows"] for row in plain["summary"] if row["layer"] == "raw"] == [12, 13]
     quiet(report)
 
 
@@ -258,8 +258,8 @@ def test_a_raw_batch_that_was_not_curated_yet_is_pending_until_it_is(world: Worl
 def test_a_raw_batch_that_curation_passed_over_is_broken(world: World, fresh: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
     world.land(fresh, 1, 12, tables=ACCOUNT)
     world.land(fresh, 1, tables=ACCOUNT)
-    everything = pipeline.landed
-    monkeypatch.setattr(pipeline, "landed", lambda *args: everything(*args)[1:])
+    everything = pipeline.partition_manifests
+    monkeypatch.setattr(pipeline, "partition_manifests", lambda *args: everything(*args)[1:])
     world.curate(fresh, 1)
     report = world.verify_lake(fresh)
     assert where(report, "broken") == [("curated", "account", 1)]
