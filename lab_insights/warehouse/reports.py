@@ -1,4 +1,4 @@
-"""Materialises the KPIs in a tenant's REPORTS schema.
+"""Materialises the KPIs in a tenant's REPORTS schema, and those of persons in TRANSFORMED.
 
 Each table is computed over the whole database and replaced by one statement, which is atomic: so a late row, a corrected
 result that leaves its old day, or a deleted one all reach every day that they touch, and a second run changes nothing.
@@ -11,14 +11,16 @@ import time
 from dataclasses import dataclass
 from datetime import date
 
+from lab_insights.lab.kpis import REPORTS
 from lab_insights.lab.kpis.declared import inputs, reports
 from lab_insights.names import TenantId
 from lab_insights.warehouse.names import live_view, relation, table_name
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 
-# Views of the schema OPS that hold the definitions.
+# Views that hold the definitions: of OPS, and those of persons of TRANSFORMED, where no table of the lake has a name with a colon.
 PREFIX = "KPI_"
+PERSONAL = ("TRANSFORMED", "KPI:")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,14 @@ def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[Re
     return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in every]
 
 
+def schema(name: str) -> str:
+    """Return the schema of a KPI table: rows of persons lie where the owner alone reads."""
+    return PERSONAL[0] if name in {report.name for report in REPORTS if report.personal} else "REPORTS"
+
+
 def table(name: str) -> str:
     """Return the quoted name of a KPI table."""
-    return relation("REPORTS", name)
+    return relation(schema(name), name)
 
 
 def relations(session: Session) -> dict[str, str]:
@@ -79,13 +86,15 @@ class _Definitions:
         rows = session.execute(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED') "
             f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = 'OPS' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
+            f"OR TABLE_SCHEMA = '{PERSONAL[0]}' AND STARTSWITH(TABLE_NAME, '{PERSONAL[1]}') "
             "ORDER BY ORDINAL_POSITION",
             *(name for _, name in located.values()),
         )
         for schema, name, column in rows:
             held.setdefault((schema, name), []).append(column)
-        self._there = {name for schema, name in held if schema == "OPS"}
-        self._used: set[str] = set()
+        self._there = {of for of in held if of[0] == "OPS" or of[1].startswith(PERSONAL[1])}
+        self._used: set[tuple[str, str]] = set()
+        self._personal = {name for name, each in inputs().items() if each.personal} | {each.name for each in reports() if each.personal}
         self.relations = {report.name: table(report.name) for report in reports()}
         detail = inputs()["order_detail"]
         linked = live_view(detail.layer, detail.table) if "LINKED_ORDER_ID" in held.get(located["order_detail"], ()) else None
@@ -97,13 +106,14 @@ class _Definitions:
 
     def view(self, name: str, text: str) -> str:
         """Return the view of a definition, made where it is missing."""
-        view = f"{PREFIX}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
+        schema, prefix = PERSONAL if name in self._personal else ("OPS", PREFIX)
+        view = schema, f"{prefix}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
         if view not in self._there:
-            self._session.execute(f"CREATE OR REPLACE VIEW {relation('OPS', view)} AS {text}")
+            self._session.execute(f"CREATE OR REPLACE VIEW {relation(*view)} AS {text}")
         self._used.add(view)
-        return relation("OPS", view)
+        return relation(*view)
 
     def drop_others(self) -> None:
         """Drop the views of definitions that are no more."""
         for old in self._there - self._used:
-            self._session.execute(f"DROP VIEW {relation('OPS', old)}")
+            self._session.execute(f"DROP VIEW {relation(*old)}")
