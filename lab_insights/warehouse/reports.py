@@ -11,12 +11,15 @@ import time
 from dataclasses import dataclass
 from datetime import date
 
-from lab_insights.lab.kpis import REPORTS
+from lab_insights.governance.classes import PHI
+from lab_insights.lab.kpis import REPORTS, Report
 from lab_insights.lab.kpis.declared import inputs, reports
 from lab_insights.names import TenantId
-from lab_insights.warehouse.names import live_view, relation, table_name
+from lab_insights.warehouse.masking import policy
+from lab_insights.warehouse.names import identifier, live_view, relation, table_name
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.types import ColumnType, from_catalog
 
 # Views that hold the definitions: of OPS, and those of persons of TRANSFORMED, where no table of the lake has a name with a colon.
 PREFIX = "KPI_"
@@ -67,10 +70,28 @@ def _replace_all(session: Session, zone: str) -> dict[str, float]:
     for report in reports():
         started = time.monotonic()
         view = definitions.view(report.name, report.select(definitions.relations, zone))
-        session.execute(f"CREATE OR REPLACE TABLE {table(report.name)} COPY GRANTS AS SELECT * FROM {view}")
+        session.execute(f"CREATE OR REPLACE TABLE {table(report.name)}{_masked(report)} COPY GRANTS AS SELECT * FROM {view}")
         seconds[report.name] = round(time.monotonic() - started, 3)
     definitions.drop_others()
     return seconds
+
+
+def _masked(report: Report) -> str:
+    """Return the columns of a table of persons, each with the masking policy of its class; empty for any other table."""
+    if not report.personal:
+        return ""
+    made = []
+    for name, column in report.columns.items():
+        kind = _kind(column.type)
+        masked = f" WITH MASKING POLICY {relation('OPS', policy(column.phi, kind))}" if column.phi in PHI else ""
+        made.append(f"{identifier(name)} {kind.sql}{masked}")
+    return f" ({', '.join(made)})"
+
+
+def _kind(declared: str) -> ColumnType:
+    kind, _, digits = declared.rstrip(")").partition("(")
+    precision, scale = (int(each) for each in digits.split(",")) if digits else (None, None)
+    return from_catalog(kind, precision, scale)
 
 
 class _Definitions:

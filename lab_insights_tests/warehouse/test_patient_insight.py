@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -20,7 +21,7 @@ from lab_insights.lab.kpis.monitoring import monitoring
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
 from lab_insights.names import tenant_id
-from lab_insights.warehouse import roles
+from lab_insights.warehouse import masking, roles
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.reports import refresh, table
@@ -28,6 +29,7 @@ from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.warehouse.insight_oracle import half_a_year, insights
 from lab_insights_tests.warehouse.kpi_data import ZONE, Tables
 from lab_insights_tests.warehouse.lake import TestLake
+from lab_insights_tests.warehouse.test_masking import recorded
 
 TENANT = tenant_id("insights")
 
@@ -106,6 +108,20 @@ def test_rows_of_persons_lie_where_readers_and_analysts_do_not_read(session: Ses
     }  # type: ignore[arg-type]
     assert readers == set()
     assert any('"TRANSFORMED"' in text and roles.role(TENANT, "OWNER") in text for text in plan)
+
+
+def test_every_column_of_a_person_is_masked_in_the_statement_that_makes_it_by_a_policy_that_is_there(session: Session) -> None:
+    [create] = recorded(session, 'TABLE "TRANSFORMED"."PATIENT_INSIGHT"')[-1:]
+    made = dict(re.findall(r'"([A-Z0-9_]+)" [A-Z_]+(?:\([\d,]+\))? WITH MASKING POLICY "OPS"\."(\w+)"', create))
+    wanted = {name.upper(): column for name, column in INSIGHT.columns.items() if column.phi in PHI}
+    assert made.keys() == wanted.keys()
+    assert (made["PATIENT_ID"], made["LAST_VALUE"], made["LAST_AT"]) == (
+        "MASK_DIRECT_VARCHAR",
+        "MASK_CLINICAL_NUMBER_9",
+        "MASK_QUASI_TIMESTAMP_NTZ",
+    )
+    there = "\n".join(map(str, masking.policies(TENANT)))
+    assert all(f'"{policy}" AS' in there for policy in made.values())
 
 
 def test_every_column_of_a_person_has_a_class_and_no_other_kpi_reads_what_is_personal() -> None:
