@@ -21,9 +21,10 @@ from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.types import ColumnType, from_catalog
 
-# Views that hold the definitions: of OPS, and those of persons of TRANSFORMED, where no table of the lake has a name with a colon.
-PREFIX = "KPI_"
-PERSONAL = ("TRANSFORMED", "KPI:")
+# Where the views lie that hold the definitions, and how they begin: they read rows of persons, as the owner may, and no table of the lake has such a name.
+OWNERS, PREFIX = "TRANSFORMED", "KPI:"
+# Where they lay before, and analysts read.
+_FORMER = ("OPS", "KPI_")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[Re
 
 def schema(name: str) -> str:
     """Return the schema of a KPI table: rows of persons lie where the owner alone reads."""
-    return PERSONAL[0] if name in {report.name for report in REPORTS if report.personal} else "REPORTS"
+    return OWNERS if name in {report.name for report in REPORTS if report.personal} else "REPORTS"
 
 
 def table(name: str) -> str:
@@ -106,16 +107,15 @@ class _Definitions:
         held: dict[tuple[str, str], list[str]] = {}
         rows = session.execute(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED') "
-            f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = 'OPS' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
-            f"OR TABLE_SCHEMA = '{PERSONAL[0]}' AND STARTSWITH(TABLE_NAME, '{PERSONAL[1]}') "
+            f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = '{OWNERS}' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
+            f"OR TABLE_SCHEMA = '{_FORMER[0]}' AND STARTSWITH(TABLE_NAME, '{_FORMER[1]}') "
             "ORDER BY ORDINAL_POSITION",
             *(name for _, name in located.values()),
         )
         for schema, name, column in rows:
             held.setdefault((schema, name), []).append(column)
-        self._there = {of for of in held if of[0] == "OPS" or of[1].startswith(PERSONAL[1])}
+        self._there = {of for of in held if of[0] == _FORMER[0] or of[1].startswith(PREFIX)}
         self._used: set[tuple[str, str]] = set()
-        self._personal = {name for name, each in inputs().items() if each.personal} | {each.name for each in reports() if each.personal}
         self.relations = {report.name: table(report.name) for report in reports()}
         detail = inputs()["order_detail"]
         linked = live_view(detail.layer, detail.table) if "LINKED_ORDER_ID" in held.get(located["order_detail"], ()) else None
@@ -127,8 +127,7 @@ class _Definitions:
 
     def view(self, name: str, text: str) -> str:
         """Return the view of a definition, made where it is missing."""
-        schema, prefix = PERSONAL if name in self._personal else ("OPS", PREFIX)
-        view = schema, f"{prefix}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
+        view = OWNERS, f"{PREFIX}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
         if view not in self._there:
             self._session.execute(f"CREATE OR REPLACE VIEW {relation(*view)} AS {text}")
         self._used.add(view)

@@ -96,7 +96,6 @@ INPUTS: dict[str, Input] = {
         "patient_profile",
         {"patient_id": _ID, "mrn": _TEXT, "surviving_patient_id": _ID, "linked_patient_id": _ID, "as_of": "DATE"},
         layer="transformed",
-        personal=True,
     ),
     "personal_result": Input(
         "result",
@@ -104,11 +103,8 @@ INPUTS: dict[str, Input] = {
         | dict.fromkeys(("value_num", "range_low", "range_high"), "NUMBER(38,9)")
         | {"value_operator": _TEXT, "status_norm": _TEXT, "resulted_at": _AT, "verified_at": _AT},
         counted_once=True,
-        personal=True,
     ),
-    "personal_medication_order": Input(
-        "message_medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}, personal=True
-    ),
-    "personal_medication_dispense": Input("message_medication_dispense", {**_DRUG, "dispensed_at": _AT}, personal=True),
+    "personal_medication_order": Input("message_medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
+    "personal_medication_dispense": Input("message_medication_dispense", {**_DRUG, "dispensed_at": _AT}),
 }
 """Relation → the table that it is read from."""

@@ -25,14 +25,12 @@ class Input:
     """A table of the curated or transformed layer that KPIs read, with the columns that they need and their types.
 
     Of `counted_once` rows those are left out whose order messages tell of and a laboratory system has: the system's own row is the one that counts.
-    What is `personal` is read by KPI tables of persons alone.
     """
 
     table: str
     columns: Types
     layer: Literal["curated", "transformed"] = "curated"
     counted_once: bool = False
-    personal: bool = False
 
     def select(self, view: str, held: Sequence[str], linked: str | None = None) -> str:
         """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null.
