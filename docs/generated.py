@@ -34,7 +34,7 @@ PHI classes: `direct` identifies a person, `quasi` does together with others, `c
 person's health, `operational` and `none` are neither."""
 
 KPIS = """Written from `lab_insights/lab/kpis`; a deployment adds [its own](../how-to/add.md) by files.
-Tables of each tenant's schema `REPORTS`, computed by Snowflake over the whole client database
+Tables of each tenant's schema `REPORTS` (rows of persons: `TRANSFORMED`), computed by Snowflake over the whole client database
 and replaced as one. Days are those of the tenant's zone. Volume belongs to the day of its start, turnaround to the day of its end. An interval needs
 both ends and 0 ≤ minutes ≤ 365 days, else it is excluded and counted in `data_quality`. Percentiles are nearest rank, of ten observations at least, and
 come from the intervals: for a longer period compute them from `ordered_test`, never from days; and rates from sums, never from rates.
@@ -43,7 +43,8 @@ come from the intervals: for a longer period compute them from `ordered_test`, n
 
 def _kpi(report: Report) -> str:
     rows = "\n".join(
-        f"| `{name}` | {column.type} | {column.definition.replace('|', '&#124;')} |" for name, column in report.columns.items()
+        f"| `{name}` | {column.type} | {column.definition.replace('|', '&#124;')}{f' PHI: {column.phi}.' if report.personal else ''} |"
+        for name, column in report.columns.items()
     )
     key = ", ".join(f"`{name}`" for name in report.key)
     read = ", ".join([*(f"`{INPUTS[name].table}`" for name in report.inputs), *(f"`{name}`" for name in report.after)])

@@ -21,7 +21,7 @@ from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.warehouse.report_page import LAYER, Pages, publish
-from lab_insights.warehouse.reports import ReportReceipt, refresh
+from lab_insights.warehouse.reports import ReportReceipt, refresh, schema
 
 PATH = {"tenant": "string", "date": "date"}
 DAILY_PAGE = dg.AssetKey(["reports", "daily_page"])
@@ -45,11 +45,17 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             kinds=KINDS,
             owner=PLATFORM,
             columns=[
-                dg.TableColumn(name, column.type, column.definition, constraints=dg.TableColumnConstraints(nullable=name not in report.key))
+                dg.TableColumn(
+                    name,
+                    column.type,
+                    column.definition,
+                    constraints=dg.TableColumnConstraints(nullable=name not in report.key),
+                    tags={"phi": column.phi} if report.personal else None,
+                )
                 for name, column in report.columns.items()
             ],
-            table_name=f"LAB_INSIGHTS_<TENANT>.REPORTS.{report.name.upper()}",
-            uri=f"snowflake://LAB_INSIGHTS_<TENANT>/REPORTS/{report.name.upper()}",
+            table_name=f"LAB_INSIGHTS_<TENANT>.{schema(report.name)}.{report.name.upper()}",
+            uri=f"snowflake://LAB_INSIGHTS_<TENANT>/{schema(report.name)}/{report.name.upper()}",
         ).with_io_manager_key("snowflake_io")
         for report in reports()
     ]

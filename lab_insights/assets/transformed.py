@@ -16,7 +16,7 @@ from lab_insights.checks.verdicts import GATES
 from lab_insights.config import Config
 from lab_insights.governance import glue
 from lab_insights.lab.declared import by_raw_table, served_wide
-from lab_insights.lab.pipeline import transform_wide, unpivot_table
+from lab_insights.lab.pipeline import Curated, transform_wide, unpivot_table
 from lab_insights.lab.transform import META_COLUMNS, Wide
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -65,8 +65,9 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
+            curated = Curated(own, tenant, day)
             for key in keys:
-                made = transform_wide(own, tenant, by_key[key], day, context.run.run_id)
+                made = transform_wide(curated, by_key[key], context.run.run_id)
                 checks.note(rows.derived(own, key.to_user_string(), made))
                 yield key, lake_receipt(own.storage, [made])
 

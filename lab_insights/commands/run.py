@@ -96,7 +96,7 @@ def run(
         choices = runs.Choices(mode, reload, engine, user_defined, scanned)
         chosen = runs.configured(its, choices, [] if tenant is None else tenants)
         with ExitStack() as stack:
-            instance, kept = _instance(stack)
+            instance, kept = instance_of(stack)
             parts = [None] if days is None else [(part, days) for part in runs.stretches(runs.add_tenants(instance, every), tenants)]
             bar = stack.enter_context(progress())
             task = bar.add_task(job, total=len(parts) * len(its.graph.node_defs), rate="")
@@ -111,13 +111,13 @@ def run(
                 {
                     "job": job,
                     "ok": all(result.success for result, _ in done),
-                    "runs": [_described(*each) for each in done],
+                    "runs": [described(*each) for each in done],
                     "failed": failed,
                 }
             )
         else:
             for result, layers in done:
-                _print(result, layers, kept=kept)
+                print_run(result, layers, kept=kept)
         if not all(result.success for result, _ in done):
             raise typer.Exit(BROKEN)
 
@@ -163,7 +163,7 @@ def _days(config: Config, job: dg.JobDefinition, first: str | None, last: str | 
     return days
 
 
-def _instance(stack: ExitStack) -> tuple[dg.DagsterInstance, bool]:
+def instance_of(stack: ExitStack) -> tuple[dg.DagsterInstance, bool]:
     """Return the instance of $DAGSTER_HOME, else one that forgets the run, and whether it keeps it."""
     import os
 
@@ -175,7 +175,8 @@ def _instance(stack: ExitStack) -> tuple[dg.DagsterInstance, bool]:
     return stack.enter_context(dg.DagsterInstance.ephemeral()), False
 
 
-def _described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[str, Any]:
+def described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[str, Any]:
+    """Return a run and its layers as JSON."""
     from lab_insights import runs
 
     return {
@@ -192,7 +193,8 @@ def _described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[s
     }
 
 
-def _print(result: dg.ExecuteInProcessResult, layers: list[Layer], *, kept: bool) -> None:
+def print_run(result: dg.ExecuteInProcessResult, layers: list[Layer], *, kept: bool) -> None:
+    """Print a run and its layers; `kept` says whether the UI shows it."""
     from lab_insights import runs
 
     if layers:

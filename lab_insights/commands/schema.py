@@ -1,4 +1,4 @@
-"""`lab-insights schema`: what schema sync would do, and how the sources' schemas came to be what they are."""
+"""`lab-insights schema`: what schema sync would do, how the sources' schemas came to be what they are, and what is stale."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 from rich.table import Table
 
 from lab_insights.commands.console import load_config, out, print_json, told
+from lab_insights.commands.stale import backfill, stale
 from lab_insights.errors import ConfigError
 
 app = typer.Typer(
-    no_args_is_help=True, help="Schemas: what differs between the lake and the client databases, and every version that sources had."
+    no_args_is_help=True,
+    help="Schemas: what differs between the lake and the client databases, every version that sources had, what is stale.",
 )
 Tenants = Annotated[list[str] | None, typer.Option("--tenant", help="A tenant; may be given several times.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -110,5 +112,8 @@ def rebuild(
             return
         out.print(f"{known} {table} is rebuilt from {rows:,} rows of the lake", **_PLAIN)
 
+
+app.command()(stale)
+app.command()(backfill)
 
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

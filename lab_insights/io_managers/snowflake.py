@@ -10,8 +10,9 @@ from lab_insights.lab.publish import publish
 from lab_insights.names import TenantId
 from lab_insights.partitions import selected
 from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.warehouse import reports
 from lab_insights.warehouse.load import load
-from lab_insights.warehouse.names import live_view, relation
+from lab_insights.warehouse.names import live_view
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 
@@ -44,7 +45,7 @@ class SnowflakeIOManager(dg.ConfigurableIOManager):
 
 def _rows(session: Session, tenant: TenantId, key: dg.AssetKey) -> Any:
     layer, table = location(key)
-    from_ = relation("REPORTS", key.path[-1]) if key.path[0] == "reports" else live_view(layer, table)
+    from_ = reports.table(key.path[-1]) if key.path[0] == "reports" else live_view(layer, table)
     use(session, tenant)
     rows = session.arrow(f"SELECT * FROM {from_}")
     return rows.rename_columns([name.lower() for name in rows.column_names])

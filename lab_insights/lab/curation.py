@@ -6,7 +6,7 @@ day. Otherwise the day is a delta, and of a source whose rows were all read it h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -90,6 +90,14 @@ def query_of(storage: Storage, inputs: Sequence[Input]) -> tuple[Query, Inputs]:
 def version_of(inputs: Sequence[Input]) -> str:
     """Return what the rows of a day depend on besides their inputs."""
     return "+".join(each.curation.code_version for each in inputs)
+
+
+def version_of_day(contract: Contract | None, landed: Collection[str]) -> str:
+    """Return the same of a day whose raw tables `landed`, of those that feed a curated one; empty when none of them did."""
+    if contract is None:
+        return curate.Curation("", (), None).code_version if landed else ""
+    feeding = [each for each in mappings()[contract.table] if each.raw in landed]
+    return "+".join(curate.Curation(each.source.name, each.source.key, each.source.cursor, contract, each).code_version for each in feeding)
 
 
 def kind_of(lake: Lake, tenant: TenantId, day: date, inputs: Sequence[Input]) -> Kind:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -62,16 +63,52 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
     return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone)
 
 
-def transform_wide(lake: Lake, tenant: TenantId, wide: transform.Wide, day: date, run_id: str) -> Manifest:
+@dataclass
+class Curated:
+    """The curated tables of a tenant's day, each looked up and read once, however many wide tables are made from it; `state` finds a table's state."""
+
+    lake: Lake
+    tenant: TenantId
+    day: date
+    state: Callable[[Lake, Layer, TenantId, str, date], TableState] = compacted
+    _deltas: dict[str, list[Manifest]] = field(default_factory=dict)
+    _relations: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def deltas(self, name: str) -> list[Manifest]:
+        """Return the day's batches of a table; raise `MissingInput` when there is none."""
+        if name not in self._deltas:
+            self._deltas[name] = landed(self.lake, Partition("curated", self.tenant, name, self.day))
+        return self._deltas[name]
+
+    def relations(self, name: str) -> dict[str, Any]:
+        """Return what a wide table reads of a table: its state as of the day's end, and the day's rows."""
+        if name not in self._relations:
+            schema = curate.contract_schema(contracts()[name])
+            rows, changed = self._state(name, self.day, schema), relation(self.lake.storage, self.deltas(name), schema)
+            if any(manifest.kind == "snapshot" for manifest in self.deltas(name)):
+                before = self._state(name, self.day - timedelta(days=1), schema)
+                with Duck({"before": before, "now": changed}) as engine:
+                    engine.run(transform.displaced(name))
+                    displaced = engine.table()
+                rows, changed = joined(rows, displaced), joined(changed, displaced)
+            self._relations[name] = {f"state_{name}": rows, f"delta_{name}": changed}
+        return self._relations[name]
+
+    def _state(self, name: str, day: date, schema: pa.Schema) -> Any:
+        return relation(self.lake.storage, self.state(self.lake, "curated", self.tenant, name, day).manifests, schema)
+
+
+def transform_wide(curated: Curated, wide: transform.Wide, run_id: str) -> Manifest:
     """Return the batch of a wide table's day: the rows that the day's curated batches touch, as of the end of the day."""
-    deltas = {name: landed(lake, Partition("curated", tenant, name, day)) for name in wide.inputs}
-    draft = _derived(tenant, wide.table, day, wide.key, [m for name in wide.inputs for m in deltas[name]], wide_version(wide), run_id)
+    lake, tenant, day = curated.lake, curated.tenant, curated.day
+    deltas = [manifest for name in wide.inputs for manifest in curated.deltas(name)]
+    draft = _derived(tenant, wide.table, day, wide.key, deltas, wide_version(wide), run_id)
     head = settled_head(lake, draft.partition)
     if there := unchanged(lake, head, draft):
         return there
     inputs = {}
-    if any(manifest.rows or manifest.kind == "snapshot" for each in deltas.values() for manifest in each):
-        inputs = {"run": run_row(tenant, day, head), **wide_inputs(lake, tenant, wide, day, deltas)}
+    if any(manifest.rows or manifest.kind == "snapshot" for manifest in deltas):
+        inputs = {"run": run_row(tenant, day, head), **wide_inputs(curated, wide)}
     return derive(lake, head, draft, transform.transformed(wide), inputs)
 
 
@@ -80,28 +117,9 @@ def wide_version(wide: transform.Wide) -> str:
     return ".".join([transform.CODE_VERSION, *(contracts()[name].version for name in wide.inputs)])
 
 
-def wide_inputs(
-    lake: Lake,
-    tenant: TenantId,
-    wide: transform.Wide,
-    day: date,
-    deltas: Mapping[str, Sequence[Manifest]],
-    state: Callable[[Lake, Layer, TenantId, str, date], TableState] = compacted,
-) -> dict[str, Any]:
-    """Return the relations that a wide table's day is computed from: the day's rows, and the `state` as of its end."""
-    inputs: dict[str, Any] = {}
-    for name in wide.inputs:
-        schema = curate.contract_schema(contracts()[name])
-        rows = relation(lake.storage, state(lake, "curated", tenant, name, day).manifests, schema)
-        changed = relation(lake.storage, deltas[name], schema)
-        if any(manifest.kind == "snapshot" for manifest in deltas[name]):
-            before = relation(lake.storage, state(lake, "curated", tenant, name, day - timedelta(days=1)).manifests, schema)
-            with Duck({"before": before, "now": changed}) as engine:
-                engine.run(transform.displaced(name))
-                displaced = engine.table()
-            rows, changed = joined(rows, displaced), joined(changed, displaced)
-        inputs[f"state_{name}"], inputs[f"delta_{name}"] = rows, changed
-    return inputs
+def wide_inputs(curated: Curated, wide: transform.Wide) -> dict[str, Any]:
+    """Return the relations that a wide table's day is computed from: the day's rows, and the state as of its end."""
+    return {relation: rows for name in wide.inputs for relation, rows in curated.relations(name).items()}
 
 
 def unpivot_table(lake: Lake, tenant: TenantId, table: str, day: date, run_id: str) -> Manifest:

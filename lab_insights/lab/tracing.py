@@ -42,45 +42,58 @@ def trace(query: Query) -> Traced:
     return {name: trail.column(node, name) for name in node.schema.names}
 
 
+Given = frozenset[tuple[Any, str, Any]]
+"""Columns of relations that are known to be a constant in the rows that are followed: of a union only the parts where they are it count."""
+
+
 class _Trail:
     """A walk from a column down to the tables that it comes from; every column is walked once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[ops.Relation, str], Origins] = {}
+        self._known: dict[tuple[ops.Relation, str, Given], Origins] = {}
 
-    def column(self, relation: ops.Relation, name: str) -> Origins:
-        key = (relation, name)
+    def column(self, relation: ops.Relation, name: str, given: Given = frozenset()) -> Origins:
+        key = (relation, name, frozenset(each for each in given if each[0] == relation))
         if key not in self._known:
-            self._known[key] = self._column(relation, name)
+            self._known[key] = self._column(*key)
         return self._known[key]
 
-    def _column(self, relation: ops.Relation, name: str) -> Origins:
+    def _column(self, relation: ops.Relation, name: str, given: Given) -> Origins:
         import ibis.expr.operations as ops
 
         if isinstance(relation, ops.PhysicalTable):
             return frozenset({(relation.name, name)})
-        if isinstance(relation, ops.Set):
-            return self.column(relation.left, name) | self.column(relation.right, name)
-        if isinstance(relation, ops.Reference):
-            return self.column(relation.parent, name)
-        return self._value(relation.values[name])
+        if isinstance(relation, (ops.Set, ops.Reference)):
+            inner = (relation.left, relation.right) if isinstance(relation, ops.Set) else (relation.parent,)
+            return _NONE.union(*(self.column(each, name, frozenset((each, *rest) for _, *rest in given)) for each in inner))
+        known = set[tuple[Any, str, Any]]()
+        for _, column, constant in given:
+            value = relation.values[column]
+            if isinstance(value, ops.Literal) and value.value != constant:
+                return _NONE
+            if isinstance(value, ops.Field):
+                known.add((value.rel, value.name, constant))
+        return self._value(relation.values[name], frozenset(known))
 
-    def _value(self, value: Any) -> Origins:
+    def _value(self, value: Any, given: Given) -> Origins:
         import ibis.expr.operations as ops
 
         if isinstance(value, ops.Field):
-            return self.column(value.rel, value.name)
+            return self.column(value.rel, value.name, given)
         if isinstance(value, ops.WindowFunction):
-            return self._value(value.func)
+            return self._value(value.func, given)
         if isinstance(value, ops.InSubquery):
-            return self._value(value.needle)
+            return self._value(value.needle, given)
         if isinstance(value, ops.ScalarSubquery):
             return self.column(value.rel, value.rel.schema.names[0])
         if not isinstance(value, ops.Value):
             return _NONE
         beside = {"where", "order_by"} if isinstance(value, ops.Reduction) else set()
+        where = getattr(value, "where", None) if beside else None
+        if isinstance(where, ops.Equals) and isinstance(where.left, ops.Field) and isinstance(where.right, ops.Literal):
+            given = given | {(where.left.rel, where.left.name, where.right.value)}
         parts = [part for name, part in zip(value.__argnames__, value.__args__, strict=True) if name not in beside]
-        return _NONE.union(*(self._value(part) for part in _values(parts)))
+        return _NONE.union(*(self._value(part, given) for part in _values(parts)))
 
 
 def _values(parts: Iterable[Any]) -> Iterator[Any]:

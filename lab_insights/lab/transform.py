@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 # Columns of every transformed row, after the business columns.
 META_COLUMNS = ("tenant_id", "as_of", "batch_id", "record_hash", "is_deleted")
+# What orders the versions of a row.
+VERSION = ("source_updated_at", "batch_id", "record_hash")
 _STATE_ONLY = tuple(name for name in META if name not in {"is_deleted", "connection_id"})
 
 
@@ -60,11 +62,7 @@ class Inputs:
 
     def newest(self, name: str, *kept: str) -> ir.Table:
         """Return the newest version per key as of the day, tombstones included; of what every row carries only the columns `kept`."""
-        import ibis
-
-        rows, key = self._state[name], contracts()[name].key
-        order = [ibis.desc("source_updated_at"), ibis.desc("batch_id"), ibis.desc("record_hash")]
-        ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=list(key), order_by=order)))
+        ranked = newest_first(self._state[name], list(contracts()[name].key))
         return ranked.filter(ranked["__rank"] == 0).drop("__rank", *(each for each in _STATE_ONLY if each not in kept))
 
     def live(self, name: str) -> ir.Table:
@@ -72,11 +70,30 @@ class Inputs:
         rows = self.newest(name)
         return rows.filter(~rows.is_deleted).drop("is_deleted")
 
+    def versions(self, name: str) -> ir.Table:
+        """Return every version of every row."""
+        return self._state[name]
+
+    def day(self, name: str) -> ir.Table:
+        """Return the day's rows."""
+        return self._delta[name]
+
+    def changed(self, name: str) -> ir.Table:
+        """Return every version of the rows that changed on the day."""
+        return self._state[name].semi_join(self._delta[name], list(contracts()[name].key))
+
     def touched(self, name: str, column: str) -> ir.Column:
         """Return the values of `column` in any version of a row that changed on the day."""
-        rows, delta = self._state[name], self._delta[name]
-        changed = rows.semi_join(delta, list(contracts()[name].key))
+        changed = self.changed(name)
         return changed.select(changed[column].name("touched")).distinct().touched
+
+
+def newest_first(rows: ir.Table, key: list[str]) -> ir.Table:
+    """Return rows with their place (`__rank`) among the versions of their key; the newest has 0."""
+    import ibis
+
+    order = [ibis.desc(name) for name in VERSION]
+    return rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=key, order_by=order)))
 
 
 @functools.cache

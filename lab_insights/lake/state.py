@@ -44,7 +44,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Committed:
-    """One committed batch of a partition, as the status table holds it."""
+    """One committed batch of a partition, as the status table holds it; items older than the `code_version` there have it in the manifest alone."""
 
     partition: Partition
     batch_id: str
@@ -55,6 +55,7 @@ class Committed:
     committed_at: datetime
     run_id: str
     tombstones: bool = False
+    code_version: str | None = None
 
 
 def _sort(partition: Partition) -> str:
@@ -129,6 +130,8 @@ class State(Items):
             "committed_at": {"S": manifest.created_at.isoformat()},
             "run_id": {"S": manifest.run_id},
         }
+        if manifest.code_version:
+            row["code_version"] = {"S": manifest.code_version}
         if manifest.gone_at:
             row["tombstones"] = {"BOOL": True}
         names = {"#version": "version", "#token": "token", "#batch": "batch"} | ({"#position": "position"} if position else {})
@@ -252,4 +255,5 @@ def _committed(layer: Layer, tenant: TenantId, table: str, item: Item) -> Commit
         datetime.fromisoformat(item["committed_at"]),
         item["run_id"],
         item.get("tombstones", False),
+        item.get("code_version"),
     )

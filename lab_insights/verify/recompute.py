@@ -86,7 +86,8 @@ def curated(
 def wide(lake: Lake, table: transform.Wide, manifest: Manifest, deltas: Mapping[str, Sequence[Manifest]]) -> tuple[Content, str]:
     """Return what a wide table's day gives now, from the day's curated batches and the state as of its end, and the code's version."""
     query = transform.transformed(table)
-    inputs = pipeline.wide_inputs(lake, manifest.tenant, table, manifest.day, deltas, state) | {"run": _run(manifest)}
+    curated = pipeline.Curated(lake, manifest.tenant, manifest.day, state, {name: list(each) for name, each in deltas.items()})
+    inputs = pipeline.wide_inputs(curated, table) | {"run": _run(manifest)}
     return _content(inputs, f"({query.sql})", query.schema), pipeline.wide_version(table)
 
 

@@ -1,4 +1,4 @@
-"""Materialises the KPIs in a tenant's REPORTS schema.
+"""Materialises the KPIs in a tenant's REPORTS schema, and those of persons in TRANSFORMED.
 
 Each table is computed over the whole database and replaced by one statement, which is atomic: so a late row, a corrected
 result that leaves its old day, or a deleted one all reach every day that they touch, and a second run changes nothing.
@@ -11,14 +11,20 @@ import time
 from dataclasses import dataclass
 from datetime import date
 
+from lab_insights.governance.classes import PHI
+from lab_insights.lab.kpis import REPORTS, Report
 from lab_insights.lab.kpis.declared import inputs, reports
 from lab_insights.names import TenantId
-from lab_insights.warehouse.names import live_view, relation, table_name
+from lab_insights.warehouse.masking import policy
+from lab_insights.warehouse.names import identifier, live_view, relation, table_name
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.types import ColumnType, from_catalog
 
-# Views of the schema OPS that hold the definitions.
-PREFIX = "KPI_"
+# Where the views lie that hold the definitions, and how they begin: they read rows of persons, as the owner may, and no table of the lake has such a name.
+OWNERS, PREFIX = "TRANSFORMED", "KPI:"
+# Where they lay before, and analysts read.
+_FORMER = ("OPS", "KPI_")
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,14 @@ def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[Re
     return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in every]
 
 
+def schema(name: str) -> str:
+    """Return the schema of a KPI table: rows of persons lie where the owner alone reads."""
+    return OWNERS if name in {report.name for report in REPORTS if report.personal} else "REPORTS"
+
+
 def table(name: str) -> str:
     """Return the quoted name of a KPI table."""
-    return relation("REPORTS", name)
+    return relation(schema(name), name)
 
 
 def relations(session: Session) -> dict[str, str]:
@@ -60,10 +71,28 @@ def _replace_all(session: Session, zone: str) -> dict[str, float]:
     for report in reports():
         started = time.monotonic()
         view = definitions.view(report.name, report.select(definitions.relations, zone))
-        session.execute(f"CREATE OR REPLACE TABLE {table(report.name)} COPY GRANTS AS SELECT * FROM {view}")
+        session.execute(f"CREATE OR REPLACE TABLE {table(report.name)}{_masked(report)} COPY GRANTS AS SELECT * FROM {view}")
         seconds[report.name] = round(time.monotonic() - started, 3)
     definitions.drop_others()
     return seconds
+
+
+def _masked(report: Report) -> str:
+    """Return the columns of a table of persons, each with the masking policy of its class; empty for any other table."""
+    if not report.personal:
+        return ""
+    made = []
+    for name, column in report.columns.items():
+        kind = _kind(column.type)
+        masked = f" WITH MASKING POLICY {relation('OPS', policy(column.phi, kind))}" if column.phi in PHI else ""
+        made.append(f"{identifier(name)} {kind.sql}{masked}")
+    return f" ({', '.join(made)})"
+
+
+def _kind(declared: str) -> ColumnType:
+    kind, _, digits = declared.rstrip(")").partition("(")
+    precision, scale = (int(each) for each in digits.split(",")) if digits else (None, None)
+    return from_catalog(kind, precision, scale)
 
 
 class _Definitions:
@@ -78,14 +107,15 @@ class _Definitions:
         held: dict[tuple[str, str], list[str]] = {}
         rows = session.execute(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA IN ('CURATED', 'TRANSFORMED') "
-            f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = 'OPS' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
+            f"AND TABLE_NAME IN ({', '.join('?' * len(located))}) OR TABLE_SCHEMA = '{OWNERS}' AND STARTSWITH(TABLE_NAME, '{PREFIX}') "
+            f"OR TABLE_SCHEMA = '{_FORMER[0]}' AND STARTSWITH(TABLE_NAME, '{_FORMER[1]}') "
             "ORDER BY ORDINAL_POSITION",
             *(name for _, name in located.values()),
         )
         for schema, name, column in rows:
             held.setdefault((schema, name), []).append(column)
-        self._there = {name for schema, name in held if schema == "OPS"}
-        self._used: set[str] = set()
+        self._there = {of for of in held if of[0] == _FORMER[0] or of[1].startswith(PREFIX)}
+        self._used: set[tuple[str, str]] = set()
         self.relations = {report.name: table(report.name) for report in reports()}
         detail = inputs()["order_detail"]
         linked = live_view(detail.layer, detail.table) if "LINKED_ORDER_ID" in held.get(located["order_detail"], ()) else None
@@ -97,13 +127,13 @@ class _Definitions:
 
     def view(self, name: str, text: str) -> str:
         """Return the view of a definition, made where it is missing."""
-        view = f"{PREFIX}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
+        view = OWNERS, f"{PREFIX}{name.upper()}_{hashlib.sha256(text.encode()).hexdigest()[:12].upper()}"
         if view not in self._there:
-            self._session.execute(f"CREATE OR REPLACE VIEW {relation('OPS', view)} AS {text}")
+            self._session.execute(f"CREATE OR REPLACE VIEW {relation(*view)} AS {text}")
         self._used.add(view)
-        return relation("OPS", view)
+        return relation(*view)
 
     def drop_others(self) -> None:
         """Drop the views of definitions that are no more."""
         for old in self._there - self._used:
-            self._session.execute(f"DROP VIEW {relation('OPS', old)}")
+            self._session.execute(f"DROP VIEW {relation(*old)}")

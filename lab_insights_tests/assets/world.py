@@ -34,7 +34,7 @@ from lab_insights.warehouse.provision import provision, use
 SCALE = 0.3
 # What wide tables and KPIs are made from, and one user-defined table: what else the laboratory has would only make the tests longer.
 INCLUDED = {
-    "crm": ["account", "record_host_code", "panel", "crm_case", "task", "udt_*"],
+    "crm": ["account", "contact", "record_host_code", "panel", "crm_case", "task", "memo", "activity_link", "udt_*"],
     "lis": ["patient", "encounter", "lab_order", "order_item", "specimen", "reject_reason", "result"],
     "audit": ["audit_event"],
     "messages": ["message"],

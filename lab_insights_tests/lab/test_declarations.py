@@ -16,6 +16,7 @@ from lab_insights.lab.declared import by_raw_table, curated_from, declared
 from lab_insights.lab.kpis import INPUTS, Input
 from lab_insights.lab.mappings import every
 from lab_insights.lab.records import FIELDS, schema
+from lab_insights.lab.transform import META_COLUMNS
 from lab_insights.lab.wide import WIDE_TABLES
 
 MINIMAL = {
@@ -55,7 +56,7 @@ def test_a_raw_table_becomes_every_table_that_reads_it_and_one_without_a_contrac
 
 @pytest.mark.parametrize("each", INPUTS.values(), ids=lambda each: each.table)
 def test_what_kpis_read_is_modelled_under_that_name(each: Input) -> None:
-    wide = {wide.table: {field.name for field in wide.fields} for wide in WIDE_TABLES}
+    wide = {wide.table: {field.name for field in wide.fields} | {*META_COLUMNS} for wide in WIDE_TABLES}
     modelled = {contract.table: {column.name for column in contract.columns} for contract in contracts().values()}
     assert set(each.columns) <= (modelled if each.layer == "curated" else wide)[each.table]
 

@@ -37,6 +37,14 @@ def test_values_are_followed_through_joins_windows_aggregates_unions_and_what_ch
     }
 
 
+def test_of_a_union_only_the_part_is_followed_that_has_the_constant_which_is_asked_for() -> None:
+    a, b = (ibis.table({"k": "string", "x": "int64"}, name=name) for name in ("a", "b"))
+    both = a.mutate(kind=ibis.literal("a")).union(b.mutate(kind=ibis.literal("b")))
+    each = both.group_by("k", "kind").agg(most=both.x.max(where=both.x != 3))
+    found = trace(Query(each.group_by("k").agg(a=each.most.max(where=each.kind == "a"), any=each.most.max())))
+    assert found == {"k": {("a", "k"), ("b", "k")}, "a": {("a", "x")}, "any": {("a", "x"), ("b", "x")}}
+
+
 def test_a_table_turned_to_rows_has_its_values_from_every_column() -> None:
     schema = pa.schema([("id", pa.int64()), ("a", pa.string()), ("b", pa.int64()), ("is_deleted", pa.bool_())])
     found = trace(unpivoted(schema, ("id",)))

@@ -47,6 +47,7 @@ def lived(lake: Lake) -> Lab:
             {"id": "a1", "name": "North", "connection_id": "lis^fin", "host_code": "A1^F1"},
             {"id": "a2", "name": "South", "connection_id": "lis", "host_code": "A2"},
         ],
+        provider=[{"id": "d1", "is_provider": "1"}],
         record_host_code=[code("a1", "lis^fin", "A1^F1"), code("a2", "lis", "A2")],
         lab_order=[order("o1", "p1"), order("o2", "p2", account_host_code="A2"), order("o3", "p3", account_host_code="unknown")],
         result=[result("r1", "o1", "p1"), result("r2", "o2", "p2"), result("r3", "o2", "p2", status_raw="P")],

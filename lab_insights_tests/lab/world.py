@@ -75,7 +75,7 @@ class Lab:
     def transform(self, table: str, number: int) -> list[dict[str, Any]]:
         """Return what a wide table's day re-emits, by its key."""
         wide = next(each for each in WIDE_TABLES if each.table == table)
-        manifest = pipeline.transform_wide(self.lake, self.tenant, wide, day(number), "test")
+        manifest = pipeline.transform_wide(pipeline.Curated(self.lake, self.tenant, day(number)), wide, "test")
         return self.rows(manifest, *wide.key)
 
     def rows(self, manifest: Manifest, *by: str) -> list[dict[str, Any]]:

@@ -147,6 +147,9 @@ def test_grants_warehouses_tags_and_policies_are_recorded_and_columns_made_witho
     recorded = session.run(f"SELECT KIND FROM STAND_IN.RECORDED.STATEMENTS WHERE CONTAINS(STATEMENT, '\"{database}') ORDER BY ORDINAL")
     assert [row[0] for row in recorded] == [kind for _, kind in statements]
     session.run("""INSERT INTO "M" VALUES ('x', 1)""")
+    defined = '("N" VARCHAR WITH MASKING POLICY "P", "K" NUMBER(38,2))'
+    session.run(f'CREATE OR REPLACE TABLE "S" {defined} COPY GRANTS AS SELECT "N", CAST("K" AS NUMBER(38,2)) AS "K" FROM "M"')
+    assert session.run('SELECT "N", "K" FROM "S"') == [("x", 1)]
 
 
 def test_the_transaction_of_a_killed_client_is_rolled_back(session: Session, port: int, database: str) -> None:

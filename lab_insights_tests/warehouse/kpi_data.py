@@ -16,6 +16,7 @@ ZONE = "America/New_York"
 START = datetime(2026, 2, 25)
 STAMP, TEXT, FLAG, WHOLE = pa.timestamp("us"), pa.string(), pa.bool_(), pa.int64()
 Row = dict[str, Any]
+TRANSFORMED = {"order_detail", "patient_profile"}
 SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
     "lab_order": (
         "lab_order_id",
@@ -30,12 +31,31 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             [(name, TEXT) for name in ("lab_order_id", "account_id", "surviving_patient_id", "linked_order_id")] + [("as_of", pa.date32())]
         ),
     ),
+    "patient_profile": (
+        "patient_id",
+        pa.schema([(name, TEXT) for name in ("patient_id", "mrn", "surviving_patient_id", "linked_patient_id")] + [("as_of", pa.date32())]),
+    ),
+    "message_medication_order": (
+        "message_id",
+        pa.schema(
+            [(name, TEXT) for name in ("message_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
+            + [(name, STAMP) for name in ("ordered_at", "start_at", "end_at")]
+        ),
+    ),
+    "message_medication_dispense": (
+        "message_id",
+        pa.schema(
+            [(name, TEXT) for name in ("message_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
+            + [("dispensed_at", STAMP)]
+        ),
+    ),
     "patient": ("patient_id", pa.schema([("patient_id", TEXT), ("merged_into_patient_id", TEXT)])),
     "result": (
         "result_id",
         pa.schema(
             [(name, TEXT) for name in ("result_id", "order_item_id", "lab_order_id", "component_code", "loinc", "value_raw", "value_type")]
-            + [("value_num", pa.decimal128(38, 9))]
+            + [(name, TEXT) for name in ("patient_id", "value_operator")]
+            + [(name, pa.decimal128(38, 9)) for name in ("value_num", "range_low", "range_high")]
             + [(name, TEXT) for name in ("unit_raw", "unit_ucum", "flag_raw", "flag_norm", "status_raw", "status_norm", "performing_lab")]
             + [("resulted_at", STAMP), ("verified_at", STAMP)]
         ),
@@ -155,7 +175,7 @@ class Tables:
         """Commit every table that has rows as a batch of a day."""
         return [
             lake.batch(
-                table, day, rows, SCHEMAS[table][1], key=(SCHEMAS[table][0],), layer="transformed" if table == "order_detail" else "curated"
+                table, day, rows, SCHEMAS[table][1], key=(SCHEMAS[table][0],), layer="transformed" if table in TRANSFORMED else "curated"
             )
             for table, rows in self.rows.items()
             if rows
@@ -170,6 +190,9 @@ def four_weeks(seed: int = 11) -> Tables:
         made.add("reject_reason", code=code, label=label)
     for number in range(40):
         made.add("patient", patient_id=str(number), merged_into_patient_id={38: "39", 39: "0"}.get(number))
+    # A patient who takes what nothing monitors here.
+    made.add("patient_profile", patient_id="1", mrn="M1", surviving_patient_id="1", as_of=START.date())
+    made.add("message_medication_order", message_id="1", patient_mrn="M1", drug_name="Warfarin 5 mg", ordered_at=START)
     for number in range(420):
         _order(rng, made, number)
     for number in range(70):

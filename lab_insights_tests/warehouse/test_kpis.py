@@ -128,11 +128,12 @@ def test_every_kpi_table_has_rows_of_its_key_once(weeks: Weeks) -> None:
 def test_no_kpi_reads_as_landed_what_a_contract_describes() -> None:
     from lab_insights.lab.contracts import contracts
     from lab_insights.lab.declared import by_raw_table
+    from lab_insights.lab.transform import META_COLUMNS
     from lab_insights.lab.wide import WIDE_TABLES
 
     landed = {each.table for each in INPUTS.values() if "." in each.table}
     assert not landed & set(by_raw_table())
     modelled = {each.table: each for each in INPUTS.values() if "." not in each.table}
     columns = {name: {column.name for column in contract.columns} for name, contract in contracts().items()}
-    columns |= {wide.table: {field.name for field in wide.fields} for wide in WIDE_TABLES}
+    columns |= {wide.table: {field.name for field in wide.fields} | {*META_COLUMNS} for wide in WIDE_TABLES}
     assert {name: sorted(set(each.columns) - columns[name]) for name, each in modelled.items() if set(each.columns) - columns[name]} == {}

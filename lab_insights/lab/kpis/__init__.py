@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from lab_insights.lab.kpis.daily import DAILY_ACTIVITY
 from lab_insights.lab.kpis.inputs import INPUTS
+from lab_insights.lab.kpis.insight import INSIGHT
 from lab_insights.lab.kpis.model import Column, Input, Report
 from lab_insights.lab.kpis.ordered_tests import ORDERED_TEST
 from lab_insights.lab.kpis.quality import QUALITY
@@ -35,5 +36,6 @@ REPORTS: tuple[Report, ...] = (
     TASKS,
     AUDIT,
     QUALITY,
+    INSIGHT,
 )
 """Every KPI table, each after those that it is counted from."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab_insights.lab.kpis.model import Input
 
 _ID, _TEXT, _AT, _FLAG = "VARCHAR", "VARCHAR", "TIMESTAMP_NTZ", "BOOLEAN"
+_DRUG = dict.fromkeys(("patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw"), _TEXT)
 
 INPUTS: dict[str, Input] = {
     "account": Input("account", {"account_id": _ID, "name": _TEXT, "status": _TEXT}),
@@ -91,5 +92,19 @@ INPUTS: dict[str, Input] = {
     "crm_task": Input(
         "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),
+    "personal_profile": Input(
+        "patient_profile",
+        {"patient_id": _ID, "mrn": _TEXT, "surviving_patient_id": _ID, "linked_patient_id": _ID, "as_of": "DATE"},
+        layer="transformed",
+    ),
+    "personal_result": Input(
+        "result",
+        dict.fromkeys(("result_id", "order_item_id", "patient_id", "component_code", "loinc", "unit_raw", "unit_ucum"), _TEXT)
+        | dict.fromkeys(("value_num", "range_low", "range_high"), "NUMBER(38,9)")
+        | {"value_operator": _TEXT, "status_norm": _TEXT, "resulted_at": _AT, "verified_at": _AT},
+        counted_once=True,
+    ),
+    "personal_medication_order": Input("message_medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
+    "personal_medication_dispense": Input("message_medication_dispense", {**_DRUG, "dispensed_at": _AT}),
 }
 """Relation → the table that it is read from."""

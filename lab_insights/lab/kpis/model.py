@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lab_insights.config import Phi
 from lab_insights.names import quoted
 
 # Percentiles of fewer observations are not given.
@@ -51,10 +52,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a KPI table: its type, and its definition in a sentence."""
+    """A column of a KPI table: its type, its definition in a sentence, and its PHI class."""
 
     type: str
     definition: str
+    phi: Phi = "none"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Report:
     """One KPI table. `build` returns its SELECT over relations, in an IANA zone; `inputs` and `after` (older KPI tables) name the relations that it takes.
 
     `key` is its grain, and begins with the day unless the table holds facts; `day` is the column that says which day a row belongs to.
+    A `personal` one has rows of persons, and lies where only those who may see these read.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Report:
     build: Build
     after: tuple[str, ...] = ()
     day: str = "event_day"
+    personal: bool = False
 
     def select(self, relations: Relations, zone: str) -> str:
         """Return the statement that computes the table, with the declared columns in their order and types."""

@@ -28,14 +28,14 @@ def activities(scene: Scene, birth: int) -> Iterator[Row]:
         for row in _case(scene, identifier, number, opened, dice):
             yield row
             if row.table == "crm_case":
-                yield from _links("case", row)
+                yield from _links(scene, "case", row)
                 yield from _history("case_status_history", "case_id", "status", row)
         for kind, row in (
             ("task", _task(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)),
             ("memo", _memo(scene, identifier, number, scene.moment(birth, dice, 8, 18), dice)),
         ):
             yield row
-            yield from _links(kind, row)
+            yield from _links(scene, kind, row)
     for number in range(scene.many(1)):
         row = _opportunity(scene, scene.identifier(birth, number), birth, scene.moment(birth, dice, 8, 18), dice)
         yield row
@@ -49,11 +49,15 @@ def _about(scene: Scene, dice: Random) -> dict[str, Any]:
     return {"account_id": account.id, "account_name": account.name}
 
 
-def _links(kind: str, activity: Row) -> Iterator[Row]:
-    """The records that an activity is about, by key: its names go stale, these do not."""
+def _links(scene: Scene, kind: str, activity: Row) -> Iterator[Row]:
+    """The records that an activity is about, by key: its names go stale, these do not. Tasks and memos name their account alone."""
     at, first = activity.versions[0]
     values = first or {}
+    number = values["id"]
     about = {"account": values["account_id"], "contact": values.get("provider_id"), "patient": values.get("patient_mrn")}
+    if kind != "case":
+        about["contact"] = 1 + number % scene.many(people.PROVIDERS)
+        about["patient"] = people.patient(scene, 1 + number % scene.many(people.PATIENTS)).mrn if number % 2 else None
     for record_type, record in about.items():
         if record is not None:
             link = {"activity_type": kind, "activity_id": values["id"], "record_type": record_type, "record_id": str(record)}

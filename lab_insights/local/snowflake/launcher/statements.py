@@ -35,6 +35,10 @@ _INLINE = re.compile(
     rf"|ROW\s+ACCESS\s+POLICY\s+{_NAME}\s+ON\s*\([^)]*\))",
     re.IGNORECASE,
 )
+# what is left of a `CREATE TABLE … AS SELECT` that defines its columns
+_DEFINED = re.compile(
+    rf"\A(CREATE\b[^(]*?\bTABLE\s+{_NAME})\s*\((?:[^()]|\([^()]*\))*\)((?:\s+COPY\s+GRANTS)?\s+AS\s+SELECT\b)", re.IGNORECASE
+)
 
 
 def without_comments(sql: str) -> str:
@@ -57,9 +61,12 @@ def recorded_kind(sql: str) -> str | None:
 
 
 def without_policies(sql: str) -> str:
-    """Return a `CREATE` or `ALTER TABLE` without the masking policies and tags in its column definitions."""
-    if re.match(r"(?:CREATE|ALTER)\b", sql, re.IGNORECASE):
-        return _INLINE.sub("", sql)
+    """Return a `CREATE` or `ALTER TABLE` without the masking policies and tags in its column definitions.
+
+    Definitions that a SELECT follows go as a whole: DuckDB takes the types from there.
+    """
+    if re.match(r"(?:CREATE|ALTER)\b", sql, re.IGNORECASE) and (plain := _INLINE.sub("", sql)) != sql:
+        return _DEFINED.sub(r"\1\3", plain)
     return sql
 
 

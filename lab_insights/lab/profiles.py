@@ -1,0 +1,136 @@
+"""The wide tables of those that the laboratory serves: accounts, providers and patients, each with all that it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab_insights.lab import pairs
+from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, touched_codes
+from lab_insights.lab.transform import Field, Inputs, Wide
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+
+def _account_profile(inputs: Inputs) -> ir.Table:
+    accounts = inputs.newest("account")
+    codes = account_codes(inputs)
+    recoded = codes.filter(codes.code.isin(touched_codes(inputs))).account_id
+    rows, touched = _with_pairs(inputs, "account", accounts)
+    ids = _any(touched, inputs.touched("account", "account_id"), inputs.touched("record_host_code", "record_id"), recoded)
+    return rows.filter(rows.account_id.isin(ids)).mutate(open_case_count=rows.open_case_count.fill_null(0))
+
+
+def _provider_profile(inputs: Inputs) -> ir.Table:
+    accounts = inputs.live("account")
+    named = accounts.select(of_account=accounts.account_id, account_name=accounts.name)
+    rows, touched = _with_pairs(inputs, "provider", inputs.newest("provider"))
+    rows = rows.left_join(named, rows.account_id == named.of_account)
+    ids = _any(touched, inputs.touched("provider", "provider_id"))
+    return rows.filter(rows.provider_id.isin(ids) | rows.account_id.isin(inputs.touched("account", "account_id")))
+
+
+def _patient_profile(inputs: Inputs) -> ir.Table:
+    patients, merged = inputs.newest("patient", "source_system"), merged_people(inputs)
+    # A number that two patients of a laboratory system have says which of them nobody knows.
+    own = patients.filter(~is_told(patients) & ~patients.is_deleted)
+    known = own.group_by("mrn").agg(n=own.count(), linked_patient_id=own.patient_id.min())
+    same = known.filter(known.n == 1).select(same_mrn=known.mrn, linked_patient_id=known.linked_patient_id)
+    patients = patients.left_join(same, [patients.mrn == same.same_mrn, is_told(patients)]).drop("same_mrn")
+    events = inputs.live("audit_event")
+    by_message = _count_and_last(inputs.live("message_log"), "patient_mrn", "received_at", "message")
+    by_access = _count_and_last(events.filter(events.entity_type == "patient"), "entity_id", "occurred_at", "access")
+    rows, touched = _with_pairs(inputs, "patient", patients)
+    rows = (
+        rows.left_join(by_message, rows.mrn == by_message.message_of)
+        .left_join(by_access, rows.patient_id == by_access.access_of)
+        .left_join(merged, rows.patient_id == merged.person)
+    )
+    ids = _any(touched, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
+    numbers = _any(inputs.touched("message_log", "patient_mrn"), inputs.touched("patient", "mrn"))
+    return rows.filter(rows.patient_id.isin(ids) | rows.mrn.isin(numbers) | rows.touched.fill_null(False)).mutate(
+        surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id),
+        message_count=rows.message_count.fill_null(0),
+        access_count=rows.access_count.fill_null(0),
+    )
+
+
+def _with_pairs(inputs: Inputs, owner: pairs.Owner, owners: ir.Table) -> tuple[ir.Table, ir.Column]:
+    """Return the owners with what they have, and the identifiers of those that the day touched through it."""
+    had, touched = pairs.had(inputs, owner)
+    rows = owners.left_join(had, owners[f"{owner}_id"] == had.owner_id)
+    return rows.mutate(**{name: rows[name].fill_null(0) for name in had.columns if name.endswith("_count")}), touched.owner_id
+
+
+def _any(*values: ir.Column) -> ir.Column:
+    import ibis
+
+    return ibis.union(*(each.as_table().select(touched=each.get_name()) for each in values)).touched
+
+
+def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Table:
+    return rows.group_by(by).agg(**{f"{name}_count": rows.count(), f"last_{name}_at": rows[instant].max()}).rename({f"{name}_of": by})
+
+
+PROFILES: tuple[Wide, ...] = (
+    Wide(
+        "account_profile",
+        "crm",
+        "One account with its orders, results, cases, tasks and memos: how many, when the last was, and the newest five.",
+        ("account_id",),
+        ("account", "record_host_code", *pairs.TABLES),
+        (
+            Field("account_id", "string", "Identifier of the account in the CRM."),
+            Field("name", "string", "Current name of the organisation."),
+            Field("parent_account_id", "string", "Account of the parent organisation."),
+            Field("city", "string", "City of the organisation."),
+            Field("state", "string", "State of the organisation."),
+            Field("status", "string", "active, inactive or prospect."),
+            Field("open_case_count", "int64", "Cases that are not closed."),
+            *pairs.fields(),
+        ),
+        _account_profile,
+    ),
+    Wide(
+        "provider_profile",
+        "crm",
+        "One provider with the orders, results, cases, tasks and memos: how many, when the last was, and the newest five.",
+        ("provider_id",),
+        ("provider", "account", *pairs.TABLES),
+        (
+            Field("provider_id", "string", "Identifier of the contact in the CRM."),
+            Field("npi", "string", "National Provider Identifier."),
+            Field("given_name", "string", "Given name."),
+            Field("family_name", "string", "Family name."),
+            Field("credential", "string", "Credential, such as MD."),
+            Field("specialty", "string", "Medical specialty."),
+            Field("account_id", "string", "Account that the provider works for first."),
+            Field("account_name", "string", "Current name of that account."),
+            *pairs.fields(),
+        ),
+        _provider_profile,
+    ),
+    Wide(
+        "patient_profile",
+        "laboratory",
+        "One patient over all sources: orders, results, cases, tasks, memos and messages, and who looked at the record.",
+        ("patient_id",),
+        ("patient", *pairs.TABLES, "message_log", "audit_event"),
+        (
+            Field("patient_id", "string", "Identifier of the patient in the LIS."),
+            *PERSON,
+            SURVIVOR,
+            Field(
+                "linked_patient_id",
+                "string",
+                "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number.",
+            ),
+            *pairs.fields(),
+            Field("message_count", "int64", "Messages of the patient."),
+            Field("access_count", "int64", "Recorded accesses to the record of the patient."),
+            Field("last_message_at", "timestamp", "When the newest message was, UTC."),
+            Field("last_access_at", "timestamp", "When the newest access was, UTC."),
+        ),
+        _patient_profile,
+    ),
+)
