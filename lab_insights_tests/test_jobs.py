@@ -84,7 +84,7 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
         return _metadata(result, "crawl_sources")
 
     first = crawl()
-    assert (first["schema_changes"], first["first_seen"], first["tables"]) == (0, first["tables"], 16)
+    assert (first["schema_changes"], first["first_seen"], first["tables"]) == (0, first["tables"], 19)
     registered = world.resource.aws().client("glue").get_table(DatabaseName=glue.database(world.resource.prefix, "raw"), Name="crm_account")
     columns = {column["Name"]: column["Comment"] for column in registered["Table"]["StorageDescriptor"]["Columns"]}
     assert columns["id"].startswith("bigint")
