@@ -41,7 +41,7 @@ dev: setup ## Run `dagster dev` over the local stack, reloading this checkout's 
 	@DAGSTER_HOME="$${LAB_INSIGHTS_LOCAL_DIR:-$(CURDIR)/.lab_insights}/dagster_home" $(BIN)/dagster dev
 
 test: lint ## Run every check and every test but the soak
-	@$(BIN)/pytest -q -n 2 --dist loadgroup
+	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-fast: setup ## Run the tests that take less than ten seconds, until the first failure
 	@$(BIN)/pytest -q -x -m "not slow and not soak and not live"

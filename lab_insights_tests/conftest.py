@@ -6,11 +6,15 @@ import os
 import shutil
 import signal
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from lab_insights.local import aws, databases, deployer, postgres, processes, snowflake
+
+# What a slow test weighs beside others.
+_SLOW = 60
 
 
 def pytest_configure() -> None:
@@ -20,10 +24,18 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a module in one process, which then makes the module's fixtures once; a mark of its own keeps a group of modules together."""
+    """Run the tests of a module in one process, which then makes the module's fixtures once; a mark of its own keeps a group of modules together.
+
+    Groups of several modules come first, then what takes longest, or one process would wait minutes for the other's last one.
+    """
+    weights, groups = Counter[tuple[bool, str]](), dict[pytest.Item, tuple[bool, str]]()
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
+        own = item.get_closest_marker("xdist_group")
+        groups[item] = (own is None, own.args[0] if own else item.location[0])
+        weights[groups[item]] += _SLOW if item.get_closest_marker("slow") else 1
+        if own is None:
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    items.sort(key=lambda item: (groups[item][0], -weights[groups[item]], groups[item][1]))
 
 
 @pytest.fixture(scope="session")
