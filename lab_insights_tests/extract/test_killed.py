@@ -156,7 +156,6 @@ def everywhere(case: Case | ItemsCase) -> int:
     # each batch puts its manifest, and a part unless it is given those of an equal snapshot
     assert bool(orphans) == (calls.made.count("PutObject") > calls.made.count("TransactWriteItems"))
     return number - 1
-    return number - 1
 
 
 @pytest.mark.slow
