@@ -150,7 +150,7 @@ def _reaching(table: SourceTable) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         if getattr(error, "response", {}).get("Error", {}).get("Code") == "PointInTimeRecoveryUnavailableException":
-            raise _failed(table, "needs point-in-time recovery", "switch it on for the table, or say `incremental: stream`") from None
+            raise _failed(table, "needs point-in-time recovery", "switch it on for the table, or leave `export_bucket` out") from None
         raise unreadable(error, table.source, f"{table.physical}'s export", table.tenant, table.table_id) from None
 
 
