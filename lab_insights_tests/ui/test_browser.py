@@ -17,7 +17,7 @@ from lab_insights_tests.ui.conftest import ARGUMENTS, CHROMIUM, DAYS, GRID, SCRE
 pytestmark = pytest.mark.slow
 LAYERS = ("sources", "raw", "curated", "transformed", "snowflake", "reports")
 # How long a page, and how long a run, may take on a busy machine; nothing is asserted of it.
-PAGE, RUN = 90_000, 300_000
+PAGE, RUN = 240_000, 600_000
 
 
 def _choose_tenants(page: Page, dialog: Locator, *tenants: str) -> None:
