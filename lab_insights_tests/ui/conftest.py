@@ -1,12 +1,15 @@
 """The Dagster UI over a small world of its own, as `lab-insights ui` starts it, and a real browser."""
 
+import json
 import os
 import shutil
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -76,8 +79,30 @@ def ui(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
             env={**environment, "DAGSTER_HOME": str(home)},
             seconds=240,
         )
+        _stop(url, "curation_queue", "transformation_queue", "manifest_sweep")
         yield Ui(url, world)
         processes.stop(handle, seconds=60)
+
+
+_SENSORS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on RepositoryLocation {
+  repositories { sensors { id name } } } } } } } }"""
+_STOP = "mutation Stop($id: String!) { stopSensor(id: $id) { ... on StopSensorMutationResult { instigationState { status } } } }"
+
+
+def _stop(url: str, *names: str) -> None:
+    """Stop the sensors that follow what a test lands: their runs would be the newest of an asset whose state another test looks at."""
+
+    def ask(query: str, **variables: str) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)["data"]
+
+    [location] = ask(_SENSORS)["workspaceOrError"]["locationEntries"]
+    [repository] = location["locationOrLoadError"]["repositories"]
+    ids = {sensor["name"]: sensor["id"] for sensor in repository["sensors"]}
+    for name in names:
+        assert ask(_STOP, id=ids[name])["stopSensor"]["instigationState"]["status"] == "STOPPED"
 
 
 def _fill(instance: dg.DagsterInstance) -> None:
