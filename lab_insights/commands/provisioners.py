@@ -7,6 +7,7 @@ others hang on, written first and last (`commands.life`, `commands.offboarding`)
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
@@ -27,7 +28,7 @@ from lab_insights.warehouse.session import Session
 Counts = dict[str, int]
 
 
-class Provisioner:
+class Provisioner(ABC):
     """One place. What it says is told to a person, and kept in certificates: counts and names, never a value."""
 
     name: str
@@ -44,13 +45,13 @@ class Provisioner:
         """Close the place to the tenant's people, which `add` opens again, and say so; nothing where they have no access."""
         return ""
 
+    @abstractmethod
     def found(self, tenant: TenantId) -> Counts:
         """Return how much of the tenant lies here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, tenant: TenantId) -> Counts:
         """Remove all of it; return what `found` can not count."""
-        raise NotImplementedError
 
 
 def provisioners(config: Config, lake: Lake, session: Session) -> list[Provisioner]:
