@@ -31,7 +31,7 @@ help: ## Show this
 
 ENVIRONMENTS := java $(VENV)/.ready $(SNOWFLAKE_VENV)/.ready
 
-setup: $(ENVIRONMENTS) browser ## Make both virtual environments from the locks, and get a browser for the tests; quick when they are there
+setup: $(ENVIRONMENTS) $(VENV)/.dev browser ## Make both virtual environments from the locks, and get a browser for the tests; quick when they are there
 
 demo: $(ENVIRONMENTS) ## Load three tenants and seven days through every layer, on a stack of local servers
 	@$(BIN)/lab-insights local demo
@@ -85,7 +85,8 @@ docs: setup ## Serve the documentation on http://127.0.0.1:8000
 	@$(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8000
 
 lock: setup ## Compile every lock again, within the bounds of setup.py
-	@$(COMPILE) --upgrade setup.py --extra local --extra dev --extra scan --output-file requirements.lock
+	@$(COMPILE) --upgrade setup.py --extra local --extra dev --extra scan --output-file requirements-dev.lock
+	@$(COMPILE) --upgrade setup.py --extra local --constraint requirements-dev.lock --output-file requirements.lock
 	@$(COMPILE) --upgrade $(SNOWFLAKE_IN) --output-file requirements-snowflake.lock
 	@$(COMPILE) --upgrade $(CHECKOV_IN) --output-file requirements-checkov.lock
 
@@ -98,10 +99,16 @@ $(VENV)/.ready: requirements.lock setup.py
 		"or say make PYTHON=/path/to/python."; exit 1; }
 	@echo "Installing $(VENV) from requirements.lock ..."
 	@$(BIN)/python -c "$(SUPPORTED)" 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[^ ]+' requirements.lock)"
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[^ ]+' requirements-dev.lock)"
 	@$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@mkdir -p build && touch $@
+
+# A demo needs none of it: a quarter of the download.
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.ready
+	@echo "Installing what development needs from requirements-dev.lock ..."
+	@$(UV) pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock
+	@touch $@
 
 $(SNOWFLAKE_VENV)/.ready: requirements-snowflake.lock | $(VENV)/.ready
 	@echo "Installing $(SNOWFLAKE_VENV) from requirements-snowflake.lock ..."

@@ -1,4 +1,4 @@
-"""The distribution `lab-insights`; this file alone declares dependencies, `requirements.lock` is compiled from it (`make lock`)."""
+"""The distribution `lab-insights`; this file alone declares dependencies, the `requirements*.lock` are compiled from it (`make lock`)."""
 
 from setuptools import find_packages, setup
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 import dagster as dg
 
@@ -37,17 +39,13 @@ class Step:
 
 
 def register(stack: Stack) -> None:
-    """Register the laboratories, make their databases, and give Dagster their partitions. Repeating changes nothing."""
+    """Register the laboratories, and give Dagster their partitions. Repeating changes nothing."""
     os.environ["DAGSTER_HOME"] = str(stack.dagster_home)
     # One write for many events: they are a tenth of the demo's time otherwise.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "500")
-    lake = LakeResource()
-    registry = lake.registry()
-    with WarehouseResource(lake=lake).session("demo") as session:
-        for tenant in LABORATORIES:
-            registry.put(tenant)
-            count = provision(session, lake.open().storage, tenant.id)
-            Log(lake.open().storage).append(Event(action="tenant.register", counts={"statements": count}), tenant.id)
+    registry = LakeResource().registry()
+    for tenant in LABORATORIES:
+        registry.put(tenant)
     with dg.DagsterInstance.get() as instance:
         runs.add_tenants(instance, [tenant.id for tenant in LABORATORIES])
 
@@ -55,38 +53,65 @@ def register(stack: Stack) -> None:
 def run(simulation: Simulation, simulated: Callable[[date, int], None], stepped: Callable[[Step, int], None]) -> list[date]:
     """Simulate and load `DAYS` days, or load again what was simulated before, and return the days.
 
-    A day's lake is loaded into Snowflake while the next day is simulated and landed. `stepped` is told each step, and how many its half will have.
+    The lake is loaded into Snowflake while later days are simulated and landed. `stepped` is told each step, and how many its half will have.
     Raises `LabInsightsError` when a run fails; its failed steps are in the Dagster UI.
     """
     lake, snowflake = _jobs()
     written, missing = simulation.written, DAYS - len(simulation.written)
     times = max(0, missing) + bool(written)
 
-    # A process, not a thread: Dagster redirects the output of the whole process into a run's log.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent) as behind:
-        loading: list[Future[None]] = []
+    def done(half: Literal["lake", "Snowflake"], job: dg.JobDefinition, day: date, name: str) -> None:
+        stepped(Step(half, day, name), times * len(job.graph.node_defs))
 
-        def through(days: list[date]) -> None:
-            def done(half: Literal["lake", "Snowflake"], job: dg.JobDefinition, *names: str) -> None:
-                for name in names:
-                    stepped(Step(half, days[-1], name), times * len(job.graph.node_defs))
+    def loaded(stretches: Sequence[list[date]]) -> None:
+        for days in stretches:
+            for node in snowflake.graph.node_defs:
+                done("Snowflake", snowflake, days[-1], node.name)
 
-            _load(lake, days, functools.partial(done, "lake", lake))
-            loading.append(behind.submit(_load_snowflake, days))
-            loading[-1].add_done_callback(lambda _: done("Snowflake", snowflake, *(node.name for node in snowflake.graph.node_defs)))
-
-        try:
-            if written:
-                through(written)
-            if missing > 0:
-                for day in simulation.advance(missing, simulated):
-                    through([day])
-            for each in loading:
-                each.result()
-        except BaseException:
-            behind.shutdown(wait=False, cancel_futures=True)
-            raise
+    with _Behind(loaded) as behind:
+        days_to_come = simulation.advance(missing, simulated) if missing > 0 else ()
+        for days in itertools.chain([written] if written else [], ([day] for day in days_to_come)):
+            _load(lake, days, functools.partial(done, "lake", lake, days[-1]))
+            behind.take(days)
+        behind.finish()
     return simulation.written
+
+
+class _Behind:
+    """Makes the databases, then loads stretches of days into Snowflake beside everything else: all that wait, in one run. `loaded` is told of each run's.
+
+    In a process, not a thread: Dagster redirects the output of the whole process into a run's log.
+    """
+
+    def __init__(self, loaded: Callable[[Sequence[list[date]]], None]) -> None:
+        self._loaded = loaded
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent)
+        self._waiting: list[list[date]] = []
+        self._running: Future[None] = self._process.submit(_make_databases)
+
+    def take(self, days: list[date]) -> None:
+        """Load days as soon as those before them are; raise what a load before raised."""
+        self._waiting.append(days)
+        if self._running.done():
+            self._begin()
+
+    def finish(self) -> None:
+        """Wait until all days are loaded; raise what a load raised."""
+        while self._waiting:
+            self._begin()
+        self._running.result()
+
+    def _begin(self) -> None:
+        self._running.result()
+        stretches, self._waiting = self._waiting, []
+        self._running = self._process.submit(_load_snowflake, [day for days in stretches for day in days])
+        self._running.add_done_callback(lambda _: self._loaded(stretches))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.shutdown(wait=error is None, cancel_futures=error is not None)
 
 
 def _jobs() -> tuple[dg.JobDefinition, dg.JobDefinition]:
@@ -96,6 +121,15 @@ def _jobs() -> tuple[dg.JobDefinition, dg.JobDefinition]:
     snowflake, everything = (defs().resolve_job_def(name) for name in ("curated_to_snowflake", "everything"))
     lake = set(everything.asset_layer.executable_asset_keys).difference(snowflake.asset_layer.executable_asset_keys)
     return everything.get_subset(asset_selection=lake), snowflake
+
+
+def _make_databases() -> None:
+    lake = LakeResource()
+    storage = lake.open().storage
+    with WarehouseResource(lake=lake).session("demo") as session:
+        for tenant in LABORATORIES:
+            count = provision(session, storage, tenant.id)
+            Log(storage).append(Event(action="tenant.register", counts={"statements": count}), tenant.id)
 
 
 def _load_snowflake(days: list[date]) -> None:

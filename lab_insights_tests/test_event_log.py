@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from lab_insights import event_log
 from lab_insights.event_log import EventLog
 from lab_insights.local import settings
 
@@ -69,3 +70,17 @@ def test_a_batch_that_fails_half_way_leaves_nothing_and_dagster_stores_its_event
         assert _days(instance.event_log_storage) == DAYS
     assert len(seen) == 3 + len(DAYS)
     assert "the disk is full" in capsys.readouterr().err
+
+
+def test_tenants_are_seen_at_once_where_they_are_added_and_a_second_later_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(event_log.time, "monotonic", lambda: now)
+    with dg.DagsterInstance.from_config(str(home)) as here, dg.DagsterInstance.from_config(str(home)) as there:
+        assert here.get_dynamic_partitions("tenants") == there.get_dynamic_partitions("tenants") == []
+        here.add_dynamic_partitions("tenants", ["birchwood", "cedar"])
+        assert here.get_dynamic_partitions("tenants") == ["birchwood", "cedar"]
+        here.delete_dynamic_partition("tenants", "birchwood")
+        assert here.get_dynamic_partitions("tenants") == ["cedar"]
+        assert there.get_dynamic_partitions("tenants") == []
+        now += 1.1
+        assert there.get_dynamic_partitions("tenants") == ["cedar"]

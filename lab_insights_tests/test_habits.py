@@ -135,9 +135,17 @@ def test_the_lock_keeps_every_bound_of_setup(monkeypatch: pytest.MonkeyPatch) ->
     runpy.run_path(str(ROOT / "setup.py"))
     extras = [lines for name, lines in said["extras_require"].items() if name != "bench"]  # peers, in an environment of their own
     declared = [Requirement(line) for lines in (said["install_requires"], *extras) for line in lines]
-    locked = dict(re.findall(r"^([\w.-]+)==([^ \n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    locked = _pins("requirements-dev.lock")
     broken = [str(one) for one in declared if one.name not in locked or not one.specifier.contains(locked[one.name])]
     assert broken == []
+
+
+def test_what_a_demo_installs_is_what_development_installs() -> None:
+    assert _pins("requirements.lock").items() < _pins("requirements-dev.lock").items()
+
+
+def _pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==([^ \n]+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 def _ruff() -> Any:

@@ -33,6 +33,8 @@ from lab_insights.lake.tables import partition_manifests, state
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from lab_insights.extract.read import SourceRows
+
 _log = logging.getLogger(__name__)
 Spark = Callable[[], "SparkSession"]
 Mode = Literal["auto", "full", "incremental", "deletes"]
@@ -88,7 +90,7 @@ def load(
     todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known))
     for step in todo:
         kindness.admit(plan.table, source.limits, lake.clock.now())
-        its = plan.reading(step.kind)
+        its = _worth_it(plan.reading(step.kind), source, aws, step)
         before = state(lake, "raw", partition.tenant, partition.table).manifests if step.kind == "snapshot" and head.version else ()
         draft = Draft(
             partition=dataclasses.replace(partition, day=step.day),
@@ -100,7 +102,7 @@ def load(
             reconstructed=step.reconstructed,
             load=(plan if step.kind == "delta" else dataclasses.replace(plan, load="full")).load_name(dynamic=request.dynamic),
             engine=its.engine,
-            reason=f"{plan.reason}; {top.how}",
+            reason=f"{its.reason}; {top.how}",
             predicted=its.seconds,
             limits=kindness.receipt(source.limits),
             run_id=request.run_id,
@@ -199,6 +201,21 @@ def safe_ceiling(lake: Lake, source: Source, aws: Aws) -> Ceiling:
     return ceiling(databases.url(source, aws), source.engine, source.limits, lake.clock)
 
 
+def _worth_it(plan: Plan, source: Source, aws: Aws, step: Step) -> Plan:
+    """Return how a step is read: a Spark job takes seconds to begin, or minutes on a cluster, so a window in which nothing changed is no job."""
+    from lab_insights.extract.readers import any_of
+
+    if plan.engine == "arrow" or step.kind == "snapshot" or any_of(_one_reader(plan, source, aws, step)):
+        return plan
+    return dataclasses.replace(plan, engine="arrow", ranges=1, reason=f"{plan.reason}; nothing changed, so no Spark job was started")
+
+
+def _one_reader(plan: Plan, source: Source, aws: Aws, step: Step) -> SourceRows:
+    from lab_insights.extract.read import SourceRows
+
+    return SourceRows(plan.table, databases.url(source, aws), source.limits, plan.cursor if step.by_cursor else None, step.window)
+
+
 def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None) -> Rows | LandingRows:
     if source.engine == "dynamodb":
         from lab_insights.extract.dynamodb import ItemRows
@@ -206,11 +223,9 @@ def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None)
         if source.export_bucket:
             return dynamodb_export.ExportedItems(plan.table, aws, limits=source.limits, at=step.window.high)
         return ItemRows(plan.table, aws, source.limits.connections)
-    from lab_insights.extract.read import SourceRows
     from lab_insights.extract.readers import RangedRows
 
-    cursor = plan.cursor if step.by_cursor else None
-    rows = SourceRows(plan.table, databases.url(source, aws), source.limits, cursor, step.window)
+    rows = _one_reader(plan, source, aws, step)
     several = plan.ranges > 1 and step.kind == "snapshot"
     if plan.engine == "arrow":
         return RangedRows(rows, plan.key, plan.ranges) if several else rows

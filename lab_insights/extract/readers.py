@@ -191,6 +191,16 @@ def ranges_of(rows: SourceRows, key: tuple[str, ...], wanted: int) -> list[KeyRa
         return cut(connection, rows.table, key, wanted, relation, where)
 
 
+def any_of(rows: SourceRows) -> bool:
+    """Return whether the source has any row of a read now."""
+    import sqlalchemy as sa
+
+    relation = relation_of(rows.table, "t")
+    there = sa.select(sa.literal(1)).select_from(relation).where(*conditions(rows.table, relation, rows.cursor, rows.window)).limit(1)
+    with asking(rows), databases.engine(rows.target).connect() as connection:
+        return connection.execute(there).first() is not None
+
+
 def count_of(rows: SourceRows, snapshot: Snapshot) -> int:
     """Return the table's own count of all rows of a read, as of the snapshot."""
     import sqlalchemy as sa

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab_insights.errors import LandingMismatch
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer, Partition
-from lab_insights.lake.manifest import Manifest, decode_schema
+from lab_insights.lake.manifest import Manifest, Part, decode_schema
 from lab_insights.lake.state import Committed
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Parts up to this many bytes in all are read whole, with one request each, instead of being scanned.
 SMALL = 8 << 20
+# Parts up to this many bytes are remembered: a tenant's day has about a hundred, and the next day's states are made of all before it.
+KEPT = 256 << 10
 
 
 class _Gone(Exception):
@@ -122,7 +124,7 @@ def relation(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -
     layer, parts = batches[0].layer if batches else "raw", [part for manifest in batches for part in manifest.parts]
     if sum(part.bytes for part in parts) > SMALL:
         return storage.dataset(layer, [part.key for part in parts], schema)
-    return pa.concat_tables([schema.empty_table(), *(_fitted(_part(storage, layer, part.key), schema) for part in parts)])
+    return pa.concat_tables([schema.empty_table(), *(_fitted(_whole(storage, layer, part), schema) for part in parts)])
 
 
 def joined(rows: pa.Table | pads.Dataset, more: pa.Table) -> pa.Table | pads.Dataset:
@@ -133,7 +135,11 @@ def joined(rows: pa.Table | pads.Dataset, more: pa.Table) -> pa.Table | pads.Dat
     return pa.concat_tables([rows, more]) if isinstance(rows, pa.Table) else pads.dataset([rows, pads.dataset(more)])
 
 
-@functools.lru_cache(maxsize=512)
+def _whole(storage: Storage, layer: Layer, part: Part) -> pa.Table:
+    return (_part if part.bytes <= KEPT else _part.__wrapped__)(storage, layer, part.key)
+
+
+@functools.lru_cache(maxsize=4096)
 def _part(storage: Storage, layer: Layer, key: str) -> pa.Table:
     # A committed part never changes, and small ones are read again for every later day's state.
     import pyarrow as pa

@@ -17,6 +17,12 @@ from lab_insights.local.deployer import ACCOUNT
 
 PREFIX = "lab-insights-local"
 MODELS = "models"
+# Without Java's second compiler and Spark's own, a session and its first read of a few thousand rows take 13 CPU seconds instead of 22.
+_QUICK_SPARK = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 _RELATIONAL: Mapping[str, Engine] = {"crm": "mysql", "lis": "mysql", "audit": "postgresql", "messages": "postgresql"}
 
 
@@ -94,6 +100,7 @@ def lab_insights(base: str, aws: Aws, snowflake_port: int, engines: Mapping[str,
         "sources": {**sources, "notifications": notifications},
         "partitions": {"start": first_day},
         "phi": {"pseudonym_key": f"secret:{PREFIX}/pseudonyms"},
+        "spark": {"conf": _QUICK_SPARK},
         "clock": {"file": str(clock)},
     }
 

@@ -39,7 +39,7 @@ def lazy(section: SparkSection) -> "LazyPySparkResource":
 
 
 def settings(section: SparkSection) -> dict[str, str]:
-    """Return Spark's settings: nothing listens beyond this machine unless a cluster is configured, and what `conf` says wins."""
+    """Return Spark's settings: nothing listens beyond this machine unless a cluster is configured, and what `conf` says wins; Java gets both's options."""
     ours = {
         "spark.app.name": "lab-insights",
         "spark.master": section.master,
@@ -50,7 +50,8 @@ def settings(section: SparkSection) -> dict[str, str]:
     }
     if section.master.startswith("local"):
         ours |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    return ours | section.conf
+    java = "spark.driver.extraJavaOptions"
+    return ours | section.conf | {java: " ".join(filter(None, (ours[java], section.conf.get(java))))}
 
 
 def session(section: SparkSection) -> "SparkSession":

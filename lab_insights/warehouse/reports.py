@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from lab_insights.governance.classes import PHI
@@ -34,19 +34,26 @@ class ReportReceipt:
     table: str
     rows: int
     day_rows: int
-    seconds: float
+    seconds: float = 0.0
 
 
 def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[ReportReceipt]:
     """Recompute every KPI table of a tenant, by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
     use(session, tenant)
-    seconds, every = _replace_all(session, zone), reports()
+    seconds = _replace_all(session, zone)
+    return [replace(made, seconds=seconds[made.table]) for made in receipts(session, tenant, day)]
+
+
+def receipts(session: Session, tenant: TenantId, day: date) -> list[ReportReceipt]:
+    """Return what the KPI tables of a tenant hold of one more `day` since they were refreshed."""
+    use(session, tenant)
+    every = reports()
     counted = " UNION ALL ".join(
         f"SELECT {index}, COUNT(*), COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) FROM {table(report.name)}"
         for index, report in enumerate(every)
     )
     counts = {every[int(index)].name: (int(rows), int(of_day)) for index, rows, of_day in session.execute(counted)}
-    return [ReportReceipt(report.name, *counts[report.name], seconds[report.name]) for report in every]
+    return [ReportReceipt(report.name, *counts[report.name]) for report in every]
 
 
 def schema(name: str) -> str:

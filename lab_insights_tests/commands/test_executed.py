@@ -65,6 +65,7 @@ def test_a_newcomer_who_types_what_the_readme_and_the_tutorial_say_gets_through(
         "lab_insights",
         "setup.py",
         "requirements.lock",
+        "requirements-dev.lock",
         "requirements-snowflake.lock",
     ):
         (here / name).symlink_to(ROOT / name)

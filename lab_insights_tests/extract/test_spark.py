@@ -86,6 +86,14 @@ def _equal(world: World, server: str) -> None:
     assert [str(row) for row in by_spark.to_pylist()] == [str(row) for row in arrow.to_pylist()]
 
 
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("server", ["mysql", "postgresql"])
+def test_a_window_in_which_nothing_changed_starts_no_spark_job(world: World, server: str) -> None:
+    _, quiet = world.both(server, "mixed", 2, 12)
+    assert (quiet.kind, quiet.rows, quiet.engine) == ("delta", 0, "arrow")
+    assert "nothing changed, so no Spark job was started" in quiet.reason
+
+
 @pytest.mark.parametrize("server", ["mysql", "postgresql"])
 def test_an_empty_table_is_an_empty_batch_by_both_engines(world: World, spark: SparkSession, server: str) -> None:
     arrow, by_spark = world.both(server, "nothing", 1, 12)
@@ -263,3 +271,9 @@ def test_a_cluster_is_configuration_alone_and_only_a_local_session_is_bound_to_t
     assert (cluster["spark.master"], cluster["spark.executor.memory"], cluster["spark.ui.enabled"]) == ("spark://head:7077", "8g", "true")
     assert "spark.driver.host" not in cluster
     assert settings(SparkSection())["spark.driver.bindAddress"] == "127.0.0.1"
+
+
+def test_options_of_java_are_added_to_those_that_keep_spark_quiet() -> None:
+    told = settings(SparkSection(conf={"spark.driver.extraJavaOptions": "-Xss4m"}))["spark.driver.extraJavaOptions"]
+    assert told.startswith("-Dlog4j2.configurationFile=")
+    assert told.endswith(" -Xss4m")

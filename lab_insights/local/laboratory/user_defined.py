@@ -29,7 +29,7 @@ _MEASURES = "".join(f"channel_{n:02d}:decimal:20,6? " for n in range(1, 21)) + "
     f"flag_{n:02d}:flag? note_{n:02d}:text:80? " for n in range(1, 9)
 )
 # A table per layout, since pooled tenants share theirs: columns, rows of the first day, and the column that is edited
-# later. The first is the large one: 40 columns.
+# later. The first is the large one: 40 columns; what it holds comes once a week.
 _TABLES: dict[Layout, tuple[str, str, float, str]] = {
     "schema": ("udt_instrument_log", f"{_HEAD}instrument:text:40 {_MEASURES}", 5_000, "instrument"),
     "prefix": (
@@ -56,7 +56,8 @@ def user_defined_table(tenant: LabTenant) -> Table:
 def table_rows(scene: Scene, birth: int) -> Iterator[list[Row]]:
     """Yield the rows made on day `birth` in the tenant's own table, at most `CHUNK` at a time; none in history."""
     name, _, volume, edited = _TABLES[scene.tenant.layout]
-    total = scene.many(volume if birth == 0 else volume / 50) if birth >= 0 else 0
+    made = _made(scene.tenant.layout, volume, birth)
+    total = scene.many(made) if made else 0
     for start in range(0, total, CHUNK):
         dice = scene.dice(name, birth, start)
         chunk = []
@@ -69,6 +70,15 @@ def table_rows(scene: Scene, birth: int) -> Iterator[list[Row]]:
                 row.deleted(at + timedelta(days=2))
             chunk.append(row)
         yield chunk
+
+
+def _made(layout: Layout, volume: float, birth: int) -> float:
+    """Return how many rows of a table are made on a day."""
+    if birth <= 0:
+        return volume if birth == 0 else 0
+    if layout == "schema":
+        return volume / 7 if birth % 7 == 0 else 0
+    return volume / 50
 
 
 def definitions(scene: Scene, at: datetime) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import fakesnow.server as server  # noqa: PLR0402 - `fakesnow` also has a function of that name
 from starlette.concurrency import run_in_threadpool
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _BEGIN = re.compile(r"BEGIN\s+(?:TRANSACTION\s+|WORK\s+)?NAME\s+(\w+)\s*;?\s*", re.IGNORECASE)
 _END = re.compile(r"(?:COMMIT|ROLLBACK)\b.*", re.IGNORECASE | re.DOTALL)
@@ -52,11 +52,11 @@ class Sessions:
             return "SELECT 'session is aborted'"
         return sql
 
-    def protocol(self) -> type[H11Protocol]:
+    def protocol(self) -> type[HttpToolsProtocol]:
         """Return uvicorn's HTTP protocol, telling us which connections broke."""
         sessions = self
 
-        class Watched(H11Protocol):
+        class Watched(HttpToolsProtocol):
             def connection_lost(self, exc: Exception | None) -> None:
                 super().connection_lost(exc)
                 sessions.lost(self.client)
