@@ -27,6 +27,8 @@ from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.warehouse.provision import provision
 
 DAYS = 7
+# What the loads will import.
+IMPORTS = ("lab_insights.definitions", "pyarrow.parquet", "ibis.expr.sql", "duckdb", "sqlalchemy", "pandas")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -110,7 +112,10 @@ def demo(
         say("[bold]This demo uses and creates:[/]")
         for line in stack.describe(servers, directory):
             say(f"  {line}", highlight=False, soft_wrap=True)
-        with err.status("starting the local stack …"):
+        with err.status("starting the local stack …"), ThreadPoolExecutor(1) as beside:
+            # They take as long as the servers' start.
+            for name in work.IMPORTS:
+                beside.submit(import_module, name)
             running = stack.up(directory, servers)
             simulation = Simulation(running, seed, scale)
             work.register(running)

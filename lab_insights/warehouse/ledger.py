@@ -63,13 +63,14 @@ def read(session: Session, manifests: Sequence[Manifest]) -> Ledger:
     return Ledger(heads, frozenset(entries))
 
 
-def add_head(session: Session, of: Series) -> None:
-    """Make the head of a table unless there is one."""
+def add_heads(session: Session, of: Sequence[Series]) -> None:
+    """Make the heads of tables that have none."""
+    insertion, named = sql.add_heads(len(of)), [name for each in of for name in each]
     try:
-        session.execute(sql.ADD_HEAD, *of, *of)
+        session.execute(insertion, *named)
     except WarehouseError:
-        # another session may have just made it; then the same statement finds it and adds nothing
-        session.execute(sql.ADD_HEAD, *of, *of)
+        # another session may have just made one; then the same statement finds it and adds the others
+        session.execute(insertion, *named)
 
 
 def move_head(session: Session, manifest: Manifest, head: Head) -> None:

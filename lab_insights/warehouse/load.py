@@ -96,10 +96,9 @@ class _Load:
         receipts: dict[ledger.Entry, LoadReceipt] = {}
         failures: list[WarehouseError] = []
         self._synced(manifests)
-        for of in dict.fromkeys(map(ledger.series, manifests)):
-            if of not in known.heads:
-                ledger.add_head(self._session, of)
-                known.heads[of] = Head(0)
+        if new := [of for of in dict.fromkeys(map(ledger.series, manifests)) if of not in known.heads]:
+            ledger.add_heads(self._session, new)
+            known.heads.update(dict.fromkeys(new, Head(0)))
         self._session.execute(f"CREATE TRANSIENT SCHEMA {identifier(self._schema)}")
         try:
             if self._pseudonyms:

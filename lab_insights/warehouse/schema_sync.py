@@ -26,7 +26,7 @@ from lab_insights.warehouse.types import TEXT, widest
 What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view", "class"]
 _RECORD = """
 INSERT INTO OPS.SCHEMA_CHANGES (TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, DETAIL, RENAMED_TO, BEFORE_BATCH, RUN_ID)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+VALUES """
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,11 @@ def merged(held: Mapping[str, object], shapes: Sequence[Shape]) -> Columns:
 
 def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None:
     """Record each change and run its statements. DDL commits by itself in Snowflake: never call it inside a transaction."""
+    # A tenant's first load makes a hundred tables.
+    _record(session, [change for change in changes if change.what == "new table"], run_id)
     for change in changes:
         try:
-            if change.what != "view":
-                told = change.rename
-                session.execute(
-                    _RECORD,
-                    *change.table,
-                    change.what,
-                    change.column,
-                    change.detail,
-                    told.new if told else None,
-                    told.before if told else None,
-                    run_id,
-                )
+            _record(session, [change] if change.what not in {"new table", "view"} else [], run_id)
             for statement in change.statements:
                 session.execute(statement)
         except WarehouseError as error:
@@ -130,6 +121,16 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
         finally:
             if change.finally_:
                 session.execute(change.finally_)
+
+
+def _record(session: Session, changes: Sequence[Change], run_id: str) -> None:
+    binds: list[str | None] = []
+    for change in changes:
+        told = change.rename
+        renamed = (told.new, told.before) if told else (None, None)
+        binds += [*change.table, change.what, change.column, change.detail, *renamed, run_id]
+    if binds:
+        session.execute(_RECORD + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(changes)), *binds)
 
 
 def _finished(columns: Columns, passing: Columns) -> Columns:
