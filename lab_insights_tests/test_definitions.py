@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 from lab_insights import config, definitions
+from lab_insights.lab.contracts import contracts
+from lab_insights.lab.kpis import REPORTS
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 # Set to rewrite the snapshot after a change that was meant: the difference is then read in the review.
@@ -97,6 +100,20 @@ def test_every_asset_of_one_table_has_its_name(specs: dict[str, dg.AssetSpec]) -
     assert [key for key, spec in specs.items() if not spec.metadata.get("dagster/table_name")] == [
         key for key in specs if key.endswith("user_defined") or key == "reports/daily_page"
     ]
+
+
+def test_what_is_computed_has_the_version_by_which_it_is_computed_and_one_that_follows_its_definition(
+    specs: dict[str, dg.AssetSpec],
+) -> None:
+    """What is copied has none, nor has the page of the report: it is code."""
+    computed = {key: spec for key, spec in specs.items() if spec.group_name in {"curated", "transformed", "reports"}}
+    assert [key for key, spec in computed.items() if not spec.code_version] == ["reports/daily_page"]
+    result, of = contracts()["result"], computed["curated/result"].code_version
+    assert result.version in str(of)
+    assert result.version in str(computed["transformed/result_detail"].code_version)
+    [turnaround] = [report for report in REPORTS if report.name == "turnaround"]
+    changed = dataclasses.replace(turnaround, build=lambda relations, zone: f"{turnaround.build(relations, zone)} WHERE TRUE")
+    assert computed["reports/turnaround"].code_version == turnaround.version != changed.version
 
 
 def test_every_column_of_a_layer_is_described(specs: dict[str, dg.AssetSpec]) -> None:

@@ -14,6 +14,7 @@ from lab_insights.checks import rows
 from lab_insights.checks.verdicts import GATES
 from lab_insights.config import Config
 from lab_insights.governance import glue
+from lab_insights.lab import curation
 from lab_insights.lab.contracts import Contract
 from lab_insights.lab.curate import META
 from lab_insights.lab.declared import by_raw_table, has, served
@@ -51,7 +52,7 @@ def _modelled(config: Config, domain: str, found: list[Contract], grid: dg.Multi
             columns=contract_columns(contract),
             table_name=f"{glue.database(config.lake.prefix, 'curated')}.{contract.table}",
             uri=f"s3://{config.lake.prefix}-curated/tenant=*/table={contract.table}/",
-            code_version=contract.version,
+            code_version=curation.version_of_day(contract, {each.raw for each in mappings()[contract.table] if has(config.sources, each)}),
         ).with_io_manager_key("lake_io")
         for key, contract in by_key.items()
     ]
@@ -91,6 +92,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         columns=meta_columns(META),
         constraint=MANY_TABLES,
         uri=f"s3://{config.lake.prefix}-curated/tenant=*/",
+        code_version=curation.version_of_day(None, {USER_DEFINED}),
     ).with_io_manager_key("lake_io")
 
     @dg.multi_asset(

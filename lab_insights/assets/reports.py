@@ -56,6 +56,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             ],
             table_name=f"LAB_INSIGHTS_<TENANT>.{schema(report.name)}.{report.name.upper()}",
             uri=f"snowflake://LAB_INSIGHTS_<TENANT>/{schema(report.name)}/{report.name.upper()}",
+            code_version=report.version,
         ).with_io_manager_key("snowflake_io")
         for report in reports()
     ]

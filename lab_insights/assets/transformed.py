@@ -15,8 +15,9 @@ from lab_insights.checks import rows
 from lab_insights.checks.verdicts import GATES
 from lab_insights.config import Config
 from lab_insights.governance import glue
+from lab_insights.lab import unpivot
 from lab_insights.lab.declared import by_raw_table, served_wide
-from lab_insights.lab.pipeline import Curated, transform_wide, unpivot_table
+from lab_insights.lab.pipeline import Curated, transform_wide, unpivot_table, wide_version
 from lab_insights.lab.transform import META_COLUMNS, Wide
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -46,6 +47,7 @@ def _wide(config: Config, found: Sequence[Wide], grid: dg.MultiPartitionsDefinit
             columns=wide_columns(wide),
             table_name=f"{glue.database(config.lake.prefix, 'transformed')}.{wide.table}",
             uri=f"s3://{config.lake.prefix}-transformed/tenant=*/table={wide.table}/",
+            code_version=wide_version(wide),
         ).with_io_manager_key("lake_io")
         for key, wide in by_key.items()
     ]
@@ -83,6 +85,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         description="User-defined tables and side tables, columns to rows: one row per row and column, values as text with their type beside them.",
         kinds=KINDS,
         uri=f"s3://{config.lake.prefix}-transformed/tenant=*/",
+        code_version=unpivot.CODE_VERSION,
         columns=[
             dg.TableColumn("row_key", "string", "Key of the row, as one text."),
             dg.TableColumn("column_name", "string", "Column of the user-defined table."),

@@ -100,12 +100,10 @@ def reads(
         if json:
             print_json([read.to_dict() | {"objects": count} for read, count in sorted(found.items())])
             return
-        table = Table()
-        for name in ("tenant", "layer", "table", "day", "read by", "objects"):
-            table.add_column(name)
         for read, count in sorted(found.items()):
-            table.add_row(read.tenant, read.layer, read.table, read.day, escape(read.identity), f"{count:,}")
-        out.print(table)
+            entry(f"{read.tenant} {read.layer}/{read.table or 'page'} {read.day}: {count:,} objects by {read.identity}", indent=0)
+        if not found:
+            out.print("nobody read these days", highlight=False)
 
 
 def _log() -> Log:

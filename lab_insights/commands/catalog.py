@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import load_config, out, print_json, told
+from lab_insights.commands.console import entry, load_config, out, print_json, told
 
 app = typer.Typer(no_args_is_help=True, help="The data catalog: tables and columns of every layer, with their PHI classes.")
 
@@ -31,12 +30,11 @@ def find(
         if json:
             print_json([hit.to_dict() for hit in found])
             return
-        shown = Table()
-        for name in ("layer", "table", "column", "type", "phi", "found by", "description"):
-            shown.add_column(name)
         for hit in found:
-            shown.add_row(hit.layer, hit.table, hit.column, hit.type, hit.phi, hit.matched, hit.code or hit.description)
-        out.print(shown if found else f"nothing is called so: {text}", markup=False)
+            entry(f"{hit.layer}/{hit.table} {hit.column} ({hit.type}), {hit.phi}", indent=0)
+            entry(f"by {hit.matched}: {hit.code or hit.description}", indent=6, style="dim")
+        if not found:
+            entry(f"nothing is called so: {text}", indent=0)
 
 
 @app.command()
@@ -62,12 +60,11 @@ def scan(
         if json:
             print_json([proposal.to_dict() for proposal in found])
             return
-        shown = Table()
-        for name in ("tenant", "table", "column", "class", "proposed", "share", "sampled", "looks like"):
-            shown.add_column(name)
-        for proposal in found:
-            if proposal.proposed or proposal.phi == "unclassified":
-                share, like = f"{proposal.share:.0%}", ", ".join(proposal.found)
-                place = (proposal.tenant, proposal.table, proposal.column, proposal.phi)
-                shown.add_row(*place, proposal.proposed or "", share, str(proposal.sampled), like)
-        out.print(shown, markup=False)
+        shown = [proposal for proposal in found if proposal.proposed or proposal.phi == "unclassified"]
+        for proposal in shown:
+            entry(
+                f"{proposal.tenant} {proposal.table} {proposal.column}: {proposal.phi}, proposed {proposal.proposed or 'nothing'}", indent=0
+            )
+            like = f"looks like {', '.join(proposal.found)}" if proposal.found else "looks like nothing that is known"
+            entry(f"{proposal.share:.0%} of {proposal.sampled:,} sampled; {like}", indent=6, style="dim")
+        out.print(f"{len(shown)} columns to classify, of {len(found)} that were sampled", highlight=False)

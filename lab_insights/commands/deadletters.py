@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from lab_insights.commands.auditing import record
-from lab_insights.commands.console import load_config, out, print_json, told
+from lab_insights.commands.console import entry, load_config, out, print_json, told
 
 if TYPE_CHECKING:
     from lab_insights.lake.events import QueueName
@@ -40,18 +39,12 @@ def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
                 ]
             )
             return
-        table = Table()
-        for name in ("queue", "id", "manifest", "reason", "sent"):
-            table.add_column(name, overflow="fold")
         for letter in letters:
-            table.add_row(
-                letter.queue,
-                letter.id,
-                letter.manifest.key if letter.manifest else "names none",
-                letter.reason,
-                f"{letter.sent_at:%Y-%m-%d %H:%M}",
-            )
-        out.print(table if letters else "no dead letters")
+            entry(f"{letter.queue} {letter.id}: {letter.reason}", indent=0)
+            manifest = letter.manifest.key if letter.manifest else "names no manifest"
+            entry(f"sent {letter.sent_at:%Y-%m-%d %H:%M}; {manifest}", indent=6, style="dim")
+        if not letters:
+            out.print("no dead letters")
 
 
 @app.command()

@@ -29,7 +29,6 @@ JOBS = (
     *("everything", "raw", "curation", "transformation", "curated_to_snowflake", "full_load", "incremental_load"),
     *("dynamic_full_load", "dynamic_incremental_load", "find_deletes", "crawl", "schema_sync", "keep_lake", "check", "reconcile"),
 )
-_UI = "http://127.0.0.1:3000"
 
 
 class Mode(StrEnum):
@@ -111,13 +110,13 @@ def run(
                 {
                     "job": job,
                     "ok": all(result.success for result, _ in done),
-                    "runs": [described(*each) for each in done],
+                    "runs": [described(*each, ui=config.alerts.ui_url) for each in done],
                     "failed": failed,
                 }
             )
         else:
             for result, layers in done:
-                print_run(result, layers, kept=kept)
+                print_run(result, layers, ui=config.alerts.ui_url if kept else "")
         if not all(result.success for result, _ in done):
             raise typer.Exit(BROKEN)
 
@@ -175,13 +174,13 @@ def instance_of(stack: ExitStack) -> tuple[dg.DagsterInstance, bool]:
     return stack.enter_context(dg.DagsterInstance.ephemeral()), False
 
 
-def described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[str, Any]:
-    """Return a run and its layers as JSON."""
+def described(result: dg.ExecuteInProcessResult, layers: list[Layer], *, ui: str) -> dict[str, Any]:
+    """Return a run and its layers as JSON; `ui` is the address of the Dagster UI."""
     from lab_insights import runs
 
     return {
         "run_id": result.run_id,
-        "url": f"{_UI}/runs/{result.run_id}",
+        "url": _url(ui, result),
         "ok": result.success,
         "layers": {
             layer.name: {"assets": len(layer.assets), "partitions": len(layer.partitions)}
@@ -193,8 +192,12 @@ def described(result: dg.ExecuteInProcessResult, layers: list[Layer]) -> dict[st
     }
 
 
-def print_run(result: dg.ExecuteInProcessResult, layers: list[Layer], *, kept: bool) -> None:
-    """Print a run and its layers; `kept` says whether the UI shows it."""
+def _url(ui: str, result: dg.ExecuteInProcessResult) -> str:
+    return f"{ui.rstrip('/')}/runs/{result.run_id}"
+
+
+def print_run(result: dg.ExecuteInProcessResult, layers: list[Layer], *, ui: str) -> None:
+    """Print a run and its layers; `ui` is the address of the Dagster UI that shows it, empty when none does."""
     from lab_insights import runs
 
     if layers:
@@ -210,7 +213,7 @@ def print_run(result: dg.ExecuteInProcessResult, layers: list[Layer], *, kept: b
         for name, value in runs.outputs(result).items():
             out.print(f"{name}: {value}", highlight=False, markup=False)
     status = "[green]succeeded[/]" if result.success else "[bold red]FAILED[/]"
-    out.print(f"run {result.run_id} {status}" + (f"  {_UI}/runs/{result.run_id}" if kept else ""), highlight=False, soft_wrap=True)
+    out.print(f"run {result.run_id} {status}" + (f"  {_url(ui, result)}" if ui else ""), highlight=False, soft_wrap=True)
     if result.success:
         return
     out.print(escape(runs.failures(result)), highlight=False, soft_wrap=True)

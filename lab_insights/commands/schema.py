@@ -6,9 +6,8 @@ import uuid
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from lab_insights.commands.console import load_config, out, print_json, told
+from lab_insights.commands.console import entry, load_config, out, print_json, told
 from lab_insights.commands.stale import backfill, stale
 from lab_insights.errors import ConfigError
 
@@ -71,13 +70,11 @@ def history(
         if json:
             print_json([version.to_dict() for version in found])
             return
-        shown = Table()
-        for name in ("tenant", "table", "version", "seen", "run", "change"):
-            shown.add_column(name)
         for version in found:
-            seen = f"{version.at:%Y-%m-%d %H:%M}"
-            shown.add_row(version.tenant, version.table, str(version.version), seen, version.run_id[:8], version.told)
-        out.print(shown)
+            entry(f"{version.tenant} {version.table} version {version.version}: {version.told}", indent=0)
+            entry(f"seen {version.at:%Y-%m-%d %H:%M} by run {version.run_id[:8] or 'none'}", indent=6, style="dim")
+        if not found:
+            out.print("no crawl has seen such a table", highlight=False)
 
 
 @app.command()

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from lab_insights.commands.console import BROKEN, err, load_config, out, print_json, told
+from lab_insights.commands.console import BROKEN, entry, err, load_config, out, print_json, told
 from lab_insights.commands.progress import counted, progress
 
 if TYPE_CHECKING:
@@ -66,10 +65,10 @@ def backfill(*, tenant: Tenants = None, json: Json = False) -> None:
                 bar.update(task, advance=1, description=f"backfill {each.layer}")
         ok = all(result.success for result, _ in done)
         if json:
-            print_json({"ok": ok, "partitions": len(found), "runs": [described(*each) for each in done]})
+            print_json({"ok": ok, "partitions": len(found), "runs": [described(*each, ui=config.alerts.ui_url) for each in done]})
         else:
             for result, layers in done:
-                print_run(result, layers, kept=kept)
+                print_run(result, layers, ui=config.alerts.ui_url if kept else "")
             out.print(f"{len(found)} stale partitions were to be made again", highlight=False)
         if not ok:
             raise typer.Exit(BROKEN)
@@ -92,13 +91,9 @@ def _print(found: list[Stale]) -> None:
     days: dict[tuple[str, str], list[Any]] = {}
     for each in found:
         days.setdefault((each.partition.tenant, f"{each.partition.layer}/{each.partition.table}"), []).append(each.partition.day)
-    shown = Table()
-    for name in ("tenant", "table", "stale days", "first", "last"):
-        shown.add_column(name)
     for (tenant, table), its in days.items():
-        shown.add_row(tenant, table, str(len(its)), str(min(its)), str(max(its)))
+        entry(f"{tenant} {table}: {len(its)} days, {min(its)} to {max(its)}", indent=0)
     if found:
-        out.print(shown)
         out.print("`lab-insights schema backfill` makes them again.", highlight=False)
     else:
         out.print("nothing is stale", highlight=False)

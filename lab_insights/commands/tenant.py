@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +23,38 @@ if TYPE_CHECKING:
     from lab_insights.tenants.registry import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="The tenant registry: who is loaded, from which tables, into which database.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass
+class _Told:
+    """What was done for tenants: a line at a time for a person, one list for a program."""
+
+    json: bool
+    tenants: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def line(self, text: str, *, mark: str = "[green]✓[/] ") -> None:
+        if self.json:
+            self.lines.append(text)
+        else:
+            out.print(f"{mark}{escape(text)}", highlight=False, soft_wrap=True)
+
+    def end(self, tenant: str, state: str, sentence: str = "", **more: str) -> None:
+        """End what is told of one tenant: its state (and `more`) for a program, a sentence for a person."""
+        self.tenants.append({"tenant": tenant, "state": state, **more, "told": self.lines})
+        self.lines = []
+        if sentence and not self.json:
+            out.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+    def print(self) -> None:
+        """Print the list, where it is one."""
+        if self.json:
+            print_json(self.tenants)
 
 
 @app.command("list")
-def list_(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_(*, json: Json = False) -> None:
     """Show every registered tenant."""
     from lab_insights.resources.lake import open_aws
     from lab_insights.tenants.registry import MEND, Registry
@@ -59,6 +88,7 @@ def add(
     ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+    json: Json = False,
 ) -> None:
     """Register a tenant and make all that it needs; a command that was cut off is run again."""
     from pydantic import ValidationError
@@ -84,18 +114,20 @@ def add(
                 remedy="see `lab-insights tenant add --help`.",
                 tenant=tenant,
             ) from None
-        _register([new], dry_run=dry_run)
+        _register([new], _Told(json), dry_run=dry_run)
 
 
 @app.command()
 def apply(
     file: Annotated[Path, typer.Argument(help="YAML with `tenants:` and below it entries with `id`, `key`, `layouts`, `zone`, `tier`.")],
+    *,
+    json: Json = False,
 ) -> None:
     """Register every tenant of a file, or change those that are there; tenants that it does not name stay."""
     from lab_insights.tenants.registry import read_file
 
     with told():
-        _register(read_file(file))
+        _register(read_file(file), _Told(json))
 
 
 @app.command()
@@ -103,18 +135,20 @@ def suspend(
     tenant: Annotated[str, typer.Argument(help="The tenant.")],
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Let the schedules request it again.")] = False,
+    json: Json = False,
 ) -> None:
     """Keep a tenant out of the schedules and its people out of its database; what it has stays as it is."""
     with told():
-        config = load_config()
-        with _deployment(config) as (life, _):
+        config, answer = load_config(), _Told(json)
+        with _deployment(config, answer) as (life, _):
             known = life.registry.get(tenant)
             if resume:
                 life.add(known.model_copy(update={"suspended": False}))
             else:
                 life.suspend(known)
         record(config, "tenant.resume" if resume else "tenant.suspend", known.id)
-        out.print(f"{known.id} is {'active again' if resume else 'suspended'}", **_PLAIN)
+        answer.end(known.id, "active" if resume else "suspended", f"{known.id} is {'active again' if resume else 'suspended'}")
+        answer.print()
 
 
 @app.command()
@@ -122,6 +156,8 @@ def offboard(
     tenant: Annotated[str, typer.Argument(help="The tenant.")],
     export: Annotated[Path, typer.Option(help="Directory that every live manifest and part of the tenant is copied to first.")],
     confirm: Annotated[str, typer.Option(help="The tenant's id once more: this deletes everything it has.")] = "",
+    *,
+    json: Json = False,
 ) -> None:
     """Export a tenant, delete everything it has, and leave a certificate; a command that was cut off is run again."""
     from lab_insights.commands.offboarding import Offboarding, certified, unfinished
@@ -130,8 +166,8 @@ def offboard(
         its = tenant_id(tenant)
         if confirm != its:
             raise ConfigError("Offboarding deletes everything that the tenant has.", remedy=f"add `--confirm {its}`.", tenant=its)
-        config = load_config()
-        with _deployment(config) as (life, lake):
+        config, answer = load_config(), _Told(json)
+        with _deployment(config, answer) as (life, lake):
             where = lake.storage.uri("raw", f"offboarded/tenant={its}/certificate.json")
             if not unfinished(lake, its):
                 try:
@@ -139,32 +175,36 @@ def offboard(
                 except UnknownTenant:
                     if not certified(lake, its):
                         raise
-                    out.print(f"{its} was offboarded before; the certificate is {where}", **_PLAIN)
+                    answer.end(its, "offboarded", f"{its} was offboarded before; the certificate is {where}", certificate=where)
+                    answer.print()
                     return
             record(config, "tenant.offboard", its, outcome="begun")
             Offboarding(lake, life.registry, life.places, its, export, life.tell).run()
         record(config, "tenant.offboard", its)
-        out.print(f"{its} is offboarded; the certificate is {where}", **_PLAIN)
+        answer.end(its, "offboarded", f"{its} is offboarded; the certificate is {where}", certificate=where)
+        answer.print()
 
 
-def _register(tenants: Sequence[Tenant], *, dry_run: bool = False) -> None:
+def _register(tenants: Sequence[Tenant], answer: _Told, *, dry_run: bool = False) -> None:
     from lab_insights.partitions import number_of_days, refuse_too_many
 
     config = load_config()
-    with _deployment(config) as (life, _):
+    with _deployment(config, answer) as (life, _):
         refuse_too_many(len({known.id for known in [*life.registry.all(), *tenants]}), number_of_days(config))
         for tenant in tenants:
             if dry_run:
                 for line in life.plan(tenant):
-                    out.print(line, **_PLAIN)
+                    answer.line(line, mark="")
+                answer.end(tenant.id, "planned")
                 continue
             life.add(tenant)
             record(config, "tenant.register", tenant.id)
-            out.print(f"{tenant.id} is registered", **_PLAIN)
+            answer.end(tenant.id, "registered", f"{tenant.id} is registered")
+    answer.print()
 
 
 @contextmanager
-def _deployment(config: Config) -> Iterator[tuple[Life, Lake]]:
+def _deployment(config: Config, answer: _Told) -> Iterator[tuple[Life, Lake]]:
     """Open the registry and every place of the deployment; the session on Snowflake is one for all of them."""
     from lab_insights.commands.life import Life
     from lab_insights.commands.offboarding import unfinished
@@ -173,13 +213,7 @@ def _deployment(config: Config) -> Iterator[tuple[Life, Lake]]:
     from lab_insights.tenants.registry import Registry
     from lab_insights.warehouse.session import connect
 
-    def tell(text: str) -> None:
-        out.print(f"[green]✓[/] {escape(text)}", highlight=False, soft_wrap=True)
-
     aws, lake = open_aws(config), open_lake(config)
     with connect(config.snowflake, aws, run_id="tenant") as session:
         places = provisioners(config, lake, session)
-        yield Life(Registry(aws, config.lake.prefix), places, tell, lambda tenant: unfinished(lake, tenant.id)), lake
-
-
-_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+        yield Life(Registry(aws, config.lake.prefix), places, answer.line, lambda tenant: unfinished(lake, tenant.id)), lake

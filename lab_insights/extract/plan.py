@@ -112,7 +112,9 @@ def plan(
     Raises `ConfigError` where what is declared is not there, or can not be done.
     """
     declared, override, known = declared or Declared(), override or Override(), known or Known()
-    _known(table, (*declared.key, *(override.key or ()), *filter(None, (declared.cursor, override.cursor))))
+    # An item of DynamoDB has what attributes it likes, a table without items none but its key; no cursor is used there.
+    cursors = () if table.engine == "dynamodb" else (declared.cursor, override.cursor)
+    _known(table, (*declared.key, *(override.key or ()), *filter(None, cursors)))
     key = override.key or declared.key or table.key
     if table.engine == "dynamodb":
         followed = (table.stream or table.export_bucket) is not None and override.load != "full"

@@ -38,6 +38,9 @@ def test_a_rectangle_of_tenants_and_days_goes_through_every_layer_in_one_run(loa
     assert {asset.split("/")[0] for asset, _ in expected} == {"raw", "curated", "transformed", "snowflake", "reports"}
     assert dict(world.materialized(result.run_id)) == dict.fromkeys(expected, 1)
     assert all("dagster/partition_row_count" in each.metadata for each in world.materializations(result.run_id))
+    for layer, table in (("raw", "crm.account"), ("curated", "account"), ("transformed", "account_profile")):
+        [batch] = partition_manifests(world.lake, Partition(layer, AURORA, table, FIRST))  # type: ignore[arg-type]
+        assert batch.run_id == result.run_id
 
 
 def test_one_tenant_without_a_schema_fails_alone_and_the_sensors_carry_the_others_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

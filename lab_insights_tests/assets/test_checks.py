@@ -250,6 +250,12 @@ def test_the_check_job_names_late_tenants_and_partitions_that_were_left_failed(w
     assert GHOST in late["late_tenants"]
     assert AURORA not in late["late_tenants"]
     assert late["met"] + late["delivered_late"] >= 1
+    assert 0 <= late["share_met_this_month"] < 1
+    deadlines = {line.split("**")[1]: line for line in late["deadlines"].splitlines() if "**" in line}
+    assert f"| {FIRST} |" in deadlines[GHOST]
+    assert "| late |" in deadlines[GHOST]
+    assert "| not known yet | 0% of 1 |" in deadlines[GHOST]
+    assert f"| {SECOND} predicted " in deadlines[AURORA]
     left = _metadata(found[NO_PARTITION_LEFT_FAILED])
     assert not found[NO_PARTITION_LEFT_FAILED].passed
     assert left["failed_partitions"] >= 1

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import yaml
 
 from lab_insights import config, definitions
+from lab_insights.errors import ConfigError
 from lab_insights.lab import contracts
 from lab_insights.lab.kpis import declared
 from lab_insights.lab.mappings import every
@@ -253,5 +254,5 @@ def test_a_kpi_of_its_own_is_one_file_which_the_command_line_scaffolds(deploymen
 def test_a_configuration_that_names_no_directory_is_told_by_its_line(deployment: Deployment, tmp_path: Path) -> None:
     wrong = tmp_path / "lab_insights.yaml"
     wrong.write_text(deployment.path.read_text())
-    with pytest.raises(config.ConfigError, match=r"lab_insights\.yaml:\d+: models: there is no directory"):
+    with pytest.raises(ConfigError, match=r"lab_insights\.yaml:\d+: models: there is no directory"):
         config.load(wrong)

@@ -72,6 +72,7 @@ def test_a_stranger_gets_from_two_databases_to_a_lake(
     # Which server stands in for Snowflake is what no database can tell.
     content = yaml.safe_load(text)
     content["snowflake"] |= {"account": "fakesnow", "host": "127.0.0.1", "port": snowflake_server[1], "protocol": "http"}
+    content["alerts"] = {"ui_url": "https://dagster.example/"}
     cli.path.write_text(yaml.safe_dump(content))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -101,7 +102,7 @@ def test_a_stranger_gets_from_two_databases_to_a_lake(
     [made] = ran["runs"]
     assert (ran["ok"], ran["failed"], made["layers"]["raw"]["rows"]) == (True, {}, 2 + MERCHANTS["north"] + 1)
     curated = cli("run", "curation", "--tenant", "north", "--day", today, code=0).output
-    assert "succeeded  http://127.0.0.1:3000/runs/" in curated
+    assert "succeeded  https://dagster.example/runs/" in curated
     [spent] = json.loads(cli("cost", "--json", code=0).stdout)
     assert (spent["tenant"], spent["day"], spent["statements"]) == ("north", today, 0)
     assert spent["layers"]["raw"]["bytes"] == made["layers"]["raw"]["bytes"] > 0

@@ -34,7 +34,7 @@ def commands(page: Path, day: str) -> list[str]:
     found = [line for block in _BLOCK.findall(page.read_text()) for line in block.splitlines() if line.strip()]
     for pattern, instead in INSTEAD:
         found = [pattern.sub(instead, line) for line in found]
-    return [line.replace("DAY", day) for line in found]
+    return [re.sub(r"\bDAY\b", day, line) for line in found]
 
 
 def test_each_page_has_commands_and_none_of_them_goes_on_serving() -> None:

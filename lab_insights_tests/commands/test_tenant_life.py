@@ -114,6 +114,25 @@ def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cl
     assert time.monotonic() - started < 60
 
 
+def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(cli: Cli, lake: Lake, tmp_path: Path) -> None:
+    its = fresh_tenant()
+    words = ("tenant", "add", its, "--key", "1")
+    planned = cli(*words, "--dry-run", code=0).stdout.splitlines()
+    [plan] = json.loads(cli(*words, "--dry-run", "--json", code=0).stdout)
+    assert (plan["tenant"], plan["state"], plan["told"]) == (its, "planned", planned)
+    [added] = json.loads(cli(*words, "--json", code=0).stdout)
+    assert (added["tenant"], added["state"]) == (its, "registered")
+    assert added["told"] == [line.removeprefix("✓ ") for line in cli(*words, code=0).stdout.splitlines() if line.startswith("✓ ")]
+    for options, state in (((), "suspended"), (("--resume",), "active")):
+        [found] = json.loads(cli("tenant", "suspend", its, *options, "--json", code=0).stdout)
+        assert (found["tenant"], found["state"]) == (its, state)
+        assert found["told"]
+    [gone] = json.loads(cli("tenant", "offboard", its, "--export", str(tmp_path / "out"), "--confirm", its, "--json", code=0).stdout)
+    assert gone["state"] == "offboarded"
+    assert gone["certificate"].endswith(f"offboarded/tenant={its}/certificate.json")
+    assert its not in {known.id for known in Registry(lake.storage.aws, lake.storage.prefix).all()}
+
+
 def test_a_dry_run_prints_every_step_and_does_none(cli: Cli, lake: Lake) -> None:
     its = fresh_tenant()
     output = cli("tenant", "add", its, "--key", "1", "--dry-run", code=0).output

@@ -95,6 +95,13 @@ def test_dynamodb_is_scanned() -> None:
     assert (plan(its, Declared(("id",), "updated_at")).load, plan(its).cursor) == ("full", None)
 
 
+def test_a_table_of_dynamodb_without_items_shows_its_key_alone_and_is_loaded() -> None:
+    its = dataclasses.replace(table(), engine="dynamodb")
+    assert plan(its, Declared(("id",), "updated_at")).key == ("id",)
+    with pytest.raises(ConfigError, match="'nothing' is not a column"):
+        plan(its, Declared(("nothing",), "updated_at"))
+
+
 def test_loads_of_tables_that_no_contract_describes_are_called_dynamic() -> None:
     full, incremental = plan(table()), plan(table(column()))
     assert [each.load_name(dynamic=dynamic) for each in (full, incremental) for dynamic in (False, True)] == [

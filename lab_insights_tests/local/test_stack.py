@@ -53,7 +53,7 @@ def died(handle: processes.Handle) -> None:
 
 
 def test_a_second_up_starts_nothing_and_a_snowflake_that_died_alone_comes_back_with_all_it_held(
-    directory: Path, servers: stack.Servers
+    directory: Path, servers: stack.Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up = stack.up(directory, servers, BASE)
     aws, snowflake = server_of(directory, "aws"), server_of(directory, "snowflake")
@@ -63,12 +63,14 @@ def test_a_second_up_starts_nothing_and_a_snowflake_that_died_alone_comes_back_w
     first.run('CREATE STAGE "KEPT"."A"."LAKE" URL = \'s3://lab-insights-local-curated/\'', 'DROP DATABASE "GONE"')
     first.run('CREATE TABLE "KEPT"."A"."T" ("V" NUMBER(38,0))', 'INSERT INTO "KEPT"."A"."T" VALUES (1)')
     died(snowflake)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     port = up.snowflake_port
     free = processes.free_port(port) == port  # another test's connection may have it by now
     mended = stack.up(directory, servers, BASE)
     assert [line.split(":")[0] for line in mended.lines] == ["Snowflake stand-in"]
     assert server_of(directory, "snowflake").address == snowflake.address or not free
     assert server_of(directory, "aws") == aws
+    assert list(tmp_path.iterdir()) == [], "each start of fakesnow makes a directory for stages in the machine's"
     second = Session(up.snowflake_port)
     assert second.run('SELECT "V" FROM "KEPT"."A"."T"') == [(1,)]
     assert [row[1] for row in second.run('SHOW STAGES IN SCHEMA "KEPT"."A"')] == ["LAKE"]

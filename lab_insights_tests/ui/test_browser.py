@@ -96,6 +96,19 @@ def test_the_lineage_of_a_table_shows_each_layer_with_its_kinds(ui: Ui, page: Pa
         expect(page.get_by_text(layer, exact=True).first).to_be_visible(timeout=PAGE)
 
 
+def test_a_kpis_column_leads_to_the_columns_of_the_sources(ui: Ui, page: Page) -> None:
+    """By a table with links: the open-source UI draws no graph of columns."""
+    page.goto(f"{ui.url}/assets/reports/turnaround")
+    page.get_by_role("row").filter(has=page.get_by_text("column lineage", exact=True)).get_by_text("[Show Markdown]").click()
+    its = page.get_by_role("dialog").get_by_role("row").filter(has=page.get_by_text("p90_minutes", exact=True))
+    expect(its).to_contain_text("reports/ordered_test total_minutes", timeout=PAGE)
+    expect(its).to_contain_text("sources/lis/result verified_at")
+    its.scroll_into_view_if_needed()
+    page.screenshot(path=SCREENSHOTS / "column-lineage.png")
+    its.get_by_role("link", name="sources/lis/result", exact=True).first.click()
+    expect(page).to_have_url(re.compile("/assets/sources/lis/result"), timeout=PAGE)
+
+
 def test_an_asset_shows_what_it_is_with_links_to_what_it_is_made_from(ui: Ui, page: Page) -> None:
     page.goto(f"{ui.url}/assets/curated/account")
     made_from = page.get_by_role("link", name="raw/crm/account")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -82,6 +83,12 @@ class Report:
         """Return the statement that computes the table, with the declared columns in their order and types."""
         listed = ", ".join(f"CAST({name.upper()} AS {column.type}) AS {name.upper()}" for name, column in self.columns.items())
         return f"SELECT {listed} FROM ({self.build(relations, zone)})"
+
+    @property
+    def version(self) -> str:
+        """A digest of the statement: figures of another digest were defined otherwise."""
+        statement = self.select({name: name for name in (*self.inputs, *self.after)}, "UTC")
+        return hashlib.sha256(statement.encode()).hexdigest()[:12]
 
 
 COUNT = "NUMBER(19,0)"
