@@ -35,17 +35,17 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
         "patient_id",
         pa.schema([(name, TEXT) for name in ("patient_id", "mrn", "surviving_patient_id", "linked_patient_id")] + [("as_of", pa.date32())]),
     ),
-    "message_medication_order": (
-        "message_id",
+    "medication_order": (
+        "medication_order_id",
         pa.schema(
-            [(name, TEXT) for name in ("message_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
+            [(name, TEXT) for name in ("medication_order_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
             + [(name, STAMP) for name in ("ordered_at", "start_at", "end_at")]
         ),
     ),
-    "message_medication_dispense": (
-        "message_id",
+    "medication_dispense": (
+        "medication_dispense_id",
         pa.schema(
-            [(name, TEXT) for name in ("message_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
+            [(name, TEXT) for name in ("medication_dispense_id", "patient_mrn", "drug_code", "drug_name", "drug_system", "status_raw")]
             + [("dispensed_at", STAMP)]
         ),
     ),
@@ -192,7 +192,7 @@ def four_weeks(seed: int = 11) -> Tables:
         made.add("patient", patient_id=str(number), merged_into_patient_id={38: "39", 39: "0"}.get(number))
     # A patient who takes what nothing monitors here.
     made.add("patient_profile", patient_id="1", mrn="M1", surviving_patient_id="1", as_of=START.date())
-    made.add("message_medication_order", message_id="1", patient_mrn="M1", drug_name="Warfarin 5 mg", ordered_at=START)
+    made.add("medication_order", medication_order_id="1", patient_mrn="M1", drug_name="Warfarin 5 mg", ordered_at=START)
     for number in range(420):
         _order(rng, made, number)
     for number in range(70):

@@ -68,13 +68,17 @@ INPUTS: dict[str, Input] = {
     "order_item": Input(
         "order_item",
         {"order_item_id": _ID, "lab_order_id": _ID, "test_code": _TEXT, "status": _TEXT, "is_add_on": _FLAG, "added_at": _AT},
+        counted_once=True,
     ),
     "specimen": Input(
         "specimen",
         {"specimen_id": _ID, "lab_order_id": _ID, "status": _TEXT, "reject_reason": _TEXT, "collected_at": _AT, "received_at": _AT},
+        counted_once=True,
     ),
     "encounter": Input(
-        "encounter", {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT}
+        "encounter",
+        {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT},
+        own=True,
     ),
     "reject_reason": Input("reject_reason", {"code": _TEXT, "label": _TEXT}),
     "orderable": Input(
@@ -104,7 +108,7 @@ INPUTS: dict[str, Input] = {
         | {"value_operator": _TEXT, "status_norm": _TEXT, "resulted_at": _AT, "verified_at": _AT},
         counted_once=True,
     ),
-    "personal_medication_order": Input("message_medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
-    "personal_medication_dispense": Input("message_medication_dispense", {**_DRUG, "dispensed_at": _AT}),
+    "personal_medication_order": Input("medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
+    "personal_medication_dispense": Input("medication_dispense", {**_DRUG, "dispensed_at": _AT}),
 }
 """Relation → the table that it is read from."""
