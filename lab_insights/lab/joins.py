@@ -27,6 +27,15 @@ def account_codes(inputs: Inputs) -> ir.Table:
     return found.select("account_id", "account_name", "code_connection", "code")
 
 
+def same_code(inputs: Inputs, record_type: str) -> ir.Table:
+    """One row per `same_code` that one record of that type alone has, at whichever connection: the record (`same_record`)."""
+    crosswalk = inputs.newest("record_host_code", "source_system")
+    own = crosswalk.filter(~crosswalk.is_deleted & ~is_told(crosswalk))
+    codes = identities.records_by_code(own, record_type)
+    known = codes.group_by(same_code=codes.code).agg(n=codes.record_id.nunique(), same_record=codes.record_id.min())
+    return known.filter(known.n == 1).drop("n")
+
+
 def touched_codes(inputs: Inputs) -> ir.Column:
     """Host codes of any version of a row of the crosswalk that changed on the day."""
     packed = inputs.touched("record_host_code", "host_code").as_table()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab_insights.lab import pairs
-from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, touched_codes
+from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, same_code, touched_codes
 from lab_insights.lab.transform import Field, Inputs, Wide
 
 if TYPE_CHECKING:
@@ -13,21 +13,38 @@ if TYPE_CHECKING:
 
 
 def _account_profile(inputs: Inputs) -> ir.Table:
-    accounts = inputs.newest("account")
-    codes = account_codes(inputs)
-    recoded = codes.filter(codes.code.isin(touched_codes(inputs))).account_id
+    accounts, same = inputs.newest("account", "source_system"), same_code(inputs, "account")
+    accounts = accounts.left_join(same, [accounts.host_code == same.same_code, is_told(accounts)])
+    accounts = accounts.drop("same_code").rename(linked_account_id="same_record")
+    codes, changed = account_codes(inputs), touched_codes(inputs)
+    recoded = codes.filter(codes.code.isin(changed)).account_id
     rows, touched = _with_pairs(inputs, "account", accounts)
     ids = _any(touched, inputs.touched("account", "account_id"), inputs.touched("record_host_code", "record_id"), recoded)
-    return rows.filter(rows.account_id.isin(ids)).mutate(open_case_count=rows.open_case_count.fill_null(0))
+    relinked = is_told(rows) & rows.host_code.isin(changed)
+    return rows.filter(rows.account_id.isin(ids) | relinked).mutate(open_case_count=rows.open_case_count.fill_null(0))
 
 
 def _provider_profile(inputs: Inputs) -> ir.Table:
+    import ibis
+
     accounts = inputs.live("account")
     named = accounts.select(of_account=accounts.account_id, account_name=accounts.name)
-    rows, touched = _with_pairs(inputs, "provider", inputs.newest("provider"))
+    providers, same = inputs.newest("provider", "source_system"), same_code(inputs, "contact")
+    own = providers.filter(~is_told(providers) & ~providers.is_deleted)
+    national = own.group_by(same_npi=own.npi).agg(n=own.count(), same_national=own.provider_id.min())
+    national = national.filter(national.n == 1).drop("n")
+    # What messages know a provider by follows the source in the identifier.
+    code = providers.provider_id.substr(providers.source_system.length() + 1)
+    providers = providers.mutate(code=is_told(providers).ifelse(code, ibis.null("string")))
+    providers = providers.left_join(national, [providers.npi == national.same_npi, is_told(providers)])
+    providers = providers.left_join(same, providers.code == same.same_code)
+    providers = providers.mutate(linked_provider_id=providers.same_national.coalesce(providers.same_record))
+    providers = providers.drop("same_npi", "same_national", "same_code", "same_record")
+    rows, touched = _with_pairs(inputs, "provider", providers)
     rows = rows.left_join(named, rows.account_id == named.of_account)
     ids = _any(touched, inputs.touched("provider", "provider_id"))
-    return rows.filter(rows.provider_id.isin(ids) | rows.account_id.isin(inputs.touched("account", "account_id")))
+    relinked = is_told(rows) & (rows.npi.isin(inputs.touched("provider", "npi")) | rows.code.isin(touched_codes(inputs)))
+    return rows.filter(rows.provider_id.isin(ids) | rows.account_id.isin(inputs.touched("account", "account_id")) | relinked)
 
 
 def _patient_profile(inputs: Inputs) -> ir.Table:
@@ -39,18 +56,25 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
     patients = patients.left_join(same, [patients.mrn == same.same_mrn, is_told(patients)]).drop("same_mrn")
     events = inputs.live("audit_event")
     by_message = _count_and_last(inputs.live("message_log"), "patient_mrn", "received_at", "message")
+    by_drug = _count_and_last(inputs.live("medication_order"), "patient_mrn", "ordered_at", "medication")
+    by_variant = _count_and_last(inputs.live("genomic_result"), "patient_mrn", "resulted_at", "genomic_result")
     by_access = _count_and_last(events.filter(events.entity_type == "patient"), "entity_id", "occurred_at", "access")
     rows, touched = _with_pairs(inputs, "patient", patients)
     rows = (
         rows.left_join(by_message, rows.mrn == by_message.message_of)
+        .left_join(by_drug, rows.mrn == by_drug.medication_of)
+        .left_join(by_variant, rows.mrn == by_variant.genomic_result_of)
         .left_join(by_access, rows.patient_id == by_access.access_of)
         .left_join(merged, rows.patient_id == merged.person)
     )
     ids = _any(touched, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
-    numbers = _any(inputs.touched("message_log", "patient_mrn"), inputs.touched("patient", "mrn"))
+    told = [inputs.touched(name, "patient_mrn") for name in ("message_log", "medication_order", "genomic_result")]
+    numbers = _any(*told, inputs.touched("patient", "mrn"))
     return rows.filter(rows.patient_id.isin(ids) | rows.mrn.isin(numbers) | rows.touched.fill_null(False)).mutate(
         surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id),
         message_count=rows.message_count.fill_null(0),
+        medication_count=rows.medication_count.fill_null(0),
+        genomic_result_count=rows.genomic_result_count.fill_null(0),
         access_count=rows.access_count.fill_null(0),
     )
 
@@ -86,6 +110,11 @@ PROFILES: tuple[Wide, ...] = (
             Field("city", "string", "City of the organisation."),
             Field("state", "string", "State of the organisation."),
             Field("status", "string", "active, inactive or prospect."),
+            Field(
+                "linked_account_id",
+                "string",
+                "Of an organisation that messages tell of: the account of the CRM that alone has its code.",
+            ),
             Field("open_case_count", "int64", "Cases that are not closed."),
             *pairs.fields(),
         ),
@@ -96,7 +125,7 @@ PROFILES: tuple[Wide, ...] = (
         "crm",
         "One provider with the orders, results, cases, tasks and memos: how many, when the last was, and the newest five.",
         ("provider_id",),
-        ("provider", "account", *pairs.TABLES),
+        ("provider", "account", "record_host_code", *pairs.TABLES),
         (
             Field("provider_id", "string", "Identifier of the contact in the CRM."),
             Field("npi", "string", "National Provider Identifier."),
@@ -106,6 +135,11 @@ PROFILES: tuple[Wide, ...] = (
             Field("specialty", "string", "Medical specialty."),
             Field("account_id", "string", "Account that the provider works for first."),
             Field("account_name", "string", "Current name of that account."),
+            Field(
+                "linked_provider_id",
+                "string",
+                "Of a provider whom messages tell of: the one of the CRM with the same national number, else the one that alone has the same code.",
+            ),
             *pairs.fields(),
         ),
         _provider_profile,
@@ -113,9 +147,9 @@ PROFILES: tuple[Wide, ...] = (
     Wide(
         "patient_profile",
         "laboratory",
-        "One patient over all sources: orders, results, cases, tasks, memos and messages, and who looked at the record.",
+        "One patient over all sources: orders, results, cases, tasks, memos, drugs, variants and messages, and who looked at the record.",
         ("patient_id",),
-        ("patient", *pairs.TABLES, "message_log", "audit_event"),
+        ("patient", *pairs.TABLES, "message_log", "medication_order", "genomic_result", "audit_event"),
         (
             Field("patient_id", "string", "Identifier of the patient in the LIS."),
             *PERSON,
@@ -126,6 +160,14 @@ PROFILES: tuple[Wide, ...] = (
                 "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number.",
             ),
             *pairs.fields(),
+            Field("medication_count", "int64", "Prescriptions of the patient, as messages tell them."),
+            Field(
+                "last_medication_at",
+                "timestamp",
+                "When the newest prescription was, UTC; `patient_insight` has each drug beside its analyte.",
+            ),
+            Field("genomic_result_count", "int64", "Genetic variants that were reported of the patient."),
+            Field("last_genomic_result_at", "timestamp", "When the newest of them was reported, UTC."),
             Field("message_count", "int64", "Messages of the patient."),
             Field("access_count", "int64", "Recorded accesses to the record of the patient."),
             Field("last_message_at", "timestamp", "When the newest message was, UTC."),

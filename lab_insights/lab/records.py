@@ -15,42 +15,53 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Kind = Literal[
-    "patient", "provider", "organization", "order", "specimen", "result", "report", "medication_order", "medication_dispense", "reject"
-]
+    "patient", "encounter", "provider", "organization", "order", "specimen", "result", "report", "genomic", "medication_order",
+    "medication_dispense", "reject",
+]  # fmt: skip
 Row = tuple[Any, ...]
 # Rows of other code are stale: raise it whenever a parser reads something otherwise.
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
+
+# Statuses of a result that somebody answers for (OBX-11; Observation.status): reported then, it is verified.
+VERIFIED = frozenset({"F", "C", "A", "U", "final", "corrected", "amended"})
 
 # Columns of every record: the row of the store, the record's number there (by kind), and the message's own header.
 COMMON = ("message_id", "record", "updated_at", "standard", "sender", "control_id", "sent_at")
 _LINKS = ("patient_mrn", "patient_authority", "patient_reference")
 _ORDER = ("placer_number", "filler_number")
 _TEST = ("code", "name", "code_system", "loinc")
+SAID_OF_VARIANTS = (
+    "gene_code", "gene", "variant_code", "variant", "dna_change", "protein_change", "transcript", "allelic_state", "source_class",
+    "assessment", "interpretation",
+)  # fmt: skip
 _DRUG = ("drug_code", "drug_name", "drug_system")
 FIELDS: dict[Kind, tuple[str, ...]] = {
     "patient": (
         "resource_id", "mrn", "authority", "identifiers", "family_name", "given_name", "birth_date", "sex_raw", "postal_code", "phone",
         "merged_into_mrn", "merged_into_authority", "event",
     ),
-    "provider": ("resource_id", "provider_code", "authority", "family_name", "given_name", "role"),
+    "encounter": ("resource_id", "visit_number", *_LINKS, "class_raw", "ward", "admitted_at", "discharged_at"),
+    "provider": ("resource_id", "provider_code", "authority", "npi", "family_name", "given_name", "role"),
     "organization": ("resource_id", "organization_code", "authority", "name", "parent_reference", "city", "state", "postal_code", "phone", "role"),
     "order": (
-        "resource_id", *_ORDER, "requisition", *_LINKS, *_TEST, "control", "status_raw", "priority_raw", "provider_code", "visit_number",
-        "department", "parent_filler", "ordered_at", "collected_at", "received_at",
+        "resource_id", *_ORDER, "requisition", *_LINKS, *_TEST, "control", "status_raw", "action", "priority_raw", "provider_code",
+        "organization_code", "organization_authority", "visit_number", "department", "parent_filler", "ordered_at", "collected_at",
+        "received_at",
     ),
     "specimen": (
-        "resource_id", "specimen_number", *_ORDER, *_LINKS, "type_code", "type_name", "status_raw", "collected_at", "received_at",
-        "reject_reason", "condition",
+        "resource_id", "specimen_number", *_ORDER, *_LINKS, "type_code", "type_name", "status_raw", "state", "collected_at",
+        "received_at", "reject_reason", "condition",
     ),
     "result": (
         "resource_id", *_ORDER, "order_reference", *_LINKS, "specimen_number", *_TEST, "sub_id", "panel_code", "value_type", "value_raw",
         "value_number", "value_operator", "value_low", "value_high", "value_code", "value_code_system", "value_text", "unit_raw",
         "unit_ucum", "range_raw", "range_low", "range_high", "flag_raw", "status_raw", "performing_lab", "comment", "observed_at",
-        "analysed_at", "reported_at",
+        "analysed_at", "reported_at", "verified_at",
     ),
     "report": (
         "resource_id", *_ORDER, "order_reference", *_LINKS, *_TEST, "department", "status_raw", "conclusion", "observed_at", "reported_at",
     ),
+    "genomic": ("resource_id", *_ORDER, *_LINKS, "sub_id", *SAID_OF_VARIANTS, "status_raw", "reported_at", "verified_at"),
     "medication_order": (
         "resource_id", *_ORDER, *_LINKS, *_DRUG, "status_raw", "dose_number", "dose_unit", "route", "frequency", "instructions",
         "quantity_number", "quantity_unit", "refills", "provider_code", "ordered_at", "start_at", "end_at",
@@ -85,6 +96,18 @@ CLEARED = Marked(None, "cleared")
 UNREADABLE = Marked(None, "unreadable")
 Header = tuple[str | None, str | None, str | None, Any]
 """Standard, sender, control id and instant of a message."""
+
+
+def specimen_state(rejected: bool, collected: object, received: object) -> str | None:
+    """Return how far a specimen came: rejected, received or collected; None where nothing of it is said."""
+    if rejected:
+        return "rejected"
+    return "received" if received else "collected" if collected else None
+
+
+def verified(status: object, reported: object) -> object:
+    """Return the instant that a result was reported at where its status says that somebody answers for it; its remark stays with the report."""
+    return (reported.value if type(reported) is Marked else reported) if status in VERIFIED else None
 
 
 class Records:

@@ -9,6 +9,7 @@ import pytest
 
 from lab_insights.lab import pipeline
 from lab_insights.lab.contracts import contracts
+from lab_insights.lab.mappings import every
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
 from lab_insights.verify.derivations import curations
@@ -16,6 +17,7 @@ from lab_insights.verify.derived import verify_derived
 from lab_insights_tests.lab.world import STAMP, Lab, at
 from lab_insights_tests.lake.world import day, fresh_tenant
 
+TOLD = tuple(dict.fromkeys(contract.table for contract, mapping in every() if mapping.source.name == "messages"))
 SCHEMA = pa.schema([("id", pa.int64()), ("body", pa.string()), ("updated_at", STAMP)])
 _HEAD = "MSH|^~\\&|APP|LAB|||20260301101500+0000||{kind}|c1|P|2.5.1\rPID|1||{mrn}^^^H^MR||Doe^Jane||19800506|F\r"
 
@@ -38,7 +40,7 @@ def made(lab: Lab, number: int, table: str) -> Manifest:
 def tell(lab: Lab, number: int, *messages: dict[str, Any], kind: Any = "delta") -> None:
     """Land messages of a day and curate the tables that they and the laboratory's system feed."""
     lab.land("messages.message", number, messages, SCHEMA, kind=kind)
-    for table in ("patient", "lab_order", "result", "message_log"):
+    for table in TOLD:
         made(lab, number, table)
 
 
@@ -133,6 +135,122 @@ def test_no_patient_of_the_system_has_an_order_or_result_twice(told: Lab) -> Non
 
 def test_every_message_and_every_row_is_accounted_for(told: Lab) -> None:
     for of in curations(told.lake, told.tenant):
-        if of.table in {"patient", "lab_order", "result"}:
+        if of.table in TOLD:
             found = verify_derived(told.lake, told.tenant, of, None, ())
-            assert [each.status for each in found] == ["ok", "ok"], found
+            assert {each.status for each in found} == {"ok"}, found
+
+
+@pytest.fixture(scope="module")
+def whole(lake: Lake) -> Lab:
+    """A CRM and a system with one order, and messages of both standards about that one and about another."""
+    lab = Lab(lake, fresh_tenant())
+    lab.modelled(
+        1,
+        "snapshot",
+        patient=[patient("p1", "M1")],
+        lab_order=[order("o1", "p1", "P1", "F1")],
+        order_item=[{"id": "i1", "lab_order_id": "o1", "test_code": "BMP", "status": "completed"}],
+        specimen=[{"id": "s1", "lab_order_id": "o1", "specimen_number": "T1"}],
+        account=[{"id": "a1", "name": "Clinic"}],
+        record_host_code=[
+            {"record_type": "account", "connection_id": "lis", "host_code": "C1", "record_id": "a1"},
+            {"record_type": "contact", "connection_id": "lis", "host_code": "D1", "record_id": "d1"},
+        ],
+        provider=[{"id": "d1", "is_provider": "1"}, {"id": "d2", "is_provider": "1", "npi": "99"}],
+    )
+    orc = "ORC|RE|{0}|{1}|||||||||{2}|||||||||Clinic^^{3}|^^Town"
+    spm = "SPM|1|T1||SER|||||||||||||20260301080000+0000|20260301083000+0000"
+    obr = "OBR|1|{0}|{1}|{2}|||20260301080000+0000||||A|||||||||||20260301100000+0000|||F"
+    known = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(
+        ["PV1|1|E|||||||||||||||||V1", orc.format("P1", "F1", "D1^Who", "C1"), obr.format("P1", "F1", "BMP"), "OBX|1|NM|K||4.0||||||F", spm]
+    )
+    variant = [
+        "OBX|1|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F",
+        "OBX|2|CWE|53037-8^Significance^LN|1a|LA6668-3^Pathogenic^LN||||||F",
+    ]
+    other = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(
+        [orc.format("P2", "F2", "99^Dr^^^^^^^NPI", "C9"), obr.format("P2", "F2", "BRCA"), *variant, spm.replace("T1", "T2") + "|||HEM"]
+    )
+    lost = _HEAD.format(kind="ORM^O01", mrn="M1") + "ORC|CA|P3||||||||||||||||||||\rOBR|1|P3||BMP"
+    drug = "RXE||855332^Warfarin 5 MG^RXNORM|1||TAB|||||30|TAB"
+    given = "RXD|1|855332^Warfarin 5 MG^RXNORM|20260301120000+0000|30|TAB"
+    prescribed = _HEAD.format(kind="RDE^O11", mrn="M1") + f"ORC|NW|RX1\r{drug}"
+    again = _HEAD.format(kind="RDS^O13", mrn="M1") + "\r".join(["ORC|RE|RX1|", drug, given, given.replace("120000", "180000")])
+    tell(lab, 1, *(message(key, body) for key, body in enumerate([known, other, lost, prescribed, again, again], start=1)), kind="snapshot")
+    return lab
+
+
+def told_of(lab: Lab, table: str) -> dict[Any, dict[str, Any]]:
+    return {row[contracts()[table].key[0]]: row for row in lab.rows(made(lab, 1, table)) if row["source_system"] == "messages"}
+
+
+def test_ordered_tests_of_messages_are_those_that_their_results_answer(whole: Lab) -> None:
+    items = told_of(whole, "order_item")
+    assert {key: (row["lab_order_id"], row["test_code"], row["status"], row["is_add_on"]) for key, row in items.items()} == {
+        "messages:P1^BMP": ("messages:P1", "BMP", None, True),
+        "messages:P2^BRCA": ("messages:P2", "BRCA", None, True),
+        "messages:P3^BMP": ("messages:P3", "BMP", "cancelled", None),
+    }
+    results = told_of(whole, "result")
+    assert {row["order_item_id"] for row in results.values()} == {"messages:P1^BMP", "messages:P2^BRCA"}
+    assert {row["verified_at"] for row in results.values()} == {at(1, 10)}
+
+
+def test_specimens_of_messages_are_of_their_order_with_how_far_they_came(whole: Lab) -> None:
+    found = {key: (row["lab_order_id"], row["status"], row["reject_reason"]) for key, row in told_of(whole, "specimen").items()}
+    assert found == {
+        "messages:P1^T1": ("messages:P1", "received", None),
+        "messages:P2^T2": ("messages:P2", "rejected", "HEM"),
+    }
+
+
+def test_providers_of_messages_are_linked_by_their_national_number_else_by_a_code_that_one_alone_has(whole: Lab) -> None:
+    assert linked(whole, 1, "provider_profile", "provider_id", "linked_provider_id") == {
+        "d1": None,
+        "d2": None,
+        "messages:D1": "d1",
+        "messages:99": "d2",
+    }
+
+
+def test_organisations_of_messages_are_accounts_that_their_orders_are_of(whole: Lab) -> None:
+    assert linked(whole, 1, "account_profile", "account_id", "linked_account_id") == {
+        "a1": None,
+        "messages:LAB^C1": "a1",
+        "messages:LAB^C9": None,
+    }
+    placed = linked(whole, 1, "order_detail", "lab_order_id", "account_id")
+    assert (placed["messages:P1"], placed["messages:P2"]) == ("messages:LAB^C1", "messages:LAB^C9")
+    counted = {row["account_id"]: row["order_count"] for row in whole.transform("account_profile", 1)}
+    assert counted["a1"] == 0, "no order of a message is counted for an account that has its own"
+
+
+def test_a_prescription_is_one_however_often_it_is_told_and_each_dispense_of_it_another(whole: Lab) -> None:
+    [(key, order_)] = told_of(whole, "medication_order").items()
+    assert (key, order_["patient_id"], order_["drug_name"], order_["status"]) == (
+        "messages:RX1",
+        "messages:H^M1",
+        "Warfarin 5 MG",
+        "active",
+    )
+    dispensed = told_of(whole, "medication_dispense").values()
+    assert {(row["medication_order_id"], row["dispensed_at"]) for row in dispensed} == {
+        ("messages:RX1", at(1, 12)),
+        ("messages:RX1", at(1, 18)),
+    }
+    assert len(dispensed) == 2
+
+
+def test_a_patient_of_the_system_has_the_drugs_and_variants_that_messages_tell(whole: Lab) -> None:
+    [row] = [row for row in whole.transform("patient_profile", 1) if row["patient_id"] == "p1"]
+    assert (row["medication_count"], row["genomic_result_count"], row["last_genomic_result_at"]) == (1, 1, at(1, 10))
+
+
+def test_a_variant_and_a_visit_stand_with_what_they_belong_to(whole: Lab) -> None:
+    [(key, variant)] = told_of(whole, "genomic_result").items()
+    assert (key, variant["lab_order_id"], variant["gene"], variant["interpretation"], variant["status_norm"]) == (
+        "messages:P2^1a", "messages:P2", "BRCA1", "Pathogenic", "final",
+    )  # fmt: skip
+    [(key, visit)] = told_of(whole, "encounter").items()
+    assert (key, visit["patient_id"], visit["encounter_class"]) == ("messages:V1", "messages:H^M1", "emergency")
+    assert {row["encounter_id"] for row in told_of(whole, "lab_order").values()} == {"messages:V1", None}

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lab_insights.lab import pipeline
+from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.declared import by_raw_table, read_by
 from lab_insights.lab.wide import WIDE_TABLES
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
@@ -58,19 +59,25 @@ class Lab:
 
     def modelled(self, number: int, kind: Kind = "delta", *, supersedes: bool = False, **tables: Sequence[dict[str, Any]]) -> None:
         """Land and curate a day of the tables that wide ones read, and of those that are named; those that are not have no changes."""
-        for name in sorted({*tables, *(each for wide in WIDE_TABLES for each in wide.inputs)}):
+        names = {*tables, *(each for wide in WIDE_TABLES for each in wide.inputs)}
+        for name in sorted(names & RAW.keys()):
             raw = RAW[name]
             [(_, mapping), *_] = read_by()[raw]
             cursor = mapping.source.cursor
             needed = {*mapping.source.key, *(name for _, rule in mapping.columns for name in rule.reads)}
-            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in sorted(needed)])
+            here = sorted(column for column in needed if not column.startswith(("@", "__")))
+            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in here])
             rows = [({cursor: at(number)} if cursor else {}) | row for row in tables.get(name, ())]
             its: Kind = kind if name in tables else "delta"
             self.land(raw, number, rows, schema, kind=its, key=mapping.source.key, cursor=cursor, supersedes=supersedes)
             self.curate(raw, number)
+        # What only messages tell of: the store of them was landed above.
+        for name in sorted(names - RAW.keys()):
+            self.curate(name, number, contracts()[name])
 
-    def curate(self, raw_table: str, number: int) -> Manifest:
-        return pipeline.curate_table(self.lake, self.tenant, raw_table, day(number), by_raw_table().get(raw_table), "test")
+    def curate(self, table: str, number: int, contract: Contract | None = None) -> Manifest:
+        """Curate a day of a raw table, or of what a contract is made of."""
+        return pipeline.curate_table(self.lake, self.tenant, table, day(number), contract or by_raw_table().get(table), "test")
 
     def transform(self, table: str, number: int) -> list[dict[str, Any]]:
         """Return what a wide table's day re-emits, by its key."""

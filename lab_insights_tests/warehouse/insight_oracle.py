@@ -88,7 +88,6 @@ def _drug(rng: random.Random, made: Tables, number: int) -> None:
     at = FIRST + timedelta(minutes=rng.randrange(170 * 1440))
     by_code = rng.random() < 0.2
     its = {
-        "message_id": str(number),
         "patient_mrn": rng.choice([*(f"M{number}" for number in range(12)), "X", "nobody"]),
         "drug_code": "11289" if by_code else "x",
         "drug_system": rng.choice(["RxNorm", "http://www.nlm.nih.gov/research/umls/rxnorm", "NDC"]) if by_code else None,
@@ -97,9 +96,16 @@ def _drug(rng: random.Random, made: Tables, number: int) -> None:
     }
     if number % 3:
         ends = rng.choice([None, at + timedelta(days=20), datetime(2026, 12, 1)])
-        made.add("message_medication_order", **its, ordered_at=at, start_at=rng.choice([None, at + timedelta(days=1)]), end_at=ends)
+        made.add(
+            "medication_order",
+            medication_order_id=str(number),
+            **its,
+            ordered_at=at,
+            start_at=rng.choice([None, at + timedelta(days=1)]),
+            end_at=ends,
+        )
     else:
-        made.add("message_medication_dispense", **its, dispensed_at=at)
+        made.add("medication_dispense", medication_dispense_id=str(number), **its, dispensed_at=at)
 
 
 def insights(made: Tables) -> dict[tuple[str, str, str], Row]:
@@ -199,8 +205,8 @@ def _taken(made: Tables, drugs: list[Row], people: dict[str, str], now: datetime
     whose: dict[str, set[str]] = {}
     for row in made.rows["patient_profile"]:
         whose.setdefault(row["mrn"], set()).add(people[row["patient_id"]])
-    given: list[Any] = [(row, row["start_at"] or row["ordered_at"], row["end_at"]) for row in made.rows["message_medication_order"]]
-    given += [(row, row["dispensed_at"], None) for row in made.rows["message_medication_dispense"]]
+    given: list[Any] = [(row, row["start_at"] or row["ordered_at"], row["end_at"]) for row in made.rows["medication_order"]]
+    given += [(row, row["dispensed_at"], None) for row in made.rows["medication_dispense"]]
     found: dict[tuple[str, str, str], Row] = {}
     for row, at, end in given:
         if row["status_raw"] in {"CA", "stopped"} or at >= now or (end and end < now) or len(whose.get(row["patient_mrn"], ())) != 1:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lab_insights.lab.fhir import values
+from lab_insights.lab import genomic
+from lab_insights.lab.fhir import medications, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
-from lab_insights.lab.records import Header, Kind, Row
+from lab_insights.lab.records import Header, Kind, Row, specimen_state, verified
 from lab_insights.lab.stamps import iso_date
 
 Add = Callable[[Kind, Row], None]
@@ -34,6 +35,7 @@ def extract(document: Document, add: Add) -> None:
     for url, resource in document.entries:
         if step := _Walk.STEPS.get(resource["resourceType"]):
             step(walk, resource, url)
+    walk.finish()
 
 
 class _Walk:
@@ -42,10 +44,21 @@ class _Walk:
     def __init__(self, document: Document, add: Add) -> None:
         self._document, self._add = document, add
         self._people: dict[int, tuple[Any, ...]] = {}
+        # What only other resources say of these: the order of a specimen, and which organisations performed tests.
+        self._specimens: list[Resource] = []
+        self._organizations: list[Resource] = []
+        self._orders: dict[int, tuple[Any, ...]] = {}
+        self._performers: set[int] = set()
+        self._genomic: list[Row] = []
         # Observations that name no order are those of the report that lists them.
         self._reports: dict[str, Resource] = {}
+        # Tests of a request that names none: those of the reports on it.
+        self._tests: dict[int, list[Resource]] = {}
         for _, resource in document.entries:
             if resource["resourceType"] == "DiagnosticReport":
+                request = document.found(first(resource.get("basedOn")), resource)
+                if request and not request.get("code"):
+                    self._tests.setdefault(id(request), []).append(resource.get("code") or {})
                 for each in resource.get("result") or ():
                     if reference := each.get("reference"):
                         self._reports[reference] = resource
@@ -64,40 +77,68 @@ class _Walk:
             ),
         )  # fmt: skip
 
+    def finish(self) -> None:
+        """Add the records that needed the whole document."""
+        for resource in self._organizations:
+            self._named(resource, "performing" if id(resource) in self._performers else None)
+        for resource in self._specimens:
+            self._sample(resource)
+        for row in genomic.variants(self._genomic):
+            self._add("genomic", row)
+
     def _practitioner(self, resource: Resource, _: str | None) -> None:
         code, authority = _professional(resource)
-        self._add("provider", (text(resource.get("id")), code, authority, *values.name(resource.get("name")), None))
+        national = code if authority == values.NPI else None
+        self._add("provider", (text(resource.get("id")), code, authority, national, *values.name(resource.get("name")), None))
+
+    def _encounter(self, resource: Resource, _: str | None) -> None:
+        period, place = resource.get("period") or {}, first(resource.get("location")).get("location") or {}
+        ward, stamps = text(place.get("display")), (instant(period.get("start")), instant(period.get("end")))
+        kind = text((resource.get("class") or {}).get("code"))
+        self._add("encounter", (text(resource.get("id")), _number(resource), *self._subject(resource), kind, ward, *stamps))
 
     def _organization(self, resource: Resource, _: str | None) -> None:
+        self._organizations.append(resource)
+
+    def _named(self, resource: Resource, role: str | None) -> None:
         its, place = first(resource.get("identifier")), first(resource.get("address"))
         parent = text((resource.get("partOf") or {}).get("reference"))
         row = (
             text(resource.get("id")), text(its.get("value")), text(its.get("system")), text(resource.get("name")), parent,
-            text(place.get("city")), text(place.get("state")), text(place.get("postalCode")), values.phone(resource.get("telecom")), None,
+            text(place.get("city")), text(place.get("state")), text(place.get("postalCode")), values.phone(resource.get("telecom")), role,
         )  # fmt: skip
         self._add("organization", row)
 
     def _request(self, resource: Resource, _: str | None) -> None:
         sample = self._document.found(first(resource.get("specimen")), resource) or {}
+        numbers = values.order_numbers(resource.get("identifier"))
+        if sample:
+            self._orders.setdefault(id(sample), numbers)
         collected = (sample.get("collection") or {}).get("collectedDateTime")
-        row = (
-            text(resource.get("id")), *values.order_numbers(resource.get("identifier")), text((resource.get("requisition") or {}).get("value")),
-            *self._subject(resource), *values.test(resource.get("code")), text(resource.get("intent")), text(resource.get("status")),
-            text(resource.get("priority")), self._professional(resource.get("requester"), resource), self._visit(resource),
-            concept(first(resource.get("category")))[0], None, instant(resource.get("authoredOn")), instant(collected),
-            instant(sample.get("receivedTime")),
-        )  # fmt: skip
-        self._add("order", row)
+        for code in self._tests.get(id(resource)) or [resource.get("code")]:
+            row = (
+                text(resource.get("id")), *numbers, text((resource.get("requisition") or {}).get("value")),
+                *self._subject(resource), *values.test(code), text(resource.get("intent")), text(resource.get("status")), None,
+                text(resource.get("priority")), *self._requester(resource), self._visit(resource),
+                concept(first(resource.get("category")))[0], None, instant(resource.get("authoredOn")), instant(collected),
+                instant(sample.get("receivedTime")),
+            )  # fmt: skip
+            self._add("order", row)
 
     def _specimen(self, resource: Resource, _: str | None) -> None:
-        request = self._document.found(first(resource.get("request")), resource) or {}
+        self._specimens.append(resource)
+
+    def _sample(self, resource: Resource) -> None:
+        request = self._document.found(first(resource.get("request")), resource)
+        numbers = values.order_numbers(request.get("identifier")) if request else self._orders.get(id(resource), (None, None))
         collection = resource.get("collection") or {}
         collected = collection.get("collectedDateTime") or (collection.get("collectedPeriod") or {}).get("end")
         code, name, _system = concept(resource.get("type"))
         condition = concept(first(resource.get("condition")))
+        status, stamps = text(resource.get("status")), (instant(collected), instant(resource.get("receivedTime")))
         row = (
-            text(resource.get("id")), _tube(resource), *values.order_numbers(request.get("identifier")), *self._subject(resource), code, name,
-            text(resource.get("status")), instant(collected), instant(resource.get("receivedTime")), None, condition[1] or condition[0],
+            text(resource.get("id")), _tube(resource), *numbers, *self._subject(resource), code, name, status,
+            specimen_state(status == "unsatisfactory", *stamps), *stamps, None, condition[1] or condition[0],
         )  # fmt: skip
         self._add("specimen", row)
 
@@ -107,8 +148,12 @@ class _Walk:
         report = self._reports.get(url or "") or self._reports.get(f"Observation/{resource.get('id')}")
         test, order = values.test(resource.get("code")), self._order(resource, report)
         sample = self._document.found(resource.get("specimen"), resource)
+        if sample:
+            self._orders.setdefault(id(sample), order[:2])
         performer = first(resource.get("performer"))
         maker = self._document.found(performer, resource) or {}
+        if maker:
+            self._performers.add(id(maker))
         lab = text(maker.get("name")) or text(performer.get("display"))
         comment = "\n".join(each["text"] for each in resource.get("note") or () if text(each.get("text"))) or None
         when = resource.get("effectiveDateTime") or resource.get("effectiveInstant") or (resource.get("effectivePeriod") or {}).get("end")
@@ -131,9 +176,15 @@ class _Walk:
         (low, _), (high, _) = values.number(self._document, span.get("low")), values.number(self._document, span.get("high"))
         written = text(span.get("text")) or (f"{low or ''}-{high or ''}" if low or high else None)
         note = comment or absent[1] or absent[0]
-        self._add("result", (*links, kind, *value, unit, ucum, written, low, high, flags, status, lab, note, *stamps))
+        answered = verified(status, stamps[-1])
+        row = (*links, kind, *value, unit, ucum, written, low, high, flags, status, lab, note, *stamps, answered)
+        self._add("result", row)
+        if row[genomic.LOINC] in genomic.CODES:
+            self._genomic.append(row)
 
     def _report(self, resource: Resource, _: str | None) -> None:
+        if maker := self._document.found(first(resource.get("performer")), resource):
+            self._performers.add(id(maker))
         when = resource.get("effectiveDateTime") or (resource.get("effectivePeriod") or {}).get("end")
         row = (
             text(resource.get("id")), *self._order(resource, resource), *self._subject(resource), *values.test(resource.get("code")),
@@ -143,30 +194,11 @@ class _Walk:
         self._add("report", row)
 
     def _prescription(self, resource: Resource, _: str | None) -> None:
-        dosage, dispense = first(resource.get("dosageInstruction")), resource.get("dispenseRequest") or {}
-        valid = dispense.get("validityPeriod") or {}
-        dose = values.number(self._document, first(dosage.get("doseAndRate")).get("doseQuantity"))
-        route = concept(dosage.get("route"))
-        row = (
-            text(resource.get("id")), *values.order_numbers(resource.get("identifier")), *self._subject(resource), *self._drug(resource),
-            text(resource.get("status")), *dose, route[1] or route[0], _often(self._document, dosage.get("timing") or {}),
-            text(dosage.get("text")) or text(dosage.get("patientInstruction")), *values.number(self._document, dispense.get("quantity")),
-            self._document.number(dispense.get("numberOfRepeatsAllowed")), self._professional(resource.get("requester"), resource),
-            instant(resource.get("authoredOn")), instant(valid.get("start")), instant(valid.get("end")),
-        )  # fmt: skip
-        self._add("medication_order", row)
+        provider = self._professional(resource.get("requester"), resource)
+        self._add("medication_order", medications.prescribed(self._document, resource, self._subject(resource), provider))
 
     def _dispense(self, resource: Resource, _: str | None) -> None:
-        asked = first(resource.get("authorizingPrescription"))
-        request = self._document.found(asked, resource)
-        order = (*values.order_numbers(request.get("identifier")), None) if request else (None, None, text(asked.get("reference")))
-        row = (
-            text(resource.get("id")), *order, *self._subject(resource), *self._drug(resource),
-            text(first(resource.get("identifier")).get("value")), text(resource.get("status")),
-            *values.number(self._document, resource.get("quantity")), values.number(self._document, resource.get("daysSupply"))[0], None,
-            text(first(resource.get("dosageInstruction")).get("text")), instant(resource.get("whenHandedOver") or resource.get("whenPrepared")),
-        )  # fmt: skip
-        self._add("medication_dispense", row)
+        self._add("medication_dispense", medications.dispensed(self._document, resource, self._subject(resource)))
 
     def _subject(self, resource: Resource) -> tuple[Any, ...]:
         return self._linked(resource.get("subject") or resource.get("patient"), resource)
@@ -203,21 +235,28 @@ class _Walk:
             _professional(found)[0] if found else text((reference.get("identifier") or {}).get("value")) or text(reference.get("reference"))
         )
 
+    def _requester(self, resource: Resource) -> tuple[str | None, str | None, str | None]:
+        """Return the number of who asked for tests, and code and authority of the organisation that it was asked for."""
+        reference = resource.get("requester")
+        found = self._document.found(reference, resource)
+        if not found or found["resourceType"] == "Practitioner":
+            return self._professional(reference, resource), None, None
+        house = found
+        person = None
+        if found["resourceType"] == "PractitionerRole":
+            person = self._professional(found.get("practitioner"), found)
+            house = self._document.found(found.get("organization"), found) or {}
+        its = first(house.get("identifier")) if house.get("resourceType") == "Organization" else {}
+        return person, text(its.get("value")), text(its.get("system"))
+
     def _visit(self, resource: Resource) -> str | None:
         encounter = resource.get("encounter")
         found = self._document.found(encounter, resource) if encounter else None
-        return (
-            text(first(found.get("identifier")).get("value")) or text(found.get("id"))
-            if found
-            else text((encounter or {}).get("reference"))
-        )
-
-    def _drug(self, resource: Resource) -> tuple[str | None, str | None, str | None]:
-        found = self._document.found(resource.get("medicationReference"), resource) or {}
-        return concept(resource.get("medicationCodeableConcept") or found.get("code"))
+        return _number(found) if found else text((encounter or {}).get("reference"))
 
     STEPS: ClassVar[dict[str, Callable[[_Walk, Resource, str | None], None]]] = {
         "Patient": _patient,
+        "Encounter": _encounter,
         "Practitioner": _practitioner,
         "Organization": _organization,
         "ServiceRequest": _request,
@@ -236,6 +275,10 @@ def _professional(resource: Resource) -> tuple[str | None, str | None]:
     return text(its.get("value")), text(its.get("system"))
 
 
+def _number(encounter: Resource) -> str | None:
+    return text(first(encounter.get("identifier")).get("value")) or text(encounter.get("id"))
+
+
 def _of_laboratory(resource: Resource) -> bool:
     codes = {coding.get("code") for each in resource.get("category") or () for coding in each.get("coding") or ()}
     return not codes or not codes.isdisjoint(_LABORATORY)
@@ -244,17 +287,6 @@ def _of_laboratory(resource: Resource) -> bool:
 def _tube(specimen: Resource) -> str | None:
     own = text(first(specimen.get("identifier")).get("value"))
     return own or text((specimen.get("accessionIdentifier") or {}).get("value"))
-
-
-def _often(document: Document, timing: Resource) -> str | None:
-    repeat = timing.get("repeat") or {}
-    if told := concept(timing.get("code"))[1]:
-        return told
-    if "frequency" not in repeat:
-        return None
-    return (
-        f"{document.number(repeat['frequency'])} per {document.number(repeat.get('period')) or ''} {repeat.get('periodUnit') or ''}".strip()
-    )
 
 
 def _told(identifiers: Any) -> str | None:

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lab_insights.lab import genomic
 from lab_insights.lab.hl7 import medications, people, results
 from lab_insights.lab.hl7.message import Message
-from lab_insights.lab.records import Header, Kind, Row
+from lab_insights.lab.records import Header, Kind, Row, specimen_state
 
 RESULTS = frozenset({"ORU", "OUL"})
 ORDERS = frozenset({"ORM", "OML", "OMG", *RESULTS})
 PRESCRIPTIONS = frozenset({"RDE", "RDS", "OMP"})
 # In these the specimen comes first, and the orders on it follow; in all others it follows its order.
 SPECIMEN_FIRST = frozenset({"R22", "R23"})
+# Order controls that end an order (table 0119): what ORC-5 does not say they say.
+ENDING = frozenset({"CA", "OC", "CR", "DC", "OD"})
 Segment = list[str]
 Add = Callable[[Kind, Row], None]
 _ABSENT: Segment = [""] * 52
@@ -62,6 +65,8 @@ class _Walk:
         self._visit: Any = None
         self._group: _Group | None = None
         self._specimen: Segment | None = None
+        self._told_specimen = True
+        self._genomic: list[Row] = []
         self._seen: set[tuple[str, ...]] = set()
 
     def run(self) -> None:
@@ -70,11 +75,13 @@ class _Walk:
             # Only segments that say something here are split.
             if step := steps.get(line[:3]):
                 step(self, fields(line))
-        self._finish()
+        self._finish_specimen()
+        for row in genomic.variants(self._genomic):
+            self._add("genomic", row)
 
     def _pid(self, segment: Segment) -> None:
-        self._finish()
-        self._specimen, self._visit = None, None
+        self._finish_specimen()
+        self._visit = None
         row, self._patient = people.patient(self._message, segment)
         self._add("patient", row)
 
@@ -84,7 +91,11 @@ class _Walk:
                 self._add("patient", row)
 
     def _pv1(self, segment: Segment) -> None:
-        self._visit = self._message.part(segment[19], 1)
+        part, instant = self._message.part, self._message.instant
+        self._visit = part(segment[19], 1)
+        if self._visit:
+            stamps = instant(segment[44]), instant(segment[45])
+            self._add("encounter", (None, self._visit, *self._patient, part(segment[2], 1), part(segment[3], 1), *stamps))
         self._provider(segment[7], "attending")
 
     def _orc(self, segment: Segment) -> None:
@@ -110,9 +121,8 @@ class _Walk:
 
     def _spm(self, segment: Segment) -> None:
         if self._message.type == "OUL" and self._message.event in SPECIMEN_FIRST:
-            self._finish()
-            self._specimen = segment
-            self._sample(segment, _Group())
+            self._finish_specimen()
+            self._specimen, self._told_specimen = segment, False
         else:
             self._current().specimens.append(segment)
 
@@ -155,6 +165,13 @@ class _Walk:
         elif self._message.type in ORDERS:
             self._order(group)
 
+    def _finish_specimen(self) -> None:
+        """End the orders on the specimen that came before them, and tell of it where there were none."""
+        self._finish()
+        if self._specimen and not self._told_specimen:
+            self._sample(self._specimen, _Group())
+        self._specimen, self._told_specimen = None, True
+
     def _numbers(self, group: _Group) -> tuple[Any, Any]:
         orc, obr = group.orc or _ABSENT, group.obr or _ABSENT
         part = self._message.part
@@ -166,6 +183,10 @@ class _Walk:
         ordered_by = orc[12] or obr[16] or group.ordered_by
         test = results.test(message, obr[4])
         reported, observed = instant(obr[22]), instant(obr[7])
+        if self._specimen:
+            # Each order on it is told with it, as a specimen that follows its order is.
+            self._sample(self._specimen, group)
+            self._told_specimen = True
         for specimen in group.specimens:
             self._sample(specimen, group)
         first = group.specimens[0] if group.specimens else self._specimen
@@ -178,11 +199,14 @@ class _Walk:
             timing = group.timing
             priority = (part(timing[9], 1) if timing else None) or part(obr[27], 6) or part(obr[5], 1)
             parent = obr[29].rsplit(message.delimiters.component, 1)[-1]
+            control = part(orc[1], 1)
+            # What neither ORC-5 nor the control says an order that was given up says by the status of its results.
+            status = part(orc[5], 1) or (control if control in ENDING else None) or ("X" if obr[25] == "X" else None)
             self._add(
                 "order",
                 (
-                    None, *numbers, part(orc[4], 1), *self._patient, *test, part(orc[1], 1), part(orc[5], 1), priority,
-                    part(ordered_by, 1), self._visit, part(obr[24], 1), part(parent, 1), instant(orc[9] or obr[6]),
+                    None, *numbers, part(orc[4], 1), *self._patient, *test, control, status, part(obr[11], 1), priority, part(ordered_by, 1),
+                    *self._ordering(orc[21]), self._visit, part(obr[24], 1), part(parent, 1), instant(orc[9] or obr[6]),
                     instant(first[17]) if first and first[17] else observed, instant(first[18] if first and received else obr[14]),
                 ),
             )  # fmt: skip
@@ -195,16 +219,20 @@ class _Walk:
         linked = (*numbers, None, *self._patient)
         for obx, notes in group.results:
             comment = "\n".join(str(message.text(note) or "") for note in notes) if notes else ""
-            self._add("result", results.observation(message, obx, linked, tube, test[0], reported, comment))
+            row = results.observation(message, obx, linked, tube, test[0], reported, comment)
+            self._add("result", row)
+            if row[genomic.LOINC] in genomic.CODES:
+                self._genomic.append(row)
             if obx[23]:
                 self._organization(obx[23], obx[24], "performing")
 
     def _sample(self, spm: Segment, group: _Group) -> None:
         message, part = self._message, self._message.part
         code, name, _ = results.coded(message, spm[4])
+        stamps, reason = (message.instant(spm[17]), message.instant(spm[18])), part(spm[21], 2) or part(spm[21], 1)
         row = (
-            None, _number(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1), message.instant(spm[17]),
-            message.instant(spm[18]), part(spm[21], 2) or part(spm[21], 1), part(spm[24], 2) or part(spm[24], 1),
+            None, _number(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1),
+            specimen_state(type(reason) is str, *stamps), *stamps, reason, part(spm[24], 2) or part(spm[24], 1),
         )  # fmt: skip
         self._add("specimen", row)
 
@@ -214,7 +242,10 @@ class _Walk:
         kind = message.parts(obr[15])[0].split(message.delimiters.subcomponent)
         code, name = message.text(kind[0]), message.text(kind[1]) if len(kind) > 1 else None
         stamps = message.instant(obr[7]), message.instant(obr[14])
-        self._add("specimen", (None, None, *self._numbers(group), *self._patient, code, name, None, *stamps, None, None))
+        self._add(
+            "specimen",
+            (None, None, *self._numbers(group), *self._patient, code, name, None, specimen_state(False, *stamps), *stamps, None, None),
+        )
 
     def _medications(self, group: _Group) -> None:
         message, numbers, orc = self._message, self._numbers(group), group.orc or _ABSENT
@@ -224,6 +255,11 @@ class _Walk:
             self._add("medication_order", row)
         for rxd in group.rxd:
             self._add("medication_dispense", medications.dispensed(message, (*numbers, None, *self._patient), orc, rxd))
+
+    def _ordering(self, raw: str) -> tuple[Any, Any]:
+        """Return the code of the organisation of an XON field, and whose code it is: its authority's, else the sending facility's."""
+        row = people.organization(self._message, raw, "", "ordering") if raw else None
+        return (row[1], row[2]) if row and row[1] else (None, None)
 
     def _provider(self, raw: str, role: str) -> None:
         if raw and (raw, role) not in self._seen:

@@ -41,17 +41,19 @@ def providers(message: Message, raw: str, role: str) -> Iterator[Row]:
         parts = message.parts(each)
         if parts[0] and (code := message.part(parts[0], 1)):
             authority = message.part(each, 9)
-            yield None, code, authority, _surname(message, parts[1]), message.text(parts[2]), role
+            national = code if "NPI" in {authority, message.part(each, 13)} else None
+            yield None, code, authority, national, _surname(message, parts[1]), message.text(parts[2]), role
 
 
 def organization(message: Message, raw: str, address: str, role: str) -> Row | None:
-    """Return the record of an XON field with its address (XAD), None without a name or code."""
+    """Return the record of an XON field with its address (XAD), None without a name or code; without an authority the code is the sender's."""
     name, code = message.part(raw, 1), message.part(raw, 10) or message.part(raw, 3)
     if type(name) is not str and type(code) is not str:
         return None
     place = message.parts(address)
     city, state, zipped = (message.text(place[number]) for number in (2, 3, 4))
-    return None, code, message.part(raw, 6), name, None, city, state, zipped, None, role
+    authority = message.part(raw, 6) or message.part(message.header[4], 1) or message.part(message.header[3], 1)
+    return None, code, authority, name, None, city, state, zipped, None, role
 
 
 def _identifiers(message: Message, raw: str) -> list[tuple[Any, Any, Any]]:

@@ -16,6 +16,7 @@ INPUTS: dict[str, Input] = {
             "lab_order_id": _ID,
             "patient_id": _ID,
             "provider_id": _ID,
+            "encounter_id": _ID,
             "placer_number": _TEXT,
             "priority": _TEXT,
             "status": _TEXT,
@@ -68,14 +69,19 @@ INPUTS: dict[str, Input] = {
     "order_item": Input(
         "order_item",
         {"order_item_id": _ID, "lab_order_id": _ID, "test_code": _TEXT, "status": _TEXT, "is_add_on": _FLAG, "added_at": _AT},
+        counted_once=True,
     ),
     "specimen": Input(
         "specimen",
         {"specimen_id": _ID, "lab_order_id": _ID, "status": _TEXT, "reject_reason": _TEXT, "collected_at": _AT, "received_at": _AT},
+        counted_once=True,
     ),
     "encounter": Input(
-        "encounter", {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT}
+        "encounter",
+        {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT},
+        own=True,
     ),
+    "visit": Input("encounter", {"encounter_id": _ID, "encounter_class": _TEXT, "ward": _TEXT}),
     "reject_reason": Input("reject_reason", {"code": _TEXT, "label": _TEXT}),
     "orderable": Input(
         "orderable",
@@ -92,6 +98,11 @@ INPUTS: dict[str, Input] = {
     "crm_task": Input(
         "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),
+    "case_status_history": Input("case_status_history", {"case_id": _ID, "to_status": _TEXT}),
+    "opportunity": Input(
+        "opportunity", {"opportunity_id": _ID, "account_id": _ID, "stage": _TEXT, "amount": "NUMBER(12,2)", "created_at": _AT}
+    ),
+    "opportunity_stage_history": Input("opportunity_stage_history", {"opportunity_id": _ID, "to_stage": _TEXT, "changed_at": _AT}),
     "personal_profile": Input(
         "patient_profile",
         {"patient_id": _ID, "mrn": _TEXT, "surviving_patient_id": _ID, "linked_patient_id": _ID, "as_of": "DATE"},
@@ -104,7 +115,7 @@ INPUTS: dict[str, Input] = {
         | {"value_operator": _TEXT, "status_norm": _TEXT, "resulted_at": _AT, "verified_at": _AT},
         counted_once=True,
     ),
-    "personal_medication_order": Input("message_medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
-    "personal_medication_dispense": Input("message_medication_dispense", {**_DRUG, "dispensed_at": _AT}),
+    "personal_medication_order": Input("medication_order", {**_DRUG, "ordered_at": _AT, "start_at": _AT, "end_at": _AT}),
+    "personal_medication_dispense": Input("medication_dispense", {**_DRUG, "dispensed_at": _AT}),
 }
 """Relation → the table that it is read from."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab_insights.config import Phi
+from lab_insights.lab.mappings import told_by_messages
 from lab_insights.names import quoted
 
 # Percentiles of fewer observations are not given.
@@ -26,12 +27,14 @@ class Input:
     """A table of the curated or transformed layer that KPIs read, with the columns that they need and their types.
 
     Of `counted_once` rows those are left out whose order messages tell of and a laboratory system has: the system's own row is the one that counts.
+    Of an `own` table all rows are left out that messages tell of: what is read of it only a system's own database says.
     """
 
     table: str
     columns: Types
     layer: Literal["curated", "transformed"] = "curated"
     counted_once: bool = False
+    own: bool = False
 
     def select(self, view: str, held: Sequence[str], linked: str | None = None) -> str:
         """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null.
@@ -43,6 +46,9 @@ class Input:
         for name, kind in self.columns.items():
             value = quoted(name.upper(), "snowflake") if name.upper() in there else "NULL"
             listed.append(f"CAST({value} AS {kind}) AS {name.upper()}")
+        if self.own and "SOURCE_SYSTEM" in there:
+            told = ", ".join(f"'{name}'" for name in sorted(told_by_messages()))
+            return f"SELECT {', '.join(listed)} FROM {view} WHERE COALESCE(SOURCE_SYSTEM, '') NOT IN ({told})"
         once = f" WHERE COALESCE(LAB_ORDER_ID, '') NOT IN (SELECT LAB_ORDER_ID FROM {linked} WHERE LINKED_ORDER_ID IS NOT NULL)"
         return f"SELECT {', '.join(listed)} FROM {view}{once if self.counted_once and linked else ''}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from lab_insights.local.laboratory import fhir, hl7, people
+from lab_insights.local.laboratory import fhir, hl7, medications, people
 from lab_insights.local.laboratory.orders import Order, Trouble
 from lab_insights.local.laboratory.registration import merge_instant
 from lab_insights.local.laboratory.scene import Scene
@@ -15,7 +15,7 @@ _PER_ORDER = 4
 
 
 def order_messages(scene: Scene, order: Order) -> Iterator[Row]:
-    """Yield an order's messages: the order, its results when the last is verified, and again with the correction.
+    """Yield an order's messages: the order, its results when the last is verified, again with the correction, and the drugs that they led to.
 
     Every third order reports in FHIR, the others in HL7 v2.
     """
@@ -33,6 +33,13 @@ def order_messages(scene: Scene, order: Order) -> Iterator[Row]:
             facility = order.account.host_codes[0]
             body = hl7.result_message(order, _control(scene, number), facility, at, corrected)
             yield _row(scene, number, "hl7v2", "ORU^R01", at, order, body)
+    if its := medications.prescription(order):
+        # Two numbers that only a correction, and no order, would take.
+        facility = order.account.host_codes[0]
+        body = medications.prescription_message(its, _control(scene, first + 2), facility)
+        yield _row(scene, first + 2, "hl7v2", "RDE^O11", its.written, order, body, placer=its.number)
+        body = medications.dispense_message(its, _control(scene, first + 3), facility)
+        yield _row(scene, first + 3, "hl7v2", "RDS^O13", its.dispensed, order, body, placer=its.number)
 
 
 def merge_rows(scene: Scene, index: int) -> Iterator[Row]:
@@ -52,14 +59,16 @@ def _control(scene: Scene, number: int) -> str:
     return f"M{scene.tenant.key}-{number}"
 
 
-def _row(scene: Scene, number: int, kind: str, message: str, at: datetime, order: Order | None, body: str, mrn: str = "") -> Row:
+def _row(
+    scene: Scene, number: int, kind: str, message: str, at: datetime, order: Order | None, body: str, mrn: str = "", placer: str = ""
+) -> Row:
     values = {
         "id": number,
         "format": kind,
         "message_type": message,
         "control_id": _control(scene, number),
         "patient_mrn": order.patient.mrn if order else mrn,
-        "placer_number": order.numbers[0] if order else None,
+        "placer_number": placer or (order.numbers[0] if order else None),
         "received_at": at,
         "updated_at": at,
         "body": body,

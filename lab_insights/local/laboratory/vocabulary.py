@@ -37,3 +37,10 @@ NARRATIVES = (
 )
 FREE_TIMES = ("0715", "7:15 AM", "approx. 7", "07h15", "early", "23:59:60")
 LABS = ("Main Laboratory", "North Annex", "Stat Laboratory")
+# Drugs that the result of a test is followed by: code and name in RxNorm, tablets a day.
+DRUGS = {
+    "INR": ("855332", "Warfarin Sodium 5 MG Oral Tablet", 1),
+    "TSH": ("966224", "Levothyroxine Sodium 0.05 MG Oral Tablet", 1),
+    "LIPID": ("617311", "Atorvastatin 40 MG Oral Tablet", 1),
+    "BMP": ("314076", "Lisinopril 10 MG Oral Tablet", 1),
+}

@@ -163,3 +163,76 @@ def test_organizations_are_told() -> None:
     }
     [row] = rows(json.dumps(its), "organization")
     assert told(row, "organization_code", "name", "parent_reference", "city") == ("C1", "Clinic", "Organization/up", "Town")
+
+
+def test_a_request_that_names_no_test_is_one_of_each_report_on_it() -> None:
+    reports = [
+        {
+            "resourceType": "DiagnosticReport",
+            "id": f"d{code}",
+            "code": {"coding": [{"code": code}]},
+            "basedOn": [{"reference": "ServiceRequest/r1"}],
+        }
+        for code in ("BMP", "CBC")
+    ]
+    bare = {name: value for name, value in REQUEST.items() if name != "code"}
+    assert [told(row, "placer_number", "code") for row in rows(bundle(bare, *reports), "order")] == [("P1", "BMP"), ("P1", "CBC")]
+    assert [row["code"] for row in rows(bundle(bare), "order")] == [None]
+    assert [row["code"] for row in rows(bundle(REQUEST, *reports), "order")] == ["BMP"]
+
+
+def test_a_specimen_that_names_no_order_is_of_that_of_its_observations() -> None:
+    tube = {"resourceType": "Specimen", "id": "s1", "identifier": [{"value": "S9"}], "status": "unsatisfactory"}
+    of = OBSERVATION | {"basedOn": [{"reference": "ServiceRequest/r1"}], "specimen": {"reference": "Specimen/s1"}}
+    [row] = rows(bundle(tube, of, REQUEST), "specimen")
+    assert told(row, "specimen_number", "placer_number", "filler_number", "state") == ("S9", "P1", "F1", "rejected")
+    [alone] = rows(bundle(tube | {"status": "available", "receivedTime": "2026-03-01T08:00:00Z"}), "specimen")
+    assert told(alone, "placer_number", "state") == (None, "received")
+
+
+def test_who_performs_tests_is_told_from_who_asks_for_them() -> None:
+    def house(name: str) -> dict[str, object]:
+        return {"resourceType": "Organization", "id": name, "identifier": [{"system": "urn:x", "value": name.upper()}], "name": name}
+
+    role = {
+        "resourceType": "PractitionerRole", "id": "w", "practitioner": {"reference": "Practitioner/who"},
+        "organization": {"reference": "Organization/clinic"},
+    }  # fmt: skip
+    who = {"resourceType": "Practitioner", "id": "who", "identifier": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": "77"}]}
+    made = OBSERVATION | {"performer": [{"reference": "Organization/lab"}]}
+    asked = REQUEST | {"requester": {"reference": "PractitionerRole/w"}}
+    body = bundle(house("clinic"), house("lab"), role, who, made, asked)
+    assert [told(row, "organization_code", "role") for row in rows(body, "organization")] == [("CLINIC", None), ("LAB", "performing")]
+    [order] = rows(body, "order")
+    assert told(order, "provider_code", "organization_code", "organization_authority") == ("77", "CLINIC", "urn:x")
+    [provider] = rows(body, "provider")
+    assert provider["npi"] == "77"
+    [direct] = rows(bundle(house("clinic"), REQUEST | {"requester": {"reference": "Organization/clinic"}}), "order")
+    assert told(direct, "provider_code", "organization_code") == (None, "CLINIC")
+
+
+def test_a_visit_is_told_by_the_number_that_its_orders_name() -> None:
+    visit = {
+        "resourceType": "Encounter", "id": "e1", "identifier": [{"value": "V1"}], "class": {"code": "EMER"}, "subject": {"reference": "Patient/p1"},
+        "period": {"start": "2026-03-01T08:00:00Z"},
+    }  # fmt: skip
+    body = bundle(visit, PATIENT, REQUEST | {"encounter": {"reference": "Encounter/e1"}})
+    [row] = rows(body, "encounter")
+    assert told(row, "visit_number", "patient_mrn", "class_raw", "admitted_at") == ("V1", "12345", "EMER", datetime(2026, 3, 1, 8))
+    assert [each["visit_number"] for each in rows(body, "order")] == ["V1"]
+
+
+def test_an_observation_of_a_variant_is_one_with_its_components() -> None:
+    def said(code: str, **value: object) -> dict[str, object]:
+        return {"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, **value}
+
+    gene = {"coding": [{"system": "http://www.genenames.org", "code": "HGNC:1100", "display": "BRCA1"}]}
+    variant = {
+        "resourceType": "Observation", "id": "v1", "status": "final", "basedOn": [{"reference": "ServiceRequest/r1"}],
+        **said("69548-6", valueCodeableConcept={"text": "Present"}),
+        "component": [said("48018-6", valueCodeableConcept=gene), said("48004-6", valueCodeableConcept={"text": "NM_007294.4:c.68_69del"})],
+    }  # fmt: skip
+    [row] = rows(bundle(variant, variant | {"id": "v2", "component": []}, REQUEST), "genomic")
+    assert told(row, "sub_id", "filler_number", "gene_code", "gene", "dna_change", "assessment", "status_raw") == (
+        "v1", "F1", "HGNC:1100", "BRCA1", "NM_007294.4:c.68_69del", "Present", "final",
+    )  # fmt: skip

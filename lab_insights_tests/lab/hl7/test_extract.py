@@ -92,6 +92,63 @@ def test_in_oul_the_specimen_comes_first_and_the_common_order_behind_its_request
     assert [told(row, "placer_number", "filler_number") for row in rows(body, "order")] == [("P1", "F1"), ("P2", None)]
 
 
+def test_a_specimen_that_comes_first_is_told_with_each_order_on_it_and_once_where_there_is_none() -> None:
+    body = message("OUL^R22", PID, "SPM|1|S1||SER", "OBR|1|P1||K", "OBR|2|P2||NA", "SPM|2|S2||UR")
+    assert [told(row, "specimen_number", "placer_number") for row in rows(body, "specimen")] == [("S1", "P1"), ("S1", "P2"), ("S2", None)]
+
+
+def test_how_far_a_specimen_came_is_said_by_what_is_told_of_it() -> None:
+    came, taken = "20260301090000+0000", "20260301083000+0000"
+    fields = {"rejected": f"||||{taken}|{came}|||HEM", "received": f"||||{taken}|{came}", "collected": f"||||{taken}", None: ""}
+    for state, rest in fields.items():
+        [row] = rows(message("ORU^R01", PID, "OBR|1|P1|F1|K", f"SPM|1|S1||SER|||||||||{rest}"), "specimen")
+        assert row["state"] == state, rest
+
+
+def test_an_order_is_given_up_by_its_status_its_control_or_that_of_its_results() -> None:
+    said = {"ORC|RE|P1|||CM": "CM", "ORC|CA|P1|||CM": "CM", "ORC|CA|P1": "CA", "ORC|DC|P1": "DC", "ORC|NW|P1": None, "ORC|RE|P1": None}
+    for orc, status in said.items():
+        [row] = rows(message("ORM^O01", PID, orc, "OBR|1|P1|F1|K"), "order")
+        assert row["status_raw"] == status, orc
+    [row] = rows(message("ORU^R01", PID, "ORC|RE|P1", f"OBR|1|P1|F1|K{'|' * 7}A{'|' * 14}X"), "order")
+    assert told(row, "status_raw", "action") == ("X", "A")
+
+
+def test_a_result_is_verified_when_it_is_reported_as_final_or_corrected() -> None:
+    obr = f"OBR|1|P1|F1|K{'|' * 18}20260301100000"
+    found = results(*(f"OBX|{n}|NM|K||4||||||{letter}" for n, letter in enumerate("FCPX")), obr=obr, at="20260301101500")
+    assert [row["verified_at"] for row in found] == [datetime(2026, 3, 1, 10)] * 2 + [None] * 2
+    assert json.loads(found[0]["remarks"]) == {"no_zone": ["reported_at"]}
+
+
+def test_a_visit_is_told_by_its_number_with_its_patient() -> None:
+    pv1 = f"PV1|1|E|ER^1{'|' * 16}V1{'|' * 25}20260301080000+0000|20260302+0000"
+    [row] = rows(message("ORM^O01", PID, pv1, "OBR|1|P1|F1|K"), "encounter")
+    assert told(row, "visit_number", "patient_mrn", "class_raw", "ward", "admitted_at") == (
+        "V1",
+        "12345",
+        "E",
+        "ER",
+        datetime(2026, 3, 1, 8),
+    )
+    assert rows(message("ORM^O01", PID, "PV1|1|E"), "encounter") == []
+
+
+def test_the_observations_of_one_sub_id_are_one_variant() -> None:
+    first = ("OBX|1|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F", "OBX|2|ST|48004-6^DNA^LN|1a|c.68_69del||||||F")
+    meant = "OBX|3|CWE|53037-8^Significance^LN|1a|LA6668-3^Pathogenic^LN||||||C"
+    other = ("OBX|4|CWE|48018-6^Gene^LN|1b|HGNC:1101^BRCA2^HGNC||||||F", "OBX|5|ST|48018-6^Gene^LN|1c|||||||O")
+    source = "OBX|6|CWE|48002-0^Source^LN|1d|LA6683-2^Germline^LN||||||F"
+    body = message("ORU^R01", PID, "OBR|1|P1|F1|BRCA", *first, meant, *other, source)
+    found = rows(body, "genomic")
+    assert [told(row, "sub_id", "gene_code", "gene", "dna_change", "interpretation", "status_raw") for row in found] == [
+        ("1a", "HGNC:1100", "BRCA1", "c.68_69del", "Pathogenic", "C"),
+        ("1b", "HGNC:1101", "BRCA2", None, None, "F"),
+    ]
+    assert {told(row, "filler_number", "patient_mrn") for row in found} == {("F1", "12345")}
+    assert len(rows(body, "result")) == 6, "they are results all the same"
+
+
 VALUES = {
     "NM||12.10": ("12.10", "12.10", None, None, None, None, None),
     "NM||<5": ("<5", "5", "<", None, None, None, None),
@@ -186,6 +243,8 @@ def test_providers_and_organizations_are_told_once_a_message() -> None:
     assert [told(row, "name", "organization_code", "city", "role") for row in rows(body, "organization")] == [
         ("Clinic", "C1", "Town", "ordering")
     ]
+    assert [row["npi"] for row in rows(body, "provider")] == [None, "77"]
+    assert {told(row, "organization_code", "organization_authority") for row in rows(body, "order")} == {("C1", "LAB")}
 
 
 def test_z_segments_and_unknown_ones_are_left_alone() -> None:
