@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lab_insights.warehouse.names import PASSING
+from lab_insights.warehouse.names import LIVE, PASSING
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename
 from lab_insights.warehouse.types import ColumnType, from_catalog
@@ -24,10 +24,14 @@ WHERE WHAT IN ('new column', 'rename', 'deprecated', 'in use again') AND TABLE_N
 
 @dataclass(frozen=True)
 class Catalog:
-    """Tables by schema and name, unquoted. `passing` are columns of a change that is not finished, or that a rename left behind."""
+    """Tables by schema and name, unquoted. `passing` are columns of a change that is not finished, or that a rename left behind.
+
+    `views` are what the views without tombstones show, by their tables.
+    """
 
     columns: dict[Table, Columns] = field(default_factory=dict)
     passing: dict[Table, Columns] = field(default_factory=dict)
+    views: dict[Table, Columns] = field(default_factory=dict)
     renames: dict[Table, tuple[Rename, ...]] = field(default_factory=dict)
     deprecated: dict[Table, frozenset[str]] = field(default_factory=dict)
     reused: dict[Table, frozenset[str]] = field(default_factory=dict)
@@ -40,23 +44,33 @@ def read_catalog(session: Session, tables: Iterable[Table]) -> Catalog:
     found = Catalog()
     if not wanted:
         return found
-    names = [name for _, name in wanted]
+    views = {(schema, name + LIVE): (schema, name) for schema, name in wanted}
+    names = [name for _, name in (*wanted, *views)]
     marks = ", ".join("?" * len(names))
     for schema, name, column, data_type, precision, scale in session.execute(_COLUMNS.format(tables=marks), *names):
-        if (schema, name) in wanted:
+        its = from_catalog(data_type, precision, scale)
+        if (schema, name) in views:
+            found.views.setdefault(views[schema, name], {})[column] = its
+        elif (schema, name) in wanted:
             place = found.passing if column.endswith(PASSING) else found.columns
-            place.setdefault((schema, name), {})[column] = from_catalog(data_type, precision, scale)
-    for schema, name, what, column, new, before in session.execute(_CHANGES.format(tables=marks), *names):
-        table = (schema, name)
-        if table not in found.columns:
-            continue
-        renames = found.renames.get(table, ())
-        if what == "rename" and (told := Rename(column, new, before)) not in renames:
-            found.renames[table] = (*renames, told)
-        elif what == "new column" and any(rename.old == column for rename in renames):
-            found.reused[table] = found.reused.get(table, frozenset()) | {column}
-        elif what == "deprecated":
-            found.deprecated[table] = found.deprecated.get(table, frozenset()) | {column}
-        elif what == "in use again":
-            found.deprecated[table] = found.deprecated.get(table, frozenset()) - {column}
+            place.setdefault((schema, name), {})[column] = its
+    names = [name for _, name in wanted]
+    for row in session.execute(_CHANGES.format(tables=", ".join("?" * len(names))), *names):
+        _note(found, *row)
     return found
+
+
+def _note(found: Catalog, schema: str, name: str, what: str, column: str, new: str, before: str) -> None:
+    """Note a recorded change of a table that there is."""
+    table = (schema, name)
+    if table not in found.columns:
+        return
+    renames = found.renames.get(table, ())
+    if what == "rename" and (told := Rename(column, new, before)) not in renames:
+        found.renames[table] = (*renames, told)
+    elif what == "new column" and any(rename.old == column for rename in renames):
+        found.reused[table] = found.reused.get(table, frozenset()) | {column}
+    elif what == "deprecated":
+        found.deprecated[table] = found.deprecated.get(table, frozenset()) | {column}
+    elif what == "in use again":
+        found.deprecated[table] = found.deprecated.get(table, frozenset()) - {column}

@@ -79,16 +79,25 @@ def live_view(schema: str, name: str, view: str, columns: Mapping[str, ColumnTyp
 
     It names its columns, since Snowflake freezes what `*` was. `aliases` are pairs of an old name and the column.
     """
-    shown = {
-        column: _value(column, columns)
-        for column in columns
-        if column.removesuffix(VARIANT) == column or column.removesuffix(VARIANT) not in columns
-    }
+    listed = ", ".join(
+        value if (value := _value(column, columns)) == identifier(name) else f"{value} AS {identifier(name)}"
+        for name, column in _shown(columns, aliases).items()
+    )
+    return f'CREATE OR REPLACE VIEW {relation(schema, view)} AS SELECT {listed} FROM {relation(schema, name)} WHERE NOT "IS_DELETED"'
+
+
+def live_columns(columns: Mapping[str, ColumnType], aliases: Iterable[tuple[str, str]] = ()) -> dict[str, ColumnType]:
+    """Return the columns that `live_view` shows, with their types."""
+    return {name: TEXT if column + VARIANT in columns else columns[column] for name, column in _shown(columns, aliases).items()}
+
+
+def _shown(columns: Mapping[str, ColumnType], aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the table's column that each column of the view is."""
+    shown = {column: column for column in columns if column.removesuffix(VARIANT) == column or column.removesuffix(VARIANT) not in columns}
     for old, new in aliases:
         if new in shown:
             shown.setdefault(old, shown[new])
-    listed = ", ".join(value if value == identifier(name) else f"{value} AS {identifier(name)}" for name, value in shown.items())
-    return f'CREATE OR REPLACE VIEW {relation(schema, view)} AS SELECT {listed} FROM {relation(schema, name)} WHERE NOT "IS_DELETED"'
+    return shown
 
 
 def _value(column: str, columns: Mapping[str, ColumnType]) -> str:

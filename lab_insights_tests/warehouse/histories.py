@@ -93,7 +93,14 @@ class History:
     told: list[str] = field(default_factory=list)
 
     def run(self, rounds: int) -> None:
-        """Live through `rounds` changes and loads, then bring everything to its end and compare."""
+        """Live through `rounds` changes and loads, then bring everything to its end and compare; an error carries what has happened as its note."""
+        try:
+            self._live(rounds)
+        except Exception as error:
+            error.add_note("\n".join(self.told))
+            raise
+
+    def _live(self, rounds: int) -> None:
         self._execute(f"DROP TABLE IF EXISTS {{s}}.{self.table}")
         first = {self._name(): self.rng.choice(list(TYPES)) for _ in range(2)}
         listed = ", ".join(f"{name} {kind}" for name, kind in first.items())
@@ -116,7 +123,7 @@ class History:
         self._land("full" if self.whole else "auto")
         self._warehouse(self.rng.sample(sorted(self.unloaded), len(self.unloaded)), killed=False)
         self._sync(killed=False)
-        assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == [], self.told
+        assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == []
         self.compare()
 
     def compare(self) -> None:
@@ -126,7 +133,7 @@ class History:
         there = self.session.execute(f"SELECT {chosen} FROM {live_view('curated', f'lis.{self.table}')}")
         with self.server.own.connect() as connection:
             here = connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM {self.server.schema}.{self.table}").all()
-        assert _rows(there) == _rows(here), self.told
+        assert _rows(there) == _rows(here)
 
     def _insert(self, count: int) -> None:
         for _ in range(count):

@@ -17,6 +17,7 @@ from lab_insights.lake.manifest import Manifest, encode_schema
 from lab_insights.names import tenant_id
 from lab_insights.warehouse import sql
 from lab_insights.warehouse.catalog import Catalog
+from lab_insights.warehouse.ddl import live_columns
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import column_names, table_name
 from lab_insights.warehouse.schema_sync import Change, planned
@@ -132,14 +133,20 @@ def held(**columns: ColumnType) -> Catalog:
     """A catalog of one table, as it is named; `WIDER_A` stands for the passing column `A:WIDER`."""
     plain = {name: kind for name, kind in columns.items() if not name.startswith(("WIDER_", "NARROW_"))}
     passing = {f"{name.partition('_')[2]}:{name.partition('_')[0]}": kind for name, kind in columns.items() if name not in plain}
-    return Catalog({TABLE: plain}, {TABLE: passing} if passing else {})
+    return Catalog({TABLE: plain}, {TABLE: passing} if passing else {}, {TABLE: live_columns(plain)})
+
+
+def applied(columns: dict[str, ColumnType], *renames: Rename, **more: Any) -> Catalog:
+    """A catalog after a plan was applied."""
+    view = live_columns(columns, [(rename.old, rename.new) for rename in renames])
+    return Catalog({TABLE: columns}, views={TABLE: view}, renames={TABLE: renames} if renames else {}, **more)
 
 
 def test_a_plan_is_empty_once_it_was_applied() -> None:
     shapes = [a_shape(ID=NUMBER, A=NUMBER), a_shape(ID=NUMBER, A=TEXT, B=ColumnType("DATE"))]
     for catalog in (Catalog(), held(ID=ColumnType("NUMBER", 5)), held(ID=NUMBER, A=ColumnType("FLOAT"), OLD=TEXT)):
         assert plan(shapes, catalog)
-        assert plan(shapes, Catalog(planned(catalog, shapes))) == []
+        assert plan(shapes, applied(planned(catalog, shapes)[TABLE])) == []
 
 
 def test_a_plan_says_what_it_does_and_drops_nothing() -> None:
@@ -187,15 +194,26 @@ def test_a_widening_that_died_is_finished_wherever_it_died() -> None:
         assert others[-1].what == "view"
 
 
+def test_a_view_that_a_death_left_behind_its_table_is_made_again() -> None:
+    columns = {"ID": NUMBER, "A": NUMBER}
+    for before in ({}, {"ID": NUMBER}, {"ID": NUMBER, "A": ColumnType("NUMBER", 5)}):
+        [view] = plan([a_shape(**columns)], Catalog({TABLE: columns}, views={TABLE: before}))
+        assert (view.what, view.detail) == ("view", "T_LIVE")
+    variant = {**columns, "A:VARCHAR": TEXT}
+    [view] = plan([a_shape(**columns)], Catalog({TABLE: variant}, views={TABLE: columns}))
+    assert view.what == "view"
+    assert plan([a_shape(**columns)], applied(variant)) == []
+
+
 def test_a_rename_goes_on_in_the_same_column_and_the_view_answers_to_both_names() -> None:
     rename = Rename("A", "B", "9")
     changes = plan([a_shape(ID=NUMBER, B=TEXT)], held(ID=NUMBER, A=TEXT), renames={TABLE: [rename]})
     assert [change.what for change in changes] == ["rename", "view"]
     assert changes[0].statements == ('ALTER TABLE "CURATED"."T" RENAME COLUMN "A" TO "B"',)
     assert '"B" AS "A"' in changes[1].statements[0]
-    done = Catalog({TABLE: {"ID": NUMBER, "B": TEXT}}, renames={TABLE: (rename,)})
+    done = applied({"ID": NUMBER, "B": TEXT}, rename)
     assert plan([a_shape(ID=NUMBER, B=TEXT)], done) == []
-    another = Catalog({TABLE: {"ID": NUMBER, "B": TEXT, "A": NUMBER}}, renames={TABLE: (rename,)}, reused={TABLE: frozenset({"A"})})
+    another = applied({"ID": NUMBER, "B": TEXT, "A": NUMBER}, rename, reused={TABLE: frozenset({"A"})})
     assert plan([a_shape(ID=NUMBER, B=TEXT, A=NUMBER)], another) == []
 
 

@@ -73,6 +73,7 @@ def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one(
     assert survived > 8
     load(session, storage, tenant, [batch], run_id="test")
     assert live(session) == [(2, "b"), (3, "c")]
+    assert session.execute('SELECT "ID", "PHONE" FROM CURATED.PEOPLE_LIVE ORDER BY 1') == [(2, None), (3, None)], "so does its view"
     for (left,) in stages_left(session):
         session.execute(f'DROP SCHEMA "{left}" CASCADE')
 
