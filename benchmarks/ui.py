@@ -4,8 +4,6 @@ No server but Dagster's own is needed: definitions do no I/O, and the grid's his
 chromium; *first* is with an empty browser cache, as after an upgrade, *again* as on every other day.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
