@@ -26,7 +26,8 @@ from lab_insights.warehouse.receipt import ledger_row, receipt_of
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import make_lake
-from lab_insights_tests.warehouse.histories import Client, History
+from lab_insights_tests.warehouse.histories import History
+from lab_insights_tests.warehouse.reused import Client
 
 SEEDS = range(10)
 FIRST = 1000
