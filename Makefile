@@ -49,7 +49,7 @@ test-fast: setup ## Run the tests that take less than ten seconds, until the fir
 test-live: setup ## Run the demo's loads on the AWS and Snowflake account that the environment names: docs/how-to/live.md
 	@$(BIN)/pytest -q -x -m live lab_insights_tests/live
 
-soak: setup ## Run the tests that take minutes
+soak: setup ## Run the tests that take minutes; N=1000: so many random histories, in place of 100
 	@$(BIN)/pytest -q -m soak
 
 lint: setup $(CHECKOV_VENV)/.ready ## Run ruff, mypy, import-linter, deptry, cfn-lint, checkov and the build of the documentation

@@ -6,6 +6,8 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,13 @@ def put(lake: Lake, tenant: TenantId, table: str, layer: Any = "curated", number
     commit(lake, settled_head(lake, draft.partition), draft, Rows([rows]))
 
 
+@contextmanager
+def under_a_minute() -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < 60
+
+
 def recorded(cli: Cli, tenant: TenantId) -> list[str]:
     from lab_insights import config
     from lab_insights.warehouse.session import connect
@@ -92,7 +101,8 @@ def recorded(cli: Cli, tenant: TenantId) -> list[str]:
 
 def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cli: Cli, lake: Lake) -> None:
     its = fresh_tenant()
-    output = cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output
+    with under_a_minute():
+        output = cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output
     name = f"LAB_INSIGHTS_{its.upper()}"
     for line in (
         f"lake: prefix tenant={its}/ in 4 buckets",
@@ -109,9 +119,7 @@ def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cl
     may_read = {s.split(" IN SCHEMA ")[1] for s in statements if s.startswith("GRANT SELECT") and ("READER" in s or "ANALYST" in s)}
     assert len(may_read) == 3
     assert not [place for place in may_read if "CURATED" in place or "TRANSFORMED" in place]
-    started = time.monotonic()
     assert cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output == output
-    assert time.monotonic() - started < 60
 
 
 def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(cli: Cli, lake: Lake, tmp_path: Path) -> None:
@@ -234,7 +242,8 @@ def test_a_suspended_tenant_is_shown_as_such_and_comes_back(cli: Cli, lake: Lake
         return tenant in json.dumps(lake_formation.list_permissions()["PrincipalResourcePermissions"])
 
     assert granted()
-    output = cli("tenant", "suspend", tenant, code=0).output
+    with under_a_minute():
+        output = cli("tenant", "suspend", tenant, code=0).output
     assert "✓ registry: suspended" in output
     assert "readers and analysts can not use" in output
     assert not granted()
@@ -264,7 +273,8 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_but_from_othe
         lake.storage.put("reports", page_key(its, day(1)), b"<html>secret")
     glue.register_lake(lake, [tenant, other])
     words = ("tenant", "offboard", tenant, "--export", str(tmp_path / "export"), "--confirm", tenant)
-    output = cli(*words, code=0).output
+    with under_a_minute():
+        output = cli(*words, code=0).output
     assert f"{tenant} is offboarded" in output
 
     exported = [path for path in (tmp_path / "export").rglob("*") if path.is_file()]

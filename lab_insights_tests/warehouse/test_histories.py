@@ -18,14 +18,16 @@ import sqlalchemy as sa
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
 from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse import backfill, ledger, sql, sync
+from lab_insights.warehouse import ddl, ledger, schema_sync, sql
 from lab_insights.warehouse.ledger import Head
+from lab_insights.warehouse.names import identifier
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.receipt import ledger_row, receipt_of
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import make_lake
-from lab_insights_tests.warehouse.histories import Client, History
+from lab_insights_tests.warehouse.histories import History
+from lab_insights_tests.warehouse.reused import Client
 
 SEEDS = range(10)
 FIRST = 1000
@@ -98,10 +100,9 @@ DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "a snapshot takes nothing away": (sql, "tombstone_absent", nothing_is_marked),
     "whatever is loaded last wins": (sql, "_newer", lambda *_: "TRUE"),
     "an older day brings back what a snapshot lacked": (ledger, "superseding", lambda *_: None),
-    "an older snapshot counts as the newest": (ledger, "is_newest_snapshot", lambda manifest, _: manifest.kind == "snapshot"),
     "a load that dies is in the ledger": (ledger, "move_head", noted_too_early),
-    "a column that came later is not filled": (backfill, "plan", lambda *_: []),
-    "a rename is a new column": (sync, "recognised", lambda *_: []),
+    "a view that a death left behind stays": (schema_sync._Table, "_shows_otherwise", lambda *_: False),
+    "values of another type are not shown": (ddl, "_value", lambda column, _: identifier(column)),
 }
 
 
