@@ -81,7 +81,7 @@ class SparkSection(Section):
 
     master: str = "local[*]"
     """Spark's master URL."""
-    conf: dict[str, str] = Field({}, description="Spark's own settings.")
+    conf: dict[str, str] = Field(default={}, description="Spark's own settings.")
     emr: EmrSection | None = None
     """Run heavy tables on EMR Serverless in place of `master`."""
 
@@ -102,7 +102,7 @@ class PhiSection(Section):
 
     pseudonym_key: Reference | None = None
     """Where the secret key is; without one there is no de-identified schema."""
-    classes: dict[str, dict[str, Phi]] = Field({}, description="Classes by pattern of table, then of column.")
+    classes: dict[str, dict[str, Phi]] = Field(default={}, description="Classes by pattern of table, then of column.")
 
 
 class AlertsSection(Section):

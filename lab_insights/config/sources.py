@@ -144,7 +144,9 @@ class Source(Section):
     """Tables that are not read, though included."""
     user_defined: tuple[str, ...] = ("udt_*", "*_cstm")
     """Tables that customers make; they load by jobs of their own."""
-    overrides: dict[str, Override] = Field({}, description="What you declare about a table, by its name without the tenant's prefix.")
+    overrides: dict[str, Override] = Field(
+        default={}, description="What you declare about a table, by its name without the tenant's prefix."
+    )
     limits: Limits = Limits()  # type: ignore[call-arg]
     """Kindness to this source."""
 
