@@ -9,8 +9,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, Curation, curated, joined
+from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, Curation, curated
 from lab_insights.lab.engine import Query
+from lab_insights.lab.texts import joined
 from lab_insights.lab.unpivot import unpivoted
 
 if TYPE_CHECKING:

@@ -95,6 +95,8 @@ def _mapping(contract: Contract, mapping: Mapping) -> str:
     if mapping.split:
         columns = ", ".join(f"`{name}`" for name in mapping.split.columns)
         notes.append(f"{columns}: split by the components of the `{mapping.split.test}`, a row for each")
+    if mapping.slots:
+        notes.append(f"a row for each column that is like {', '.join(f'`{name}`' for name in mapping.slots.columns)}")
     key = ", ".join(f"`{name}`" for name in mapping.source.key)
     return f"""From {read}`{mapping.raw}`, key {key}, cursor `{mapping.source.cursor}`{"".join(f"; {note}" for note in notes)}:
 

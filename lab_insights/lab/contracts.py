@@ -126,8 +126,8 @@ class SourceMapping(Model):
 
     @property
     def whole(self) -> bool:
-        """Whether the contract is what the source table is: others read something out of its rows."""
-        return self.records is None and self.rows == "newest"
+        """Whether the contract reads the rows of the source table: others read something out of them."""
+        return self.records is None
 
 
 class Contract(Model):

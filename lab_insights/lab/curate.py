@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,10 @@ from lab_insights.lab import normalise, types
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
 from lab_insights.lab.instants import instant
-from lab_insights.lab.mappings import POSITION, Mapping
-from lab_insights.lab.packed import ABSENT, unpacked
+from lab_insights.lab.mappings import Mapping
+from lab_insights.lab.packed import ABSENT, turned, unpacked
 from lab_insights.lab.records import PARSER_VERSION, Kind
+from lab_insights.lab.texts import as_text, joined
 
 if TYPE_CHECKING:
     import ibis.expr.datatypes as dt
@@ -75,7 +75,7 @@ class Curation:
     @property
     def is_plain(self) -> bool:
         """Whether every newest raw row with a whole key is one curated row."""
-        return self.mapping is None or (self.mapping.one_to_one and not self.mapping.split and not self.mapping.skip)
+        return self.mapping is None or (self.mapping.one_to_one and not self.mapping.place and not self.mapping.skip)
 
     @property
     def versions(self) -> bool:
@@ -100,6 +100,8 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
     mapping = curation.mapping
     if mapping and mapping.split:
         raw = unpacked(raw, mapping.split)
+    elif mapping and mapping.slots:
+        raw = turned(raw, mapping.slots, curation.key)
     conditions = accepted(raw, curation)
     keyed = raw.filter(conditions) if conditions else raw
     read, business = _modelled(keyed, curation) if curation.contract else (keyed, _generic(keyed))
@@ -116,7 +118,7 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
         "is_deleted": gone | read[ABSENT] if ABSENT in read.columns else gone,
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
-    versioned = [*curation.key, *([POSITION] if POSITION in read.columns else [])]
+    versioned = [*curation.key, *([mapping.place] if mapping and mapping.place else [])]
     rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(versioned)})
     if not curation.key:
         # Not as a filter alone, which is QUALIFY: Spark has none, and sqlglot's way around it loses the names.
@@ -180,7 +182,7 @@ def _version(raw: ir.Table, cursor: str | None) -> ir.TimestampValue:
 
     its = raw[INGESTED]
     if cursor is not None and cursor in raw.columns:
-        its = ibis.coalesce(_read(raw[cursor], ibis.dtype("timestamp(6)")), its)
+        its = ibis.coalesce(read_as(raw[cursor], ibis.dtype("timestamp(6)")), its)
     return ibis.greatest(its, ibis.coalesce(raw[GONE], its))
 
 
@@ -269,10 +271,10 @@ def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value], names
         value = raw[column.source]
     if wanted.is_boolean() and value.type().is_string():
         value = _flag(value)
-    return value if value.type().copy(nullable=True) == wanted else _read(value, wanted)
+    return value if value.type().copy(nullable=True) == wanted else read_as(value, wanted)
 
 
-def _read(value: ir.Value, wanted: dt.DataType) -> ir.Value:
+def read_as(value: ir.Value, wanted: dt.DataType) -> ir.Value:
     """Return a value in another type, null where it is none of it. `infinity` is an instant to DuckDB, and a year of five digits, and to nobody after it."""
     import ibis
 
@@ -307,32 +309,3 @@ def _generic(raw: ir.Table) -> dict[str, ir.Value]:
 def _generic_name(name: str) -> str:
     """A source column that is called as one of ours keeps its value under another name, which is no other column's either."""
     return f"source_{name}" if _OURS.fullmatch(name) else name
-
-
-def joined(values: list[ir.Value]) -> ir.StringValue:
-    """Return one text for several values, each led by its length, so that null differs from empty and no two rows look alike."""
-    import ibis
-
-    texts = []
-    for value in values:
-        text = as_text(value)
-        texts.append(ibis.coalesce(text.length().cast("string") + ibis.literal(":") + text, ibis.literal("-")))
-    # One call of many arguments: a sum of sums is as deep as a table is wide, and the compiler gives up at a few hundred columns.
-    return ibis.literal("").join(texts)
-
-
-def as_text(value: ir.Value) -> ir.StringValue:
-    """Return a value as text that both engines write alike; binary in hexadecimal."""
-    if value.type().is_string():
-        return value
-    return _hex()(value) if value.type().is_binary() else value.cast("string")
-
-
-@functools.cache
-def _hex() -> Callable[[ir.Value], ir.StringValue]:
-    import ibis
-
-    @ibis.udf.scalar.builtin(name="hex", signature=(("binary",), "string"))  # type: ignore[untyped-decorator]
-    def hexadecimal(value: bytes) -> str: ...  # type: ignore[empty-body]
-
-    return hexadecimal  # type: ignore[no-any-return]

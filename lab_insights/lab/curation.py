@@ -152,7 +152,7 @@ def _account(storage: Storage, of: Input) -> RawRows:
     with Duck({"raw": of.rows(storage)}) as engine:
         engine.run(accounted(of.schema, curation))
         [counts] = engine.table().to_pylist()
-    if curation.mapping and curation.mapping.split:
-        more["unmatched"] = counts["unmatched"]
+    if curation.mapping and curation.mapping.place:
+        more |= {"unmatched": counts["unmatched"]} if curation.mapping.split else {}
         return RawRows(versions, counts["excluded"], more, source, counts["newest"], unmapped)
     return RawRows(versions, counts["excluded"], more, source, unmapped=unmapped)

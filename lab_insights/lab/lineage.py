@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab_insights.lab.contracts import Contract, directories
 from lab_insights.lab.curate import BATCH, GONE, INGESTED, META, TENANT
-from lab_insights.lab.mappings import COMPONENT, POSITION, Mapping, every
+from lab_insights.lab.mappings import COMPONENT, MADE, POSITION, Mapping, every
 from lab_insights.lab.parsed import BODY, ID, UPDATED
 from lab_insights.lab.transform import META_COLUMNS
 from lab_insights.lab.wide import WIDE_TABLES
@@ -86,7 +86,9 @@ def source_columns(contract: Contract, mapping: Mapping) -> list[str]:
     read = [name for column in mapping.read(contract) for name in column.reads]
     # What a split makes is read from the packed columns and from the one that names the test.
     made = [split.test] if split and {COMPONENT, POSITION} & set(read) else []
-    return [name for name in dict.fromkeys([*read, *made]) if name not in {COMPONENT, POSITION, BATCH, INGESTED, TENANT, GONE}]
+    # Slot columns are told by their patterns: which of them a table has is its customer's doing.
+    slots = mapping.slots.columns if mapping.slots else ()
+    return [name for name in dict.fromkeys([*read, *made, *slots]) if name not in {*MADE, BATCH, INGESTED, TENANT, GONE}]
 
 
 def _copied(upstream: str, columns: list[str]) -> dict[str, tuple[Origin, ...]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -17,12 +18,17 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lab_insights.errors import ConfigError
 from lab_insights.extract.catalog import table_id
+from lab_insights.extract.projection import TEXT_SUFFIX
 from lab_insights.lab.contracts import Contract, ContractColumn, Model, Name, Rule, SourceMapping, contracts, directories, validated
 from lab_insights.lab.records import COMMON, FIELDS
 
 DIRECTORY = Path(__file__).parent / "mapping_files"
 # What a split makes beside the parts: the component's code, and its place in the list, from 1.
 COMPONENT, POSITION = "@component", "@position"
+# What columns that become rows make: the column's name, its value as text, and its type.
+COLUMN, VALUE, TYPE = "@column", "@value", "@type"
+MADE = frozenset({COMPONENT, POSITION, COLUMN, VALUE, TYPE})
+"""Columns that no source has."""
 
 
 def _pairs(given: object) -> object:
@@ -52,6 +58,21 @@ class Split(Model):
         return self
 
 
+class Slots(Model):
+    """Columns that become rows: one for each column but the key whose name is like one of `columns` (`text_*`), with `@column`, `@value` and `@type`.
+
+    Where a row has no value there, its row is a tombstone: what an earlier version said is gone.
+    """
+
+    columns: tuple[str, ...] = Field(min_length=1)
+    """Patterns of the columns' names."""
+
+    def found(self, names: Iterable[str], key: Iterable[str]) -> list[str]:
+        """Return the names of those columns; a column beside one, of what its type can not hold, is part of that one."""
+        its = [name for name in names if name not in key and not name.endswith(TEXT_SUFFIX)]
+        return [name for name in its if any(fnmatchcase(name, pattern) for pattern in self.columns)]
+
+
 class Mapping(Model):
     """How one source table becomes rows of the curated table `into`. What a column's rule leaves out is as the contract says; a column without one is null.
 
@@ -64,6 +85,8 @@ class Mapping(Model):
     """The source table."""
     split: Split | None = None
     """How values that lie in one column are parted."""
+    slots: Slots | None = None
+    """Which columns become rows."""
     skip: Annotated[tuple[tuple[str, tuple[str, ...]], ...], BeforeValidator(_pairs)] = ()
     """Codes of rows that are left out, by source column."""
     columns: Annotated[tuple[tuple[Name, Rule], ...], BeforeValidator(_pairs)]
@@ -89,7 +112,12 @@ class Mapping(Model):
         """Whether the curated key tells apart what the source's key does; else several source rows may be versions of one curated row."""
         rules = dict(self.columns)
         read = {name for key in contracts()[self.into].key if key in rules for name in rules[key].reads}
-        return read == {*self.source.key, *([POSITION] if self.split else [])}
+        return read == {*self.source.key, *([self.place] if self.place else [])}
+
+    @property
+    def place(self) -> str | None:
+        """What tells apart the rows that one row of the source becomes; None where it becomes one."""
+        return POSITION if self.split else COLUMN if self.slots else None
 
     def read(self, contract: Contract) -> tuple[ContractColumn, ...]:
         """Return the contract's columns, each with how this source has it."""
@@ -155,7 +183,7 @@ def _wrong(mapping: Mapping, contract: Contract | None, found: dict[str, list[Ma
     """Return what is wrong with a mapping that can not be, beside those that were `found` before it."""
     if contract is None:
         return "into", f"there is no contract of {mapping.into}", "write the contract, or correct the name."
-    return _wrong_column(mapping, contract) or _wrong_key(mapping, contract, bool(found[contract.table])) or _wrong_source(mapping, found)
+    return _wrong_column(mapping, contract) or _wrong_key(mapping, contract, found[contract.table]) or _wrong_source(mapping, found)
 
 
 def _wrong_column(mapping: Mapping, contract: Contract) -> Fault | None:
@@ -169,7 +197,7 @@ def _wrong_column(mapping: Mapping, contract: Contract) -> Fault | None:
     return None
 
 
-def _wrong_key(mapping: Mapping, contract: Contract, others: bool) -> Fault | None:
+def _wrong_key(mapping: Mapping, contract: Contract, others: list[Mapping]) -> Fault | None:
     rules = dict(mapping.columns)
     read = [key for key in contract.key if key in rules and rules[key].reads]
     for key in contract.key:
@@ -179,8 +207,13 @@ def _wrong_key(mapping: Mapping, contract: Contract, others: bool) -> Fault | No
                 "a key column is not mapped",
                 "read it from the source, by `id:` where the table has other sources too.",
             )
-    # a constant that names the source tells its keys apart as an id does
-    if others and not any(rules[key].id or rules[key].always == mapping.source.name for key in contract.key):
+    # a constant that names the source, or is no other's, tells its keys apart as an id does
+    constants = [{key: rule.always for key, rule in other.columns if rule.always is not None} for other in others]
+    apart = (
+        rules[key].always is not None and all(its.get(key, rules[key].always) != rules[key].always for its in constants)
+        for key in contract.key
+    )
+    if others and not any(rules[key].id or rules[key].always == mapping.source.name for key in contract.key) and not any(apart):
         return f"columns.{contract.key[0]}", "the table has another source, whose keys these could be", "read a key column by `id:`."
     return None
 
@@ -190,6 +223,6 @@ def _wrong_source(mapping: Mapping, found: dict[str, list[Mapping]]) -> Fault | 
     for its in (each for several in found.values() for each in several if each.raw == mapping.raw):
         if its.into == mapping.into and its.source.records == source.records:
             return "source", f"{mapping.raw} is mapped into {mapping.into} already", "remove one of the two mappings."
-        if its.source.whole and source.whole and its.source != source:
+        if its.source.whole and source.whole and (its.source.key, its.source.cursor) != (source.key, source.cursor):
             return "source", f"the mapping of {mapping.raw} into {its.into} says another key or cursor", "say the same in both."
     return None

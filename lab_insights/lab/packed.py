@@ -1,10 +1,12 @@
-"""Packed columns: values of several components in one column → a row for each component, by the list of the row's test."""
+"""A row of a source that becomes several: of values packed in one column a row for each component, of slot columns a row for each column."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.mappings import COMPONENT, POSITION, Split
+from lab_insights.extract.projection import TEXT_SUFFIX
+from lab_insights.lab.mappings import COLUMN, COMPONENT, POSITION, TYPE, VALUE, Slots, Split
+from lab_insights.lab.texts import as_text
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -33,6 +35,24 @@ def unpacked(raw: ir.Table, split: Split) -> ir.Table:
     component = fitting.ifelse(rows["__names"][at], ibis.null("string"))
     absent = ~fitting & (at > 0)
     return rows.mutate(**parts, **{COMPONENT: component, ABSENT: absent, POSITION: at + 1}).drop("__fits", "__names")
+
+
+def turned(raw: ir.Table, slots: Slots, key: tuple[str, ...]) -> ir.Table:
+    """Return a row for each column of `slots` of each row; those without a value are absent. No column, no rows."""
+    import ibis
+
+    cells = []
+    for name in slots.found(raw.columns, key):
+        value = as_text(raw[name])
+        if name + TEXT_SUFFIX in raw.columns:
+            value = value.coalesce(as_text(raw[name + TEXT_SUFFIX]))
+        cells.append(ibis.struct({"name": name, "type": str(raw[name].type()), "value": value}))
+    if not cells:
+        nothing = dict.fromkeys((COLUMN, TYPE), ibis.literal(""))
+        return raw.limit(0).mutate(**nothing, **{VALUE: ibis.null("string"), ABSENT: ibis.literal(False)})
+    rows = raw.mutate(__cell=ibis.array(cells).unnest())
+    cell = rows["__cell"]
+    return rows.mutate(**{COLUMN: cell["name"], TYPE: cell["type"], VALUE: cell["value"], ABSENT: cell["value"].isnull()}).drop("__cell")
 
 
 def matches(raw: ir.Table, split: Split) -> ir.BooleanValue:

@@ -7,10 +7,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lab_insights.errors import UnsupportedLoad
-from lab_insights.lab.curate import joined
 from lab_insights.lab.derive import derive
 from lab_insights.lab.engine import Query
 from lab_insights.lab.pipeline import run_row
+from lab_insights.lab.texts import joined
 from lab_insights.lab.transform import META_COLUMNS
 from lab_insights.lake.commit import Draft, Lake, settled_head
 from lab_insights.lake.layout import Partition

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab_insights.lab.contracts import contracts
-from lab_insights.lab.curate import META, contract_schema, joined
+from lab_insights.lab.curate import META, contract_schema
 from lab_insights.lab.engine import Query
+from lab_insights.lab.texts import joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

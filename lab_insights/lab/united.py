@@ -6,10 +6,11 @@ import functools
 from typing import TYPE_CHECKING
 
 from lab_insights.lab.contracts import Contract
-from lab_insights.lab.curate import Curation, accepted, contract_schema, curated, joined, newest, raw_table
+from lab_insights.lab.curate import Curation, accepted, contract_schema, curated, newest, raw_table
 from lab_insights.lab.engine import Query
-from lab_insights.lab.mappings import COMPONENT, POSITION
+from lab_insights.lab.mappings import COLUMN, COMPONENT, POSITION, TYPE, VALUE
 from lab_insights.lab.packed import matches
+from lab_insights.lab.texts import joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,7 @@ def accounted(raw_schema: pa.Schema, curation: Curation) -> Query:
     """Return one row of counts over `raw`: rows `excluded`, raw keys of the others (`newest`), and those `unmatched` by a list of components."""
     import ibis
 
-    raw = raw_table(raw_schema).mutate(**{COMPONENT: ibis.literal(""), POSITION: ibis.literal(1)})
+    raw = raw_table(raw_schema).mutate(**dict.fromkeys((COMPONENT, COLUMN, VALUE, TYPE), ibis.literal("")), **{POSITION: ibis.literal(1)})
     taken = ibis.and_(*accepted(raw, curation)).fill_null(False)
     split = curation.mapping.split if curation.mapping else None
     unmatched = (taken & ~matches(raw, split)).sum() if split else ibis.literal(0)

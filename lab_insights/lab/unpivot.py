@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import META, as_text, joined
+from lab_insights.lab.curate import META
 from lab_insights.lab.engine import Query
+from lab_insights.lab.texts import as_text, joined
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from lab_insights.lab.contracts import contracts
-from lab_insights.lab.curate import Curation, contract_schema, curated, joined, newest
+from lab_insights.lab.curate import Curation, contract_schema, curated, newest
 from lab_insights.lab.declared import by_raw_table
 from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.pipeline import MissingInput
+from lab_insights.lab.texts import joined
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest

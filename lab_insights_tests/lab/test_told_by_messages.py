@@ -174,7 +174,7 @@ def whole(lake: Lake) -> Lab:
     lost = _HEAD.format(kind="ORM^O01", mrn="M1") + "ORC|CA|P3||||||||||||||||||||\rOBR|1|P3||BMP"
     drug = "RXE||855332^Warfarin 5 MG^RXNORM|1||TAB|||||30|TAB"
     given = "RXD|1|855332^Warfarin 5 MG^RXNORM|20260301120000+0000|30|TAB"
-    prescribed = _HEAD.format(kind="RDE^O11", mrn="M1") + "\r".join(["ORC|NW|RX1||||||||||||", drug])
+    prescribed = _HEAD.format(kind="RDE^O11", mrn="M1") + f"ORC|NW|RX1\r{drug}"
     again = _HEAD.format(kind="RDS^O13", mrn="M1") + "\r".join(["ORC|RE|RX1|", drug, given, given.replace("120000", "180000")])
     tell(lab, 1, *(message(key, body) for key, body in enumerate([known, other, lost, prescribed, again, again], start=1)), kind="snapshot")
     return lab

@@ -65,7 +65,8 @@ class Lab:
             [(_, mapping), *_] = read_by()[raw]
             cursor = mapping.source.cursor
             needed = {*mapping.source.key, *(name for _, rule in mapping.columns for name in rule.reads)}
-            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in sorted(needed)])
+            here = sorted(column for column in needed if not column.startswith(("@", "__")))
+            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in here])
             rows = [({cursor: at(number)} if cursor else {}) | row for row in tables.get(name, ())]
             its: Kind = kind if name in tables else "delta"
             self.land(raw, number, rows, schema, kind=its, key=mapping.source.key, cursor=cursor, supersedes=supersedes)

@@ -13,7 +13,10 @@ NOT_MODELLED = {"message": {"body"}, "contact": SLOTS, "task": SLOTS}
 ADDED = {"opportunity": {"forecast_category"}}
 
 
-@pytest.mark.parametrize("name", sorted(contract.table for contract in contracts().values() if contract.source and contract.source.whole))
+WHOLE = sorted(name for name, each in contracts().items() if each.source and each.source.whole and each.source.rows == "newest")
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_contract_covers_its_source_table(name: str) -> None:
     contract = contracts()[name]
     table = contract.source.table
@@ -28,6 +31,7 @@ def test_every_table_of_the_curated_model_that_one_source_table_holds_has_a_cont
     modelled = """
         account account_access_node record_host_code provider provider_account patient patient_identifier encounter orderable test_component
         lab_order order_item specimen result result_version critical_notification crm_case case_status_history crm_task crm_memo activity_link
-        crm_user opportunity opportunity_stage_history campaign audit_event message_log
+        crm_user opportunity opportunity_stage_history campaign audit_event message_log medication_order medication_dispense genomic_result
+        udf_definition udf_value
     """
     assert set(modelled.split()) <= set(contracts())
