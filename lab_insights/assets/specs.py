@@ -10,7 +10,7 @@ import dagster as dg
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.curate import META as CURATED_META
 from lab_insights.lab.lineage import Origin, at_source, lineage
-from lab_insights.lab.mappings import Mapping
+from lab_insights.lab.mappings import VALUE, Mapping
 from lab_insights.lab.transform import META_COLUMNS as TRANSFORMED_META
 from lab_insights.lab.transform import Wide
 
@@ -115,6 +115,8 @@ def source_columns(readers: Sequence[tuple[Contract, Mapping]]) -> list[dg.Table
         for column in mapping.read(contract):
             for name in column.reads:
                 first.setdefault(name, column)
+                if name == VALUE and mapping.slots:
+                    first |= {pattern: first.get(pattern, column) for pattern in mapping.slots.columns}
     return [
         dg.TableColumn(name, "as in the source", f"Curated as `{column.name}`. {column.description}", tags={"phi": column.phi})
         for name, column in first.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
     "lab_order": (
         "lab_order_id",
         pa.schema(
-            [(name, TEXT) for name in ("lab_order_id", "patient_id", "provider_id", "placer_number", "priority", "status")]
+            [(name, TEXT) for name in ("lab_order_id", "patient_id", "provider_id", "encounter_id", "placer_number", "priority", "status")]
             + [("ordered_at", STAMP)]
         ),
     ),
@@ -78,6 +79,17 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             ]
         ),
     ),
+    "case_status_history": ("case_status_history_id", pa.schema([(n, TEXT) for n in ("case_status_history_id", "case_id", "to_status")])),
+    "opportunity": (
+        "opportunity_id",
+        pa.schema(
+            [(name, TEXT) for name in ("opportunity_id", "account_id", "stage")] + [("amount", pa.decimal128(12, 2)), ("created_at", STAMP)]
+        ),
+    ),
+    "opportunity_stage_history": (
+        "opportunity_stage_history_id",
+        pa.schema([(n, TEXT) for n in ("opportunity_stage_history_id", "opportunity_id", "to_stage")] + [("changed_at", STAMP)]),
+    ),
     "order_item": (
         "order_item_id",
         pa.schema(
@@ -92,7 +104,7 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
         "encounter_id",
         pa.schema(
             [
-                ("encounter_id", TEXT),
+                *((name, TEXT) for name in ("encounter_id", "encounter_class", "ward", "source_system")),
                 ("admitted_at", STAMP),
                 ("discharged_on_raw", TEXT),
                 ("arrival_raw", TEXT),
@@ -209,6 +221,7 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
         lab_order_id=str(number),
         patient_id=str(rng.randrange(42)),
         provider_id=str(number % 5),
+        encounter_id=str(number) if number % 13 else None,
         placer_number=f"P{number // 2 if number % 50 < 2 else number + 1000}",
         priority=rng.choice(["stat", "routine", "routine", "asap", None]),
         status=status,
@@ -223,6 +236,10 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
     made.add(
         "encounter",
         encounter_id=str(number),
+        encounter_class=("emergency", "outpatient", "emergency", None)[number % 4],
+        ward=("ED", "4 West", None)[number % 3],
+        # What messages tell of a visit is no row of the system that the quality report is about.
+        source_system="messages" if number % 10 == 9 else "lis",
         admitted_at=ordered,
         discharged_on_raw="0000-00-00" if number % 7 == 0 else None,
         arrival_raw=("0715", "early", None)[number % 3],
@@ -265,7 +282,7 @@ def _order(rng: random.Random, made: Tables, number: int) -> None:
                 order_item_id=str(item),
                 lab_order_id=str(number) if rng.random() < 0.98 else "nobody",
                 component_code=f"C{component % 2}",
-                loinc=rng.choice(["2951-2", None]),
+                loinc=rng.choice(["2951-2", None]) if component else ("2823-3", None, "6298-4")[number % 3],
                 value_raw=rng.choice(["4.1", "hemolyzed", None]),
                 value_type=kind,
                 unit_raw=(unit := rng.choice(["mmol/L", "x10E3/uL", "furlong", None])),
@@ -317,3 +334,29 @@ def _activities(rng: random.Random, made: Tables, number: int) -> None:
         action=rng.choice(["read", "login"]),
         outcome=rng.choice(["success", "refused"]),
     )
+    for place, to in enumerate(("open", "closed", "reopened", "closed")[: number % 5]):
+        made.add("case_status_history", case_status_history_id=f"{number}.{place}", case_id=str(number), to_status=to)
+    if number < 24:
+        _opportunity(made, number)
+
+
+def _opportunity(made: Tables, number: int) -> None:
+    """One of every course that an opportunity takes; the CRM keeps no history of the last."""
+    course = (("prospecting", "qualified", "won"), ("prospecting", "lost"), ("prospecting", "won", "lost", "won"), ("qualified",), ())[
+        number % 5
+    ]
+    at = START + timedelta(days=number, hours=3)
+    made.add(
+        "opportunity",
+        opportunity_id=str(number),
+        account_id=str(number % 4),
+        stage=course[-1] if course else "proposal",
+        amount=Decimal(1000 + number),
+        created_at=at,
+    )
+    for place, stage in enumerate(course):
+        key = f"{number}.{place}"
+        changed = at + timedelta(days=2 * place, hours=place)
+        made.add(
+            "opportunity_stage_history", opportunity_stage_history_id=key, opportunity_id=str(number), to_stage=stage, changed_at=changed
+        )

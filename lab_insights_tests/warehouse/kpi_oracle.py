@@ -61,7 +61,8 @@ def tests(made: Tables) -> pd.DataFrame:
     for row in made.rows["result"]:
         if row["status_norm"] in {"preliminary", "final", "corrected"}:
             results.setdefault(row["order_item_id"], []).append(row)
-    found = [_test(item, orders, accounts, merged, panels, specimens, results) for item in made.rows["order_item"]]
+    emergencies = {row["encounter_id"] for row in made.rows["encounter"] if row["encounter_class"] == "emergency"}
+    found = [_test(item, orders, accounts, merged, panels, specimens, results, emergencies) for item in made.rows["order_item"]]
     frame = pd.DataFrame(found).sort_values(
         ["patient", "test", "started_sort", "item"], key=lambda c: c if c.name != "item" else c.astype(str)
     )
@@ -84,7 +85,7 @@ def tests(made: Tables) -> pd.DataFrame:
     return frame.assign(duplicate=duplicates)
 
 
-def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, specimens: Any, results: Any) -> Row:
+def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, specimens: Any, results: Any, emergencies: Any) -> Row:
     order = orders[str(item["lab_order_id"])]
     panel = panels.get(item["test_code"], {})
     tubes = specimens.get(str(item["lab_order_id"]), [])
@@ -109,6 +110,8 @@ def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, speci
     stages = _stages(ends, add_on=bool(item["is_add_on"]), complete=state == "complete")
     target = panel.get("stat_target_minutes" if order["priority"] == "stat" else "tat_target_minutes")
     patient = order["patient_id"]
+    potassium = any(row["loinc"] in {"2823-3", "6298-4", "75940-7"} for row in every)
+    sampled = order["priority"] == "stat" and order["encounter_id"] in emergencies and potassium
     return {
         "item": item["order_item_id"],
         "order": str(item["lab_order_id"]),
@@ -117,6 +120,7 @@ def _test(item: Row, orders: Any, accounts: Any, merged: Any, panels: Any, speci
         "priority": order["priority"] or "unknown",
         "account": accounts.get(str(item["lab_order_id"])) or "unknown",
         "provider": order["provider_id"],
+        "sample": "ED STAT potassium" if sampled else "other",
         "patient": merged.get(str(item["lab_order_id"])) or patient,
         "state": state,
         "add_on": bool(item["is_add_on"]),
@@ -172,10 +176,11 @@ def turnaround(frame: pd.DataFrame, by: list[str]) -> dict[tuple[Any, ...], tupl
     return found
 
 
-def pending(frame: pd.DataFrame) -> dict[tuple[Any, ...], tuple[int, int, int]]:
-    """(day, test, priority) → pending, not received, overdue at its end."""
+def pending(frame: pd.DataFrame) -> dict[tuple[Any, ...], tuple[int, int, int, float | None]]:
+    """(day, test, priority) → pending, not received, overdue at its end, and the least time that is left."""
     days = {*frame.start_day.dropna(), *frame.verified_day.dropna()}
     counts: dict[tuple[Any, ...], Counter[str]] = {}
+    left: dict[tuple[Any, ...], float] = {}
     for day in days:
         ends = end_of(day)
         for row in frame.to_dict("records"):
@@ -187,5 +192,28 @@ def pending(frame: pd.DataFrame) -> dict[tuple[Any, ...], tuple[int, int, int]]:
             there = received if received and received < ends else None
             count["pending"] += 1
             count["not_received"] += there is None
-            count["overdue"] += bool(there and pd.notna(row["target"]) and ends - there > timedelta(minutes=row["target"]))
-    return {key: (count["pending"], count["not_received"], count["overdue"]) for key, count in counts.items()}
+            if there and pd.notna(row["target"]):
+                remaining = row["target"] - (ends - there).total_seconds() / 60
+                count["overdue"] += remaining < 0
+                key = (day, row["test"], row["priority"])
+                left[key] = min(left.get(key, remaining), remaining)
+    return {
+        key: (count["pending"], count["not_received"], count["overdue"], round(left[key], 2) if key in left else None)
+        for key, count in counts.items()
+    }
+
+
+def business_days(month: date, last: date) -> int:
+    days = [month + timedelta(days=number) for number in range(31)]
+    return sum(day.weekday() < 5 and day.month == month.month and day <= last for day in days)
+
+
+def stages(made: Tables) -> list[tuple[Row, str, datetime, datetime | None]]:
+    """Each opportunity and stage that it came to, when, and when it left it."""
+    found: list[tuple[Row, str, datetime, datetime | None]] = []
+    for row in made.rows["opportunity"]:
+        its = [each for each in made.rows["opportunity_stage_history"] if each["opportunity_id"] == row["opportunity_id"]]
+        came = sorted((each["changed_at"], each["to_stage"]) for each in its) or [(row["created_at"], row["stage"])]
+        ends = [at for at, _ in came[1:]]
+        found += [(row, stage, at, after) for (at, stage), after in zip(came, [*ends, None], strict=True)]
+    return found

@@ -34,7 +34,8 @@ def test_every_ordered_test_has_its_state_and_the_minutes_of_each_stage(weeks: W
 
 
 @pytest.mark.parametrize(
-    ("dimension", "by"), [("all", []), ("test", ["test"]), ("priority", ["priority"]), ("test_priority", ["test", "priority"])]
+    ("dimension", "by"),
+    [("all", []), ("test", ["test"]), ("priority", ["priority"]), ("test_priority", ["test", "priority"]), ("sample", ["sample"])],
 )
 def test_turnaround_by_day_and_dimension_comes_from_the_intervals(weeks: Weeks, dimension: str, by: list[str]) -> None:
     measures = "TESTS, OBSERVATIONS, MEDIAN_MINUTES, P90_MINUTES, WITH_TARGET, WITHIN_TARGET"
@@ -42,6 +43,9 @@ def test_turnaround_by_day_and_dimension_comes_from_the_intervals(weeks: Weeks, 
     held = {(row[0], row[1], row[2]): row[3:] for row in found}
     expected = {(key[0], key[1], " / ".join(key[2:]) or "all"): values for key, values in oracle.turnaround(weeks.tests, by).items()}
     assert held == expected
+    if dimension == "sample":
+        late = [values for key, values in held.items() if key[1:] == ("receive_to_verify", "ED STAT potassium") and values[4] > values[5]]
+        assert late, "some were reported past their deadline"
     if dimension == "all":
         assert any(values[2] is None for values in expected.values()), "a day under ten observations"
         assert any(values[2] is not None for values in expected.values())
@@ -100,12 +104,35 @@ def test_outreach_compares_months_and_tells_who_lapses(weeks: Weeks) -> None:
         assert held[account, march] == (second, first, first + second, "active" if first else "new")
 
 
+def test_months_are_compared_by_orderable_provider_and_account_and_by_business_day(weeks: Weeks) -> None:
+    frame = weeks.tests[weeks.tests.start_day.notna() & ~weeks.tests.state.isin(["cancelled", "rejected"])]
+    february, march, last = date(2026, 2, 1), date(2026, 3, 1), max(frame.start_day)
+    found = weeks.rows("SELECT DIMENSION, MEMBER, EVENT_DAY, TESTS, TESTS_BEFORE, BUSINESS_DAYS FROM REPORTS.VOLUME_BY_MONTH")
+    held = {row[:3]: row[3:] for row in found}
+    days = {month: oracle.business_days(month, last) for month in (february, march)}
+    assert days == {february: 20, march: held["all", "all", march][2]}
+    for dimension in ("test", "provider", "account"):
+        months = Counter((member, day.replace(day=1)) for member, day in zip(frame[dimension], frame.start_day, strict=True))
+        expected = {}
+        for member in {member for member, _ in months}:
+            first, second = months[member, february], months[member, march]
+            expected |= {(dimension, member, february): (first, 0, 20)} if first else {}
+            expected[dimension, member, march] = (second, first, days[march])
+        assert {key: row for key, row in held.items() if key[0] == dimension} == expected
+    [(tests, per_day)] = weeks.rows(
+        "SELECT TESTS, TESTS_PER_BUSINESS_DAY FROM REPORTS.ACCOUNT_OUTREACH WHERE EVENT_DAY = '2026-03-01' AND ACCOUNT_ID = '1'"
+    )
+    assert per_day == round(tests / days[march], 2)
+
+
 def test_pending_and_overdue_are_as_of_the_end_of_each_day_in_the_zone(weeks: Weeks) -> None:
-    found = weeks.rows("SELECT EVENT_DAY, TEST_CODE, PRIORITY, PENDING, NOT_RECEIVED, OVERDUE FROM REPORTS.PENDING_TEST")
+    found = weeks.rows(
+        "SELECT EVENT_DAY, TEST_CODE, PRIORITY, PENDING, NOT_RECEIVED, OVERDUE, LEAST_REMAINING_MINUTES FROM REPORTS.PENDING_TEST"
+    )
     expected = oracle.pending(weeks.tests)
     assert {row[:3]: row[3:] for row in found} == expected
-    assert any(overdue for _, _, overdue in expected.values())
-    assert any(absent for _, absent, _ in expected.values())
+    assert any(overdue for _, _, overdue, _ in expected.values())
+    assert any(absent for _, absent, _, _ in expected.values())
 
 
 def test_a_day_of_23_hours_and_its_neighbours_hold_each_test_once(weeks: Weeks) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lab_insights.lab import genomic
-from lab_insights.lab.fhir import values
+from lab_insights.lab.fhir import medications, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
 from lab_insights.lab.records import Header, Kind, Row, specimen_state, verified
@@ -194,30 +194,11 @@ class _Walk:
         self._add("report", row)
 
     def _prescription(self, resource: Resource, _: str | None) -> None:
-        dosage, dispense = first(resource.get("dosageInstruction")), resource.get("dispenseRequest") or {}
-        valid = dispense.get("validityPeriod") or {}
-        dose = values.number(self._document, first(dosage.get("doseAndRate")).get("doseQuantity"))
-        route = concept(dosage.get("route"))
-        row = (
-            text(resource.get("id")), *values.order_numbers(resource.get("identifier")), *self._subject(resource), *self._drug(resource),
-            text(resource.get("status")), *dose, route[1] or route[0], _often(self._document, dosage.get("timing") or {}),
-            text(dosage.get("text")) or text(dosage.get("patientInstruction")), *values.number(self._document, dispense.get("quantity")),
-            self._document.number(dispense.get("numberOfRepeatsAllowed")), self._professional(resource.get("requester"), resource),
-            instant(resource.get("authoredOn")), instant(valid.get("start")), instant(valid.get("end")),
-        )  # fmt: skip
-        self._add("medication_order", row)
+        provider = self._professional(resource.get("requester"), resource)
+        self._add("medication_order", medications.prescribed(self._document, resource, self._subject(resource), provider))
 
     def _dispense(self, resource: Resource, _: str | None) -> None:
-        asked = first(resource.get("authorizingPrescription"))
-        request = self._document.found(asked, resource)
-        order = (*values.order_numbers(request.get("identifier")), None) if request else (None, None, text(asked.get("reference")))
-        row = (
-            text(resource.get("id")), *order, *self._subject(resource), *self._drug(resource),
-            text(first(resource.get("identifier")).get("value")), text(resource.get("status")),
-            *values.number(self._document, resource.get("quantity")), values.number(self._document, resource.get("daysSupply"))[0], None,
-            text(first(resource.get("dosageInstruction")).get("text")), instant(resource.get("whenHandedOver") or resource.get("whenPrepared")),
-        )  # fmt: skip
-        self._add("medication_dispense", row)
+        self._add("medication_dispense", medications.dispensed(self._document, resource, self._subject(resource)))
 
     def _subject(self, resource: Resource) -> tuple[Any, ...]:
         return self._linked(resource.get("subject") or resource.get("patient"), resource)
@@ -273,10 +254,6 @@ class _Walk:
         found = self._document.found(encounter, resource) if encounter else None
         return _number(found) if found else text((encounter or {}).get("reference"))
 
-    def _drug(self, resource: Resource) -> tuple[str | None, str | None, str | None]:
-        found = self._document.found(resource.get("medicationReference"), resource) or {}
-        return concept(resource.get("medicationCodeableConcept") or found.get("code"))
-
     STEPS: ClassVar[dict[str, Callable[[_Walk, Resource, str | None], None]]] = {
         "Patient": _patient,
         "Encounter": _encounter,
@@ -310,17 +287,6 @@ def _of_laboratory(resource: Resource) -> bool:
 def _tube(specimen: Resource) -> str | None:
     own = text(first(specimen.get("identifier")).get("value"))
     return own or text((specimen.get("accessionIdentifier") or {}).get("value"))
-
-
-def _often(document: Document, timing: Resource) -> str | None:
-    repeat = timing.get("repeat") or {}
-    if told := concept(timing.get("code"))[1]:
-        return told
-    if "frequency" not in repeat:
-        return None
-    return (
-        f"{document.number(repeat['frequency'])} per {document.number(repeat.get('period')) or ''} {repeat.get('periodUnit') or ''}".strip()
-    )
 
 
 def _told(identifiers: Any) -> str | None:

@@ -15,9 +15,10 @@ from lab_insights.lab.kpis.model import Column, Input, Report
 from lab_insights.lab.kpis.ordered_tests import ORDERED_TEST
 from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.lab.kpis.reporting import CORRECTED, CRITICAL_REPORTING, CRITICAL_RESULT, REJECTION
+from lab_insights.lab.kpis.sales import PIPELINE, WINS
 from lab_insights.lab.kpis.service import AUDIT, CASES, CAUSES, TASKS
 from lab_insights.lab.kpis.turnaround import TURNAROUND
-from lab_insights.lab.kpis.workload import OUTREACH, PENDING, VOLUME
+from lab_insights.lab.kpis.workload import MONTHS, OUTREACH, PENDING, VOLUME
 
 __all__ = ["INPUTS", "REPORTS", "Column", "Input", "Report"]
 REPORTS: tuple[Report, ...] = (
@@ -25,6 +26,7 @@ REPORTS: tuple[Report, ...] = (
     DAILY_ACTIVITY,
     TURNAROUND,
     VOLUME,
+    MONTHS,
     OUTREACH,
     PENDING,
     REJECTION,
@@ -34,6 +36,8 @@ REPORTS: tuple[Report, ...] = (
     CASES,
     CAUSES,
     TASKS,
+    PIPELINE,
+    WINS,
     AUDIT,
     QUALITY,
     INSIGHT,

@@ -16,6 +16,7 @@ INPUTS: dict[str, Input] = {
             "lab_order_id": _ID,
             "patient_id": _ID,
             "provider_id": _ID,
+            "encounter_id": _ID,
             "placer_number": _TEXT,
             "priority": _TEXT,
             "status": _TEXT,
@@ -80,6 +81,7 @@ INPUTS: dict[str, Input] = {
         {"encounter_id": _ID, "admitted_at": _AT, "discharged_on_raw": _TEXT, "arrival_raw": _TEXT, "arrival_time": _TEXT},
         own=True,
     ),
+    "visit": Input("encounter", {"encounter_id": _ID, "encounter_class": _TEXT, "ward": _TEXT}),
     "reject_reason": Input("reject_reason", {"code": _TEXT, "label": _TEXT}),
     "orderable": Input(
         "orderable",
@@ -96,6 +98,11 @@ INPUTS: dict[str, Input] = {
     "crm_task": Input(
         "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),
+    "case_status_history": Input("case_status_history", {"case_id": _ID, "to_status": _TEXT}),
+    "opportunity": Input(
+        "opportunity", {"opportunity_id": _ID, "account_id": _ID, "stage": _TEXT, "amount": "NUMBER(12,2)", "created_at": _AT}
+    ),
+    "opportunity_stage_history": Input("opportunity_stage_history", {"opportunity_id": _ID, "to_stage": _TEXT, "changed_at": _AT}),
     "personal_profile": Input(
         "patient_profile",
         {"patient_id": _ID, "mrn": _TEXT, "surviving_patient_id": _ID, "linked_patient_id": _ID, "as_of": "DATE"},

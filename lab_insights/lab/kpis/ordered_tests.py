@@ -11,6 +11,8 @@ STAGES = {
     "receive_to_verify": ("RECEIVED_AT", "VERIFIED_AT"),
     "total": ("STARTED_AT", "VERIFIED_AT"),
 }
+# What CAP Q-Tracks QT8 samples: potassium in serum, plasma or blood, ordered STAT in the emergency department.
+POTASSIUM, SAMPLE = ("2823-3", "6298-4", "75940-7"), "ED STAT potassium"
 _STAGE_TEXT = {
     "order_to_collect": "from the order to the collection; not given for add-ons, whose specimen was there before",
     "collect_to_receive": "from the collection to the receipt in the laboratory",
@@ -31,7 +33,8 @@ def _build(relations: Relations, zone: str) -> str:
     return f"""
 WITH REPORTED AS (
     SELECT ORDER_ITEM_ID, COUNT(*) AS REPORTABLE, COUNT(CASE WHEN STATUS_NORM <> 'preliminary' THEN 1 END) AS FINAL,
-        MAX(CASE WHEN STATUS_NORM <> 'preliminary' THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB
+        MAX(CASE WHEN STATUS_NORM <> 'preliminary' THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB,
+        COUNT(CASE WHEN LOINC IN ({", ".join(f"'{code}'" for code in POTASSIUM)}) THEN 1 END) > 0 AS HAS_POTASSIUM
     FROM {relations["result"]} AS R WHERE STATUS_NORM IN ('preliminary', 'final', 'corrected') GROUP BY 1
 ), SPECIMENS AS (
     SELECT LAB_ORDER_ID, COUNT(*) AS N, COUNT(CASE WHEN STATUS = 'rejected' THEN 1 END) AS REJECTED,
@@ -46,6 +49,7 @@ WITH REPORTED AS (
         COALESCE(I.IS_ADD_ON, FALSE) AS IS_ADD_ON, COALESCE(P.IS_BILLABLE, TRUE) AS IS_BILLABLE, P.MIN_RETEST_HOURS,
         CASE WHEN O.PRIORITY = 'stat' THEN P.STAT_TARGET_MINUTES ELSE P.TAT_TARGET_MINUTES END AS TARGET_MINUTES,
         CASE WHEN I.IS_ADD_ON THEN {known("I.ADDED_AT")} ELSE {known("O.ORDERED_AT")} END AS STARTED_AT,
+        CASE WHEN O.PRIORITY = 'stat' AND V.ENCOUNTER_CLASS = 'emergency' AND R.HAS_POTASSIUM THEN '{SAMPLE}' ELSE 'other' END AS SAMPLED_AS,
         {times["COLLECTED_AT"]} AS COLLECTED_AT, {times["RECEIVED_AT"]} AS RECEIVED_AT,
         CASE WHEN S.N > 0 AND S.REJECTED = S.N THEN 'rejected' WHEN I.STATUS = 'cancelled' OR O.STATUS = 'cancelled' THEN 'cancelled'
             WHEN R.REPORTABLE > 0 AND R.FINAL = R.REPORTABLE AND COALESCE(I.STATUS, 'completed') = 'completed' THEN 'complete'
@@ -54,6 +58,7 @@ WITH REPORTED AS (
     FROM {relations["order_item"]} AS I
     LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = I.LAB_ORDER_ID
     LEFT JOIN {relations["order_detail"]} AS D ON D.LAB_ORDER_ID = I.LAB_ORDER_ID
+    LEFT JOIN {relations["visit"]} AS V ON V.ENCOUNTER_ID = O.ENCOUNTER_ID
     LEFT JOIN {relations["orderable"]} AS P ON P.TEST_CODE = I.TEST_CODE
     LEFT JOIN REPORTED AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID
     LEFT JOIN SPECIMENS AS S ON S.LAB_ORDER_ID = I.LAB_ORDER_ID
@@ -103,6 +108,9 @@ ORDERED_TEST = Report(
         "shift": Column(
             "VARCHAR", "Shift in which the specimen was received: day (7–15 h), evening (15–23 h) or night, in the tenant's zone."
         ),
+        "sampled_as": Column(
+            "VARCHAR", f"`{SAMPLE}`: a stat test that reported potassium, ordered in an emergency visit; `other`. What CAP QT8 samples."
+        ),
         "state": Column(
             "VARCHAR",
             "rejected when all its specimens were; cancelled; complete when the LIS completed it and every result that it has is final or "
@@ -126,7 +134,7 @@ ORDERED_TEST = Report(
         ),
         "is_within_target": Column("BOOLEAN", "receive_to_verify_minutes ≤ target_minutes; null without a target or a valid interval."),
     },
-    ("order_item", "lab_order", "order_detail", "orderable", "result", "specimen"),
+    ("order_item", "lab_order", "order_detail", "visit", "orderable", "result", "specimen"),
     _build,
     day="start_day",
 )

@@ -8,26 +8,29 @@ from lab_insights.lab.kpis.model import COUNT, MINUTES, Column, Relations, Repor
 def _rejection(relations: Relations, zone: str) -> str:
     at = f"COALESCE({known('S.RECEIVED_AT')}, {known('S.COLLECTED_AT')})"
     return f"""
-SELECT {day(at, zone)} AS EVENT_DAY, COALESCE(D.ACCOUNT_ID, 'unknown') AS ACCOUNT_ID,
+SELECT {day(at, zone)} AS EVENT_DAY, COALESCE(D.ACCOUNT_ID, 'unknown') AS ACCOUNT_ID, COALESCE(V.WARD, 'unknown') AS SITE,
     CASE WHEN S.STATUS = 'rejected' THEN COALESCE(L.LABEL, S.REJECT_REASON, 'no reason given') ELSE 'accepted' END AS REASON, COUNT(*) AS SPECIMENS
 FROM {relations["specimen"]} AS S
 LEFT JOIN {relations["order_detail"]} AS D ON D.LAB_ORDER_ID = S.LAB_ORDER_ID
+LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = S.LAB_ORDER_ID
+LEFT JOIN {relations["visit"]} AS V ON V.ENCOUNTER_ID = O.ENCOUNTER_ID
 LEFT JOIN {relations["reject_reason"]} AS L ON L.CODE = S.REJECT_REASON
-WHERE {at} IS NOT NULL AND (S.STATUS = 'rejected' OR S.RECEIVED_AT IS NOT NULL) GROUP BY 1, 2, 3"""
+WHERE {at} IS NOT NULL AND (S.STATUS = 'rejected' OR S.RECEIVED_AT IS NOT NULL) GROUP BY 1, 2, 3, 4"""
 
 
 REJECTION = Report(
     "specimen_rejection",
-    "Specimens received on a day by account, accepted or rejected with the primary reason.",
+    "Specimens received on a day by account and site, accepted or rejected with the primary reason.",
     "CAP Q-Tracks QT3.",
-    ("event_day", "account_id", "reason"),
+    ("event_day", "account_id", "site", "reason"),
     {
         "event_day": Column("DATE", "Day of the receipt (of the collection where the receipt is not known) in the tenant's zone."),
         "account_id": Column("VARCHAR", "Account of the order."),
+        "site": Column("VARCHAR", "Where it was taken: ward or clinic of the visit; `unknown` where there is none."),
         "reason": Column("VARCHAR", "`accepted`, or the one reason of the rejection."),
         "specimens": Column(COUNT, "Specimens. Rejection rate = those not accepted / all; over a period, of the sums."),
     },
-    ("specimen", "order_detail", "reject_reason"),
+    ("specimen", "order_detail", "lab_order", "visit", "reject_reason"),
     _rejection,
 )
 

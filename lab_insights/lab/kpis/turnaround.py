@@ -15,6 +15,7 @@ DIMENSIONS = {
     "account": ("ACCOUNT_ID",),
     "shift": ("SHIFT",),
     "test_priority": ("TEST_CODE", "PRIORITY"),
+    "sample": ("SAMPLED_AS",),
 }
 _COLUMNS = tuple(dict.fromkeys(column for columns in DIMENSIONS.values() for column in columns))
 SHARES = {"median": "0.5", "p75": "0.75", "p90": "0.9", "p95": "0.95"}
@@ -59,14 +60,14 @@ def _build(relations: Relations, _zone: str) -> str:
 
 TURNAROUND = Report(
     "turnaround",
-    "Turnaround of the tests completed on a day, by stage and by test, department, priority, laboratory, account and shift.",
-    "Hawkins 2007; NHLS; targets: hc1 panel specification; STAT outliers (stage receive_to_verify, priority stat): CAP Q-Tracks QT8.",
+    "Turnaround of the tests completed on a day, by stage and by test, department, priority, laboratory, account, shift and what is sampled.",
+    "Hawkins 2007; NHLS; targets: hc1 panel specification; STAT outliers (sample ED STAT potassium, with_target less within_target): CAP Q-Tracks QT8.",
     ("event_day", "stage", "dimension", "member"),
     {
         "event_day": Column("DATE", "Day of the verification in the tenant's zone."),
         "stage": Column("VARCHAR", "order_to_collect, collect_to_receive, receive_to_verify or total."),
         "dimension": Column("VARCHAR", f"What `member` is: {', '.join(DIMENSIONS)}."),
-        "member": Column("VARCHAR", "The test, department, priority, laboratory, account or shift; `test / priority`; or `all`."),
+        "member": Column("VARCHAR", "The test, department, priority, laboratory, account, shift or sample; `test / priority`; or `all`."),
         "tests": Column(COUNT, "Complete tests; cancelled and rejected ones are in no turnaround."),
         "observations": Column(COUNT, "Those with both ends, end ≥ start, at most 365 days, and no date in the place of a time."),
         **{
@@ -76,7 +77,7 @@ TURNAROUND = Report(
             for name in SHARES
         },
         "with_target": Column(COUNT, "Observations of receive_to_verify whose orderable has a target at this priority."),
-        "within_target": Column(COUNT, "Those of them within it; % within target = within_target / with_target."),
+        "within_target": Column(COUNT, "Those of them within it; % within target = within_target / with_target; the others are outliers."),
         "no_target": Column(COUNT, "Tests without a target, which are in neither."),
         "missing": Column(COUNT, "Intervals that lack an end, or have a date in the place of a time: excluded."),
         "implausible": Column(COUNT, "Intervals that are negative or over 365 days: excluded."),

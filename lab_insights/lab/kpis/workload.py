@@ -38,6 +38,17 @@ VOLUME = Report(
 )
 
 
+# Mondays to Fridays from S.MONTH to the end of that month, or to L.LAST_DAY if that is sooner.
+_END = "LEAST(DATEADD('day', -1, DATEADD('month', 1, S.MONTH)), L.LAST_DAY)"
+_DAYS = f"(DATEDIFF('day', S.MONTH, {_END}) + 1)"
+_REST, _FIRST = f"MOD({_DAYS}, 7)", "DAYOFWEEKISO(S.MONTH)"
+BUSINESS_DAYS = f"(FLOOR({_DAYS} / 7) * 5 + LEAST({_REST}, GREATEST(6 - {_FIRST}, 0)) + GREATEST({_REST} - 8 + {_FIRST}, 0))"
+
+
+def _last(relations: Relations) -> str:
+    return f"(SELECT MAX(EVENT_DAY) AS LAST_DAY FROM {relations['test_volume']} AS V WHERE TESTS > 0)"
+
+
 def _outreach(relations: Relations, _zone: str) -> str:
     return f"""
 WITH MONTHS AS (
@@ -48,12 +59,13 @@ WITH MONTHS AS (
     JOIN (SELECT ACCOUNT_ID, MIN(MONTH) AS FIRST_MONTH FROM MONTHS GROUP BY 1) AS A ON A.FIRST_MONTH <= M.MONTH
 ), SUMS AS (
     SELECT S.MONTH, S.ACCOUNT_ID, S.FIRST_MONTH, {_within(0, 0)} AS TESTS, {_within(1, 1)} AS TESTS_BEFORE,
-        {_within(0, 2)} AS TRAILING_3, {_within(3, 5)} AS PRIOR_3
+        {_within(0, 2)} AS TRAILING_3, {_within(3, 5)} AS PRIOR_3, {BUSINESS_DAYS} AS BUSINESS_DAYS
     FROM SPINE AS S LEFT JOIN MONTHS AS M
         ON M.ACCOUNT_ID = S.ACCOUNT_ID AND M.MONTH <= S.MONTH AND M.MONTH > DATEADD('month', -6, S.MONTH)
-    GROUP BY 1, 2, 3
+    CROSS JOIN {_last(relations)} AS L GROUP BY 1, 2, 3, L.LAST_DAY
 )
-SELECT MONTH AS EVENT_DAY, ACCOUNT_ID, TESTS, TESTS_BEFORE, TRAILING_3, PRIOR_3,
+SELECT MONTH AS EVENT_DAY, ACCOUNT_ID, TESTS, TESTS_BEFORE, TRAILING_3, PRIOR_3, BUSINESS_DAYS,
+    TESTS / NULLIF(BUSINESS_DAYS, 0) AS TESTS_PER_BUSINESS_DAY,
     CASE WHEN FIRST_MONTH = MONTH THEN 'new' WHEN TRAILING_3 = 0 THEN 'lapsed' WHEN TRAILING_3 * 2 < PRIOR_3 THEN 'at_risk' ELSE 'active' END AS STANDING
 FROM SUMS"""
 
@@ -76,12 +88,56 @@ OUTREACH = Report(
         "tests_before": Column(COUNT, "Those of the month before."),
         "trailing_3": Column(COUNT, "Those of this month and the two before it."),
         "prior_3": Column(COUNT, "Those of the three months before these."),
+        "business_days": Column(COUNT, "Mondays to Fridays of the month, up to the newest day that any test was ordered on."),
+        "tests_per_business_day": Column("NUMBER(12,2)", "tests / business_days: months of unequal length compared."),
         "standing": Column(
             "VARCHAR", "new in its first month; lapsed without a test in three months; at_risk below half of the three before; else active."
         ),
     },
     (),
     _outreach,
+    after=("test_volume",),
+)
+
+
+DIMENSIONS = {"all": "'all'", "test": "TEST_CODE", "provider": "PROVIDER_ID", "account": "ACCOUNT_ID"}
+
+
+def _months(relations: Relations, _zone: str) -> str:
+    each = " UNION ALL ".join(
+        f"SELECT DATE_TRUNC('month', EVENT_DAY) AS MONTH, '{name}' AS DIMENSION, {member} AS MEMBER, SUM(TESTS) AS TESTS "
+        f"FROM {relations['test_volume']} AS V GROUP BY 1, 2, 3"
+        for name, member in DIMENSIONS.items()
+    )
+    return f"""
+WITH MONTHS AS ({each}), BOTH AS (
+    SELECT MONTH, DIMENSION, MEMBER, TESTS, 0 AS TESTS_BEFORE FROM MONTHS
+    UNION ALL SELECT DATEADD('month', 1, MONTH), DIMENSION, MEMBER, 0, TESTS FROM MONTHS
+    WHERE DATEADD('month', 1, MONTH) <= (SELECT MAX(MONTH) FROM MONTHS)
+), SUMS AS (
+    SELECT S.MONTH, S.DIMENSION, S.MEMBER, SUM(S.TESTS) AS TESTS, SUM(S.TESTS_BEFORE) AS TESTS_BEFORE, {BUSINESS_DAYS} AS BUSINESS_DAYS
+    FROM BOTH AS S CROSS JOIN {_last(relations)} AS L GROUP BY 1, 2, 3, L.LAST_DAY
+)
+SELECT MONTH AS EVENT_DAY, DIMENSION, MEMBER, TESTS, TESTS_BEFORE, BUSINESS_DAYS, TESTS / NULLIF(BUSINESS_DAYS, 0) AS TESTS_PER_BUSINESS_DAY
+FROM SUMS WHERE TESTS > 0 OR TESTS_BEFORE > 0"""
+
+
+MONTHS = Report(
+    "volume_by_month",
+    "Tests ordered in a month and in the one before it, by orderable, provider and account.",
+    "hc1 dashboards (utilisation).",
+    ("event_day", "dimension", "member"),
+    {
+        "event_day": Column("DATE", "First day of the month; the newest month is not whole yet."),
+        "dimension": Column("VARCHAR", f"What `member` is: {', '.join(DIMENSIONS)}."),
+        "member": Column("VARCHAR", "The orderable, provider or account; or `all`."),
+        "tests": Column(COUNT, "Tests of the month that were neither cancelled nor rejected."),
+        "tests_before": Column(COUNT, "Those of the month before. Change = tests / tests_before, less 1, of the sums."),
+        "business_days": Column(COUNT, "Mondays to Fridays of the month, up to the newest day that any test was ordered on."),
+        "tests_per_business_day": Column("NUMBER(12,2)", "tests / business_days."),
+    },
+    (),
+    _months,
     after=("test_volume",),
 )
 
@@ -99,7 +155,7 @@ WITH DAYS AS (
 )
 SELECT EVENT_DAY, TEST_CODE, PRIORITY, COUNT(*) AS PENDING, {count_if("RECEIVED_AT IS NULL")} AS NOT_RECEIVED,
     {count_if("TARGET_MINUTES IS NULL")} AS NO_TARGET, {count_if("DATEDIFF('second', RECEIVED_AT, ENDS) > TARGET_MINUTES * 60")} AS OVERDUE,
-    MAX(HOURS) AS OLDEST_HOURS
+    MIN(TARGET_MINUTES - DATEDIFF('second', RECEIVED_AT, ENDS) / 60) AS LEAST_REMAINING_MINUTES, MAX(HOURS) AS OLDEST_HOURS
 FROM OPEN GROUP BY 1, 2, 3"""
 
 
@@ -116,6 +172,9 @@ PENDING = Report(
         "not_received": Column(COUNT, "Those whose specimen was not received yet."),
         "no_target": Column(COUNT, "Those without a target, which can not be overdue."),
         "overdue": Column(COUNT, "Those received longer ago than their target."),
+        "least_remaining_minutes": Column(
+            "NUMBER(12,2)", "Target less age since the receipt, of the one that has least; below 0 it is overdue."
+        ),
         "oldest_hours": Column("NUMBER(12,2)", "Age of the oldest, from its start."),
     },
     (),
