@@ -23,10 +23,19 @@ from lab_insights.verify.derivations import curations
 from lab_insights.verify.derived import verify_derived
 from lab_insights_tests.lab.world import STAMP, Lab, at
 
+TEXTS = [(f"text_{n}", pa.string()) for n in range(1, 11)]
 CONTACT = pa.schema(
-    [("id", pa.int64()), ("is_provider", pa.int8()), *((f"text_{n}", pa.string()) for n in range(1, 11))]
-    + [("numeric_1", pa.decimal128(18, 6)), ("date_1", pa.date32()), ("date_1__text", pa.string()), ("updated_at", STAMP)]
+    [
+        ("id", pa.int64()),
+        ("is_provider", pa.int8()),
+        *TEXTS,
+        ("numeric_1", pa.decimal128(18, 6)),
+        ("date_1", pa.date32()),
+        ("date_1__text", pa.string()),
+        ("updated_at", STAMP),
+    ]
 )
+TASK = pa.schema([("id", pa.int64()), *TEXTS, ("updated_at", STAMP)])
 SIDE = pa.schema(
     [("id_c", pa.int64()), ("vip_c", pa.int8()), ("cut_off_c", pa.string()), ('x"; DROP TABLE y_c', pa.string()), ("note", pa.string())]
 )
@@ -81,39 +90,25 @@ TYPED = {
 
 
 def test_slots_go_by_the_names_and_types_that_their_definitions_give(lab: Lab) -> None:
-    cases = list(TYPED)
-    defined = [{"id": n, "slot": f"text_{n % 10 + 1}", "label": f"Field {n}", "udf_type": kind} for n, (kind, _) in enumerate(cases[:10])]
-    defined += [
-        {"id": 20 + n, "slot": f"text_{n + 1}", "label": f"Other {n}", "udf_type": kind, "record_type": "task"}
-        for n, (kind, _) in enumerate(cases[10:])
-    ]
-    tell(
-        lab,
-        1,
-        [{"id": 7, "is_provider": 0, **{f"text_{n % 10 + 1}": value for n, (_, value) in enumerate(cases[:10])}}],
-        defined,
-        kind="snapshot",
-    )
+    first, rest = list(TYPED)[:10], list(TYPED)[10:]
+
+    def defined(record_type: str, number: int, kind: str) -> dict[str, Any]:
+        key = len(record_type) * 100 + number
+        return {"id": key, "record_type": record_type, "slot": f"text_{number}", "label": f"{record_type} {number}", "udf_type": kind}
+
+    cases = [("contact", first), ("task", rest)]
+    definitions = [defined(of, number, kind) for of, its in cases for number, (kind, _) in enumerate(its, start=1)]
+    held = {of: {f"text_{number}": value for number, (_, value) in enumerate(its, start=1)} for of, its in cases}
+    lab.land("crm.task", 1, [{"id": 1, "updated_at": at(1), **held["task"]}], TASK, kind="snapshot")
+    tell(lab, 1, [{"id": 7, "is_provider": 0, **held["contact"]}], definitions, kind="snapshot")
     rows = long(lab, 1)
-    assert {key[:2] for key in rows} == {("contact", "7")}, "a contact who is no provider has fields too, and what holds nothing is none"
-    for n, case in enumerate(cases[:10]):
-        row, (column, value) = rows["contact", "7", f"text_{n % 10 + 1}"], TYPED[case]
-        assert (row["label"], row["udf_type"], row["is_current"], row["value_text"], row[column]) == (
-            f"Field {n}",
-            case[0],
-            True,
-            case[1],
-            value,
-        ), case
-    lab.land("crm.task", 2, [{"id": 1, "updated_at": at(2), **{f"text_{n + 1}": value for n, (_, value) in enumerate(cases[10:])}}], TASK)
-    tell(lab, 2)
-    rows = long(lab, 2)
-    for n, case in enumerate(cases[10:]):
-        row, (column, value) = rows["task", "1", f"text_{n + 1}"], TYPED[case]
-        assert (row["label"], row["udf_type"], row[column]) == (f"Other {n}", case[0], value), case
-
-
-TASK = pa.schema([("id", pa.int64()), *((f"text_{n}", pa.string()) for n in range(1, 11)), ("updated_at", STAMP)])
+    assert {key[:2] for key in rows} == {("contact", "7"), ("task", "1")}, "a contact who is no provider has fields too"
+    assert len(rows) == len(TYPED), "what holds nothing is no field"
+    for of, its in cases:
+        for number, case in enumerate(its, start=1):
+            row, (column, value) = rows[of, "7" if of == "contact" else "1", f"text_{number}"], TYPED[case]
+            assert (row["label"], row["udf_type"], row["is_current"]) == (f"{of} {number}", case[0], True), case
+            assert (row["value_text"], row[column]) == (case[1], value), case
 
 
 def test_columns_of_side_tables_go_by_their_own_names_and_types_whatever_they_are_called(lab: Lab) -> None:
@@ -146,15 +141,10 @@ def test_values_of_a_slot_that_is_used_again_keep_the_name_that_they_were_writte
     tell(lab, 1, [{"id": n, "text_1": "yes", "text_2": "no"} for n in (1, 2)],
          [{"id": n, "slot": f"text_{n}", "label": f"Old {n}", "udf_type": "checkbox"} for n in (1, 2)], kind="snapshot")  # fmt: skip
     # One definition is replaced by another, one is changed in place.
-    lab.land(
-        "crm.udf_definition",
-        3,
-        [{"id": 9, "record_type": "contact", "slot": "text_1", "label": "New 1", "udf_type": "date", "updated_at": at(3)}],
-        DEFINITION,
-    )
+    again = {"id": 9, "record_type": "contact", "slot": "text_1", "label": "New 1", "udf_type": "date", "updated_at": at(3)}
+    lab.land("crm.udf_definition", 3, [again], DEFINITION)
     tell(lab, 3, definitions=[{"id": 2, "slot": "text_2", "label": "New 2", "udf_type": "date"}])
     tell(lab, 4, [{"id": 2, "text_1": "2026-01-02", "text_2": "2026-01-03"}])
-    long(lab, 3)
     found = {
         key: (row["label"], row["is_current"], row["value_flag"], row["value_date"])
         for key, row in {**long(lab, 3), **long(lab, 4)}.items()

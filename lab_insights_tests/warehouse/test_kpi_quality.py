@@ -14,18 +14,22 @@ from lab_insights_tests.warehouse.weeks import Weeks
 pytestmark = pytest.mark.xdist_group("kpi_weeks")
 
 
-def test_rejections_are_counted_by_their_one_reason(weeks: Weeks) -> None:
+def test_rejections_are_counted_by_account_site_and_their_one_reason(weeks: Weeks) -> None:
     labels = {row["code"]: row["label"] for row in weeks.made.rows["reject_reason"]}
     accounts = {row["lab_order_id"]: row["account_id"] for row in weeks.made.rows["order_detail"]}
+    visits = {row["lab_order_id"]: row["encounter_id"] for row in weeks.made.rows["lab_order"]}
+    wards = {row["encounter_id"]: row["ward"] for row in weeks.made.rows["encounter"]}
     expected: Counter[Any] = Counter()
     for row in weeks.made.rows["specimen"]:
+        site = wards.get(visits[row["lab_order_id"]]) or "unknown"
         at = oracle.known(row["received_at"]) or oracle.known(row["collected_at"])
         reason = labels.get(row["reject_reason"], row["reject_reason"] or "no reason given") if row["status"] == "rejected" else "accepted"
-        expected[oracle.day_of(at), accounts.get(str(row["lab_order_id"])) or "unknown", reason] += 1
-    held = {row[:3]: row[3] for row in weeks.rows("SELECT EVENT_DAY, ACCOUNT_ID, REASON, SPECIMENS FROM REPORTS.SPECIMEN_REJECTION")}
+        expected[oracle.day_of(at), accounts.get(str(row["lab_order_id"])) or "unknown", site, reason] += 1
+    held = {row[:4]: row[4] for row in weeks.rows("SELECT EVENT_DAY, ACCOUNT_ID, SITE, REASON, SPECIMENS FROM REPORTS.SPECIMEN_REJECTION")}
     assert held == expected
-    assert {key[2] for key in expected} == {"accepted", "Hemolyzed", "Quantity not sufficient", "ODD", "no reason given"}
-    assert all(day.year == 2026 for day, _, _ in held), "1970-01-01 is no day of this laboratory"
+    assert {key[2] for key in expected} == {"ED", "4 West", "unknown"}
+    assert {key[3] for key in expected} == {"accepted", "Hemolyzed", "Quantity not sufficient", "ODD", "no reason given"}
+    assert all(key[0].year == 2026 for key in held), "1970-01-01 is no day of this laboratory"
 
 
 def _results(weeks: Weeks) -> list[Row]:

@@ -100,22 +100,3 @@ def test_a_win_has_the_volume_of_its_account_on_both_sides_of_the_day_it_was_won
     columns = "ACCOUNT_ID, EVENT_DAY, TESTS_BEFORE, TESTS_AFTER, DAYS_BEFORE, DAYS_AFTER"
     assert {row[0]: row[1:] for row in weeks.rows(f"SELECT OPPORTUNITY_ID, {columns} FROM REPORTS.SALES_WIN")} == expected
     assert any(row[2] and row[3] for row in expected.values())
-
-
-def test_specimens_are_rejected_by_account_site_and_reason(weeks: Weeks) -> None:
-    orders = {row["lab_order_id"]: row for row in weeks.made.rows["lab_order"]}
-    accounts = {row["lab_order_id"]: row["account_id"] for row in weeks.made.rows["order_detail"]}
-    wards = {row["encounter_id"]: row["ward"] for row in weeks.made.rows["encounter"]}
-    labels = {row["code"]: row["label"] for row in weeks.made.rows["reject_reason"]}
-    expected = Counter(
-        (
-            oracle.day_of(oracle.known(row["received_at"]) or oracle.known(row["collected_at"])),
-            accounts.get(row["lab_order_id"]) or "unknown",
-            wards.get(orders[row["lab_order_id"]]["encounter_id"]) or "unknown",
-            "accepted" if row["status"] != "rejected" else labels.get(row["reject_reason"]) or row["reject_reason"] or "no reason given",
-        )
-        for row in weeks.made.rows["specimen"]
-    )
-    held = weeks.rows("SELECT EVENT_DAY, ACCOUNT_ID, SITE, REASON, SPECIMENS FROM REPORTS.SPECIMEN_REJECTION")
-    assert {row[:4]: row[4] for row in held} == expected
-    assert {key[2] for key in expected} == {"ED", "4 West", "unknown"}

@@ -76,7 +76,11 @@ def traps(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Ses
         its = {"lab_order_id": f"messages:{number}"}
         first.add("lab_order", **its, patient_id="messages:1", placer_number=number, ordered_at=MONDAY, status="completed")
         first.add("order_detail", **its, linked_order_id=link, as_of=MONDAY.date())
-        first.add("result", result_id=f"messages:{number}^0", **its, status_norm="corrected", status_raw="C", resulted_at=MONDAY)
+        item, done = f"messages:{number}^TOLD", MONDAY + timedelta(minutes=50)
+        first.add("order_item", order_item_id=item, **its, test_code="TOLD")
+        first.add("specimen", specimen_id=f"messages:{number}^", **its, status="received", collected_at=MONDAY, received_at=MONDAY)
+        told = {"status_norm": "corrected", "status_raw": "C", "resulted_at": done, "verified_at": done}
+        first.add("result", result_id=f"messages:{number}^0", order_item_id=item, **its, **told)
     with connect(account, aws, run_id="test") as session:
         provision(session, storage, tenant)
         lake = TestLake(storage, tenant, State(storage.aws, storage.prefix))
@@ -101,6 +105,11 @@ def test_what_came_by_message_and_from_the_laboratorys_system_counts_once(traps:
     assert traps.execute("SELECT SUM(CORRECTED) FROM REPORTS.CORRECTED_RESULT") == [(2,)], (
         "the system's, and the one that messages alone tell of"
     )
+    facts = traps.execute(
+        "SELECT LAB_ORDER_ID, STATE, TOTAL_MINUTES, RECEIVE_TO_VERIFY_MINUTES FROM REPORTS.ORDERED_TEST WHERE TEST_CODE = 'TOLD'"
+    )
+    assert facts == [("messages:other", "complete", 50, 50)], "the tests and specimens of an order that the system has are the system's"
+    assert traps.execute("SELECT SUM(SPECIMENS) FROM REPORTS.SPECIMEN_REJECTION") == [(9,)]
     assert traps.execute("SELECT SUM(CHECKED), SUM(FAILED) FROM REPORTS.DATA_QUALITY WHERE MEASURE = 'duplicate_orders'") == [(9, 0)]
 
 
