@@ -9,7 +9,7 @@ from lab_insights.local.laboratory import hl7
 from lab_insights.local.laboratory import vocabulary as words
 from lab_insights.local.laboratory.orders import Order, Trouble
 
-_EVERY, _DAYS = 4, 30
+_EVERY, _DAYS = 2, 30
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Prescription:
 
 
 def prescription(order: Order) -> Prescription | None:
-    """Return what an order's results led to, for one in four of the orders of a test that a drug follows."""
-    if order.id % _EVERY != 1 or order.reject_reason or order.trouble == Trouble.CORRECTED:
+    """Return what an order's results led to, for every other order of a test that a drug follows."""
+    if order.id % _EVERY != 1 or order.reject_reason or order.trouble in (Trouble.CORRECTED, Trouble.DELETED):
         return None
     return next((Prescription(order, *words.DRUGS[item.test.code]) for item in order.items if item.test.code in words.DRUGS), None)
 

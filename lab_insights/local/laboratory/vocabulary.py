@@ -42,6 +42,5 @@ DRUGS = {
     "INR": ("855332", "Warfarin Sodium 5 MG Oral Tablet", 1),
     "TSH": ("966224", "Levothyroxine Sodium 0.05 MG Oral Tablet", 1),
     "LIPID": ("617311", "Atorvastatin 40 MG Oral Tablet", 1),
-    "A1C": ("861007", "Metformin hydrochloride 500 MG Oral Tablet", 2),
     "BMP": ("314076", "Lisinopril 10 MG Oral Tablet", 1),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab_insights.lab.kpis.monitoring import monitoring
 from lab_insights.local.laboratory.hl7 import escape
 from lab_insights_tests.local.laboratory.days import scene, state_after
 
@@ -14,6 +15,8 @@ ORDERED_SEGMENTS = {
     "ORU^R01": ("MSH", "PID", "PV1", "ORC", "OBR", "OBX", "SPM"),
     "ORM^O01": ("MSH", "PID", "PV1", "ORC", "TQ1", "OBR"),
     "ADT^A40": ("MSH", "EVN", "PID", "MRG"),
+    "RDE^O11": ("MSH", "PID", "ORC", "RXE", "RXR"),
+    "RDS^O13": ("MSH", "PID", "ORC", "RXE", "RXR", "RXD"),
 }
 
 
@@ -55,7 +58,31 @@ def test_every_hl7_message_has_its_header_and_segments_in_order(messages: list[d
 
 def test_there_are_orders_results_and_a_merge_in_both_formats(messages: list[dict[str, Any]]) -> None:
     kinds = {(message["format"], message["message_type"]) for message in messages}
-    assert kinds == {("hl7v2", "ORM^O01"), ("hl7v2", "ORU^R01"), ("hl7v2", "ADT^A40"), ("fhir", "Bundle")}
+    hl7 = {"ORM^O01", "ORU^R01", "ADT^A40", "RDE^O11", "RDS^O13"}
+    assert kinds == {("fhir", "Bundle"), *(("hl7v2", kind) for kind in hl7)}
+
+
+def test_a_few_results_are_followed_by_a_drug_that_their_analyte_monitors_and_that_is_dispensed(
+    state: dict[str, dict[Any, dict[str, Any]]], messages: list[dict[str, Any]]
+) -> None:
+    orders = {order["placer_number"]: order for order in state["lab_order"].values()}
+    prescribed = {message["placer_number"]: message for message in messages if message["message_type"] == "RDE^O11"}
+    dispensed = {message["placer_number"]: message for message in messages if message["message_type"] == "RDS^O13"}
+    assert len(messages) / 50 < len(prescribed) < len(messages) / 10
+    assert dispensed.keys() <= prescribed.keys()
+    assert len(dispensed) > len(prescribed) / 2
+    known = set()
+    for placer, message in prescribed.items():
+        order = orders[placer.replace("RX", "P")]
+        loincs = {row["loinc"] for row in state["result"].values() if row["lab_order_id"] == order["id"]}
+        [drug] = [part[2].split("^")[1].lower() for part in segments(message["body"]) if part[0] == "RXE"]
+        monitored = {each.loinc for each in monitoring().drugs if each.name in drug}
+        assert monitored & loincs or ("13457-7" in monitored and None in loincs), "LDL has no LOINC code at its source"
+        known.add(drug)
+        if placer in dispensed:
+            assert dispensed[placer]["received_at"] > message["received_at"] > order["ordered_at"]
+            assert dispensed[placer]["patient_mrn"] == message["patient_mrn"]
+    assert len(known) > 2
 
 
 def test_control_ids_are_unique(messages: list[dict[str, Any]]) -> None:
