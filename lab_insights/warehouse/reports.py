@@ -78,8 +78,8 @@ def _replace_all(session: Session, zone: str) -> dict[str, float]:
 
 
 def _masked(report: Report) -> str:
-    """Return the columns of a table of persons, each with the masking policy of its class; empty for any other table."""
-    if not report.personal:
+    """Return the columns of a table that has any of a person, each with the masking policy of its class; empty for any other table."""
+    if not any(column.phi in PHI for column in report.columns.values()):
         return ""
     made = []
     for name, column in report.columns.items():

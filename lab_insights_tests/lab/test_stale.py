@@ -41,7 +41,7 @@ def test_a_changed_contract_makes_its_days_stale_and_the_wide_ones_that_read_it_
     lab.modelled(2, patient=[patient("p1", mrn="later")])
     tables = ("account_profile", "patient_profile", "order_detail")
     for number in (1, 2):
-        for table in ("lab_order", "result"):  # messages, which feed them too, were landed since
+        for table in ("account", "lab_order", "result"):  # messages, which feed them too, were landed since
             lab.curate(RAW[table], number)
         for table in tables:
             lab.transform(table, number)

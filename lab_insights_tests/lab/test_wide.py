@@ -52,6 +52,7 @@ def lived(lake: Lake) -> Lab:
         lab_order=[order("o1", "p1"), order("o2", "p2", account_host_code="A2"), order("o3", "p3", account_host_code="unknown")],
         result=[result("r1", "o1", "p1"), result("r2", "o2", "p2"), result("r3", "o2", "p2", status_raw="P")],
         crm_case=[{"id": "k1", "account_id": "a1", "status": "open", "opened_at": at(1)}],
+        udf_value=[{"id_c": "a1", "*_c": "of a side table"}],
     )
     lab.modelled(
         2,

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lab_insights.lab import pipeline
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.declared import by_raw_table, read_by
+from lab_insights.lab.lineage import source_columns
 from lab_insights.lab.wide import WIDE_TABLES
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
 from lab_insights.lake.layout import Layer, Partition
@@ -62,11 +63,10 @@ class Lab:
         names = {*tables, *(each for wide in WIDE_TABLES for each in wide.inputs)}
         for name in sorted(names & RAW.keys()):
             raw = RAW[name]
-            [(_, mapping), *_] = read_by()[raw]
+            [(contract, mapping), *_] = read_by()[raw]
             cursor = mapping.source.cursor
-            needed = {*mapping.source.key, *(name for _, rule in mapping.columns for name in rule.reads)}
-            here = sorted(column for column in needed if not column.startswith(("@", "__")))
-            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in here])
+            needed = {*mapping.source.key, *filter(None, [cursor]), *source_columns(contract, mapping)}
+            schema = pa.schema([(column, STAMP if column.endswith("_at") else pa.string()) for column in sorted(needed)])
             rows = [({cursor: at(number)} if cursor else {}) | row for row in tables.get(name, ())]
             its: Kind = kind if name in tables else "delta"
             self.land(raw, number, rows, schema, kind=its, key=mapping.source.key, cursor=cursor, supersedes=supersedes)

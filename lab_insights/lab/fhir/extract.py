@@ -115,7 +115,7 @@ class _Walk:
         if sample:
             self._orders.setdefault(id(sample), numbers)
         collected = (sample.get("collection") or {}).get("collectedDateTime")
-        for code in self._tests.get(id(resource)) or [resource.get("code")]:
+        for code in self._tests.get(id(resource)) or [resource.get("code") or {}]:
             row = (
                 text(resource.get("id")), *numbers, text((resource.get("requisition") or {}).get("value")),
                 *self._subject(resource), *values.test(code), text(resource.get("intent")), text(resource.get("status")), None,

@@ -97,8 +97,8 @@ ORDERED_TEST = Report(
     "Hawkins 2007 (stages of turnaround); hc1 panel specification (targets); ACB/RCPath minimum retest intervals.",
     ("order_item_id",),
     {
-        "order_item_id": Column("VARCHAR", "Order item in the LIS."),
-        "lab_order_id": Column("VARCHAR", "Order that it belongs to."),
+        "order_item_id": Column("VARCHAR", "Order item; of messages a placer's number is in it.", "direct"),
+        "lab_order_id": Column("VARCHAR", "Order that it belongs to; the same.", "direct"),
         "test_code": Column("VARCHAR", "Code of the orderable; `unknown` where there is none."),
         "department": Column("VARCHAR", "Department of the orderable."),
         "priority": Column("VARCHAR", "Priority of the order: stat, asap, routine, preoperative, timed or unknown."),

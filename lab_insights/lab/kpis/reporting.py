@@ -87,7 +87,7 @@ CRITICAL_RESULT = Report(
     "CAP Q-Tracks QT10; IFCC quality indicators.",
     ("result_id",),
     {
-        "result_id": Column("VARCHAR", "Result in the LIS."),
+        "result_id": Column("VARCHAR", "Result; of messages a placer's number is in it.", "direct"),
         "test_code": Column("VARCHAR", "Orderable."),
         "priority": Column("VARCHAR", "Priority of the order."),
         "event_day": Column("DATE", "Day of the verification in the tenant's zone."),
