@@ -50,7 +50,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
                     column.type,
                     column.definition,
                     constraints=dg.TableColumnConstraints(nullable=name not in report.key),
-                    tags={"phi": column.phi} if report.personal else None,
+                    tags={"phi": column.phi} if report.personal or column.phi != "none" else None,
                 )
                 for name, column in report.columns.items()
             ],

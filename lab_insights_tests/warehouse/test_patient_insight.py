@@ -125,6 +125,13 @@ def test_every_column_of_a_person_is_masked_in_the_statement_that_makes_it_by_a_
     assert all(f'"{policy}" AS' in there for policy in made.values())
 
 
+@pytest.mark.parametrize("name", ["ordered_test", "critical_result"])
+def test_numbers_that_messages_make_ids_of_are_masked_in_the_facts_that_readers_have(session: Session, name: str) -> None:
+    [create] = recorded(session, f'TABLE "REPORTS"."{name.upper()}"')[-1:]
+    masked = set(re.findall(r'"([A-Z0-9_]+)" VARCHAR WITH MASKING POLICY "OPS"\."MASK_DIRECT_VARCHAR"', create))
+    assert masked == ({"ORDER_ITEM_ID", "LAB_ORDER_ID"} if name == "ordered_test" else {"RESULT_ID"})
+
+
 def test_every_column_of_a_person_has_a_class_and_no_other_kpi_reads_what_is_personal() -> None:
     open_ = {name for name, column in INSIGHT.columns.items() if column.phi not in PHI}
     assert open_ == {"as_of", "change_limit_percent"}
