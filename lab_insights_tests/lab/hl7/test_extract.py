@@ -137,7 +137,7 @@ def test_a_visit_is_told_by_its_number_with_its_patient() -> None:
 def test_the_observations_of_one_sub_id_are_one_variant() -> None:
     first = ("OBX|1|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F", "OBX|2|ST|48004-6^DNA^LN|1a|c.68_69del||||||F")
     meant = "OBX|3|CWE|53037-8^Significance^LN|1a|LA6668-3^Pathogenic^LN||||||C"
-    other = ("OBX|4|CWE|48018-6^Gene^LN|1b|HGNC:1101^BRCA2^HGNC||||||F", "OBX|5|ST|48018-6^Gene^LN|1c|||||||O")
+    other = ("OBX|4|CWE|48018-6^Gene^LN|1b|HGNC:1101^BRCA2^HGNC||||||F", "OBX|5|ST|48018-6^Gene^LN|1c|TP53||||||O")
     source = "OBX|6|CWE|48002-0^Source^LN|1d|LA6683-2^Germline^LN||||||F"
     body = message("ORU^R01", PID, "OBR|1|P1|F1|BRCA", *first, meant, *other, source)
     found = rows(body, "genomic")
