@@ -27,7 +27,8 @@ def crawl() -> None:
 
 
 @dg.job(
-    description="Brings each client database into line with the lake's schemas: new tables, new columns, safe widenings; drops nothing."
+    description="Records each schema that a source has by now, then brings each client database into line with the lake's: new tables, new columns, "
+    "safe widenings; drops nothing."
 )
 def schema_sync() -> None:
     """Sync all client databases."""

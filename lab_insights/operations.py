@@ -8,10 +8,10 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
+from lab_insights.alerts import Alerts, Fact
 from lab_insights.assets.checks import Checks, log_evaluations
 from lab_insights.assets.snowflake import asset_of
-from lab_insights.assets.sources import source_key
-from lab_insights.assets.specs import USER_DEFINED
+from lab_insights.assets.sources import observed
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.aws import Aws
 from lab_insights.checks import loads
@@ -19,7 +19,6 @@ from lab_insights.checks.verdicts import RECONCILED
 from lab_insights.errors import told
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance import glue, history, lake_formation, people
-from lab_insights.lab.declared import read_by
 from lab_insights.lake.compact import Compacted, compact_all
 from lab_insights.lake.sweep import Swept, sweep_all
 from lab_insights.names import tenant_id
@@ -30,6 +29,8 @@ from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.retries import persistently
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse import provision, sharing, sync
+
+_UNTOLD = "alerts of schema changes could not be sent; the warnings of this run say what changed"
 
 
 class TenantsConfig(dg.Config):
@@ -47,64 +48,41 @@ def _tenants(lake: LakeResource, config: TenantsConfig) -> list[Tenant]:
 @contained
 def crawl_sources(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource) -> None:
     """Crawl; a tenant whose source can not be read does not stop the others, and fails the run at its end."""
-    sources, opened, aws = lake.sources(), lake.open(), lake.aws()
-    found: list[SourceTable] = []
-    failed: dict[str, Exception] = {}
-    changes: list[history.Change] = []
-    for tenant in _tenants(lake, config):
-        for name in sources.names():
-            try:
-                catalog = persistently(functools.partial(sources.catalog, name, tenant), context.log.warning)
-            except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
-                failed[f"{name} of {tenant.id}"] = error
-                continue
-            for table, reason in catalog.left_out.items():
-                context.log.warning(f"{tenant.id} {name}.{table} is left out: it {reason}")
-            found += catalog.tables
-            changes += [
-                change
-                for table in catalog.tables
-                if (change := history.record(aws, opened.storage.prefix, table, opened.clock.now(), context.run_id))
-            ]
-    registered = glue.register(aws, opened.storage, found)
-    partitions = glue.register_lake(opened, [tenant.id for tenant in _tenants(lake, config)])
+    opened, aws, tenants = lake.open(), lake.aws(), _tenants(lake, config)
+    crawled = _crawl(context, lake, tenants)
+    untold = _tell(context, lake, crawled.later)
+    registered = glue.register(aws, opened.storage, crawled.tables)
+    partitions = glue.register_lake(opened, [tenant.id for tenant in tenants])
     account, prefix = people.account(aws), opened.storage.prefix
     governed, ungoverned = list[lake_formation.Applied](), dict[str, Exception]()
-    for each in _tenants(lake, config):
+    for each in tenants:
         try:
             governed.append(lake_formation.govern(aws, prefix, account, each.id, open_=not each.suspended))
         except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
             ungoverned[each.id] = error
             context.log.error(f"The permissions of {each.id} are as they were: {told(error)}")  # noqa: TRY400 (no traceback: it may quote a row)
-    later = [change for change in changes if change.version > 1]
-    for change in later:
-        context.log.warning(f"Schema change: {change}")
-        if unread := history.unread(change):
-            context.log.error(
-                f"{change.tenant} {change.table}: the contract reads {', '.join(unread)}, so what is curated from it is null."
-            )
-        context.log_event(_observed(change, unread))
-        lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed}
-        differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
-        note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
-    counts = {"tables": len(found), "glue_tables": registered, "first_seen": len(changes) - len(later), "schema_changes": len(later)}
+    counts = {"tables": len(crawled.tables), "glue_tables": registered, **crawled.counts}
     permissions = {"permissions": sum(each.in_force for each in governed), "permissions_changed": sum(each.changed for each in governed)}
     context.add_output_metadata({**counts, "glue_partitions": partitions, **permissions, **_enforced(aws)})
-    note(context, lake, "crawl", counts, failed=bool(failed or ungoverned))
-    _raise("sources could not be crawled; the others are in the catalog", failed)
+    note(context, lake, "crawl", counts, failed=bool(crawled.failed or ungoverned or untold))
+    _raise("sources could not be crawled; the others are in the catalog", crawled.failed)
     _raise("tenants' permissions could not be brought into line; the others' are (docs/how-to/permissions.md)", ungoverned)
+    _raise(_UNTOLD, untold)
 
 
 @dg.op(
-    description="Brings each client database, its roles and its tables into line with the registry and the lake; drops nothing that holds a value."
+    description="Records what the sources look like, then brings each client database, its roles and its tables into line with the registry and the "
+    "lake; drops nothing that holds a value."
 )
 @contained
 def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource, warehouse: WarehouseResource) -> None:
-    """Plan and apply; a second run finds nothing to do, and a tenant that fails does not stop the others and fails the run at its end."""
-    opened, done = lake.open(), 0
+    """Crawl, plan and apply; a second run finds nothing to do, and a tenant that fails does not stop the others and fails the run at its end."""
+    opened, tenants, done = lake.open(), _tenants(lake, config), 0
     failed: dict[str, Exception] = {}
+    crawled = _crawl(context, lake, tenants)
+    untold = _tell(context, lake, crawled.later)
     with warehouse.session(context.run_id) as session:
-        for tenant in _tenants(lake, config):
+        for tenant in tenants:
             try:
                 provision.provision(session, opened.storage, tenant.id, tenant.tier)
                 changes = persistently(functools.partial(sync.sync, session, opened, tenant.id, context.run_id), context.log.warning)
@@ -116,8 +94,68 @@ def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: La
                 context.log.info(f"{tenant.id} {change}")
             done += len(changes)
             note(context, lake, "schema.sync", {"changes": len(changes)}, tenant=tenant.id)
-    context.add_output_metadata({"changes": done})
+    context.add_output_metadata({"changes": done, **crawled.counts})
     _raise("client databases could not be brought into line; the others are", failed)
+    _raise("sources could not be crawled; the client databases are in line with what was landed", crawled.failed)
+    _raise(_UNTOLD, untold)
+
+
+@dataclasses.dataclass
+class _Crawled:
+    """What the sources of some tenants look like, what changed there since the crawl before, and which could not be read."""
+
+    tables: list[SourceTable] = dataclasses.field(default_factory=list)
+    changes: list[history.Change] = dataclasses.field(default_factory=list)
+    failed: dict[str, Exception] = dataclasses.field(default_factory=dict)
+
+    @property
+    def later(self) -> list[history.Change]:
+        return [change for change in self.changes if change.version > 1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {"first_seen": len(self.changes) - len(self.later), "schema_changes": len(self.later)}
+
+
+def _crawl(context: dg.OpExecutionContext, lake: LakeResource, tenants: Sequence[Tenant]) -> _Crawled:
+    """Inspect every source of tenants, and write a version of each schema that is another than before."""
+    sources, opened, aws, crawled = lake.sources(), lake.open(), lake.aws(), _Crawled()
+    for tenant in tenants:
+        for name in sources.names():
+            try:
+                catalog = persistently(functools.partial(sources.catalog, name, tenant), context.log.warning)
+            except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+                crawled.failed[f"{name} of {tenant.id}"] = error
+                continue
+            for table, reason in catalog.left_out.items():
+                context.log.warning(f"{tenant.id} {name}.{table} is left out: it {reason}")
+            crawled.tables += catalog.tables
+            recorded = (history.record(aws, opened.storage.prefix, table, opened.clock.now(), context.run_id) for table in catalog.tables)
+            crawled.changes += filter(None, recorded)
+    return crawled
+
+
+def _tell(context: dg.OpExecutionContext, lake: LakeResource, changes: Sequence[history.Change]) -> dict[str, Exception]:
+    """Tell of schema changes: in the run's log, on the source's asset, in the tenant's audit log and by an alert; return what went wrong with that.
+
+    They are in the history by now, so the next crawl will not tell of them.
+    """
+    for change in changes:
+        context.log.warning(f"Schema change: {change}")
+        if unread := history.unread(change):
+            context.log.error(
+                f"{change.tenant} {change.table}: the contract reads {', '.join(unread)}, so what is curated from it is null."
+            )
+        context.log_event(observed(change, unread))
+        lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed}
+        differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
+        note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
+    facts = [Fact(change.tenant, str(change).partition(" ")[2], str(change)) for change in changes]
+    try:
+        Alerts(lake.aws(), lake.prefix, lake.config().alerts).publish("schema_change", facts, run_id=context.run_id)
+    except Exception as error:  # noqa: BLE001 (what was crawled is in the catalog)
+        return {"the alarm topic": error}
+    return {}
 
 
 @dg.op(
@@ -199,20 +237,6 @@ def _json(receipts: Sequence[Compacted | Swept]) -> dg.MetadataValue:
 
 def _plain(fields: list[tuple[str, object]]) -> dict[str, object]:
     return {name: value if isinstance(value, int) else str(value) for name, value in fields}
-
-
-def _observed(change: history.Change, unread: Sequence[str]) -> dg.AssetObservation:
-    """Tell the source's asset in Dagster what changed: the names of columns, and never a value."""
-    source, _, table = change.table.partition(".")
-    readers = read_by().get(change.table)
-    key = source_key(source, readers[0][1].source.table if readers else USER_DEFINED)
-    lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed, "dropped_but_read_by_a_contract": unread}
-    metadata = {name: ", ".join(columns) for name, columns in lists.items() if columns}
-    return dg.AssetObservation(
-        key,
-        description=f"Schema change: {change}",
-        metadata={"tenant": change.tenant, "table": table, "version": change.version, **metadata},
-    )
 
 
 def _raise(what: str, failed: Mapping[str, Exception]) -> None:

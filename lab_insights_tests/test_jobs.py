@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
@@ -13,6 +14,7 @@ from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.partitions import partition_key
 from lab_insights_tests.assets.world import AURORA, CEDAR, DOVER, FIR, GHOST, World, told
+from lab_insights_tests.governance import haystack
 
 pytest_plugins = ("lab_insights_tests.assets.fixtures",)
 pytestmark = pytest.mark.xdist_group("laboratory")
@@ -92,9 +94,15 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
     again = crawl()
     assert (again["first_seen"], again["schema_changes"], again["glue_partitions"]) == (0, 0, 0)
 
+    haystack.subscribe(world)
     world.execute("crm", f"ALTER TABLE {world.base}_crm_{DOVER}.account ADD COLUMN loyalty_tier VARCHAR(20)")
     assert crawl()["schema_changes"] == 1
     assert crawl()["schema_changes"] == 0
+    [(_, heard)] = haystack.alarms(world)
+    [message] = json.loads(heard)
+    told_ = json.loads(message["Body"])
+    assert told_["MessageAttributes"]["kind"]["Value"] == "schema_change"
+    assert f"- {DOVER}: crm.account: added loyalty_tier (version 2)" in told_["Message"]
 
 
 def test_a_crawl_names_the_source_that_it_can_not_read_and_keeps_the_others(world: World) -> None:

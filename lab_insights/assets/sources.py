@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from lab_insights.assets.specs import MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
 from lab_insights.config import Config
+from lab_insights.governance.history import Change
 from lab_insights.lab.declared import has, read_by
 
 
@@ -42,3 +45,16 @@ def build(config: Config) -> list[dg.AssetSpec]:
         for name, source in config.sources.items()
     ]
     return [*modelled, *rest]
+
+
+def observed(change: Change, unread: Sequence[str]) -> dg.AssetObservation:
+    """Return what the source's asset is told of a schema change, and which dropped columns a contract reads: names of columns, and never a value."""
+    source, _, table = change.table.partition(".")
+    readers = read_by().get(change.table)
+    lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed, "dropped_but_read_by_a_contract": unread}
+    metadata = {name: ", ".join(columns) for name, columns in lists.items() if columns}
+    return dg.AssetObservation(
+        source_key(source, readers[0][1].source.table if readers else USER_DEFINED),
+        description=f"Schema change: {change}",
+        metadata={"tenant": change.tenant, "table": table, "version": change.version, **metadata},
+    )

@@ -54,7 +54,7 @@ class History:
     columns: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     names: int = 0
-    hours: float = 1.0
+    hours: float = 1.03  # all that is added are tenths, so that it is never midnight itself, when nothing of the day can be read yet
     unloaded: dict[date, Manifest] = field(default_factory=dict)
     loaded_to: int = 1
     whole: bool = True
@@ -89,7 +89,8 @@ class History:
             if self.rng.random() < 0.3:
                 self._sync()
         self._land("full" if self.whole else "auto")
-        self._warehouse(self.rng.sample(sorted(self.unloaded), len(self.unloaded)), killed=False)
+        self._warehouse(self.rng.sample(sorted(self.unloaded), len(self.unloaded)))
+        self._warehouse(sorted(self.unloaded), killed=False)
         self._sync(killed=False)
         assert [str(change) for change in pending(self.session, self.lake, self.tenant)] == []
         self.compare()
@@ -155,7 +156,7 @@ class History:
 
     def _land(self, mode: Mode, *, changing: bool = False) -> None:
         """Land what is new and curate it; the source may be changing its shape between the two."""
-        self.hours += 0.2  # never midnight itself, when nothing of the day can be read yet
+        self.hours += 0.2
         today = int(self.hours // 24) + 1
         self.lake.clock.set(instant(1, self.hours))
         planned = plan(self.server.table(self.table, tenant=Tenant(id=self.tenant, key="1")))
