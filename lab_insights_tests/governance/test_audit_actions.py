@@ -74,9 +74,9 @@ def test_operations_are_recorded_and_a_schema_change_in_the_tenants_chain(world:
     assert {name: change.counts[name] for name in ("added", "dropped", "changed")} == {"added": 1, "dropped": 0, "changed": 0}
     synced = world.operate("schema_sync", sync_schemas=its)
     assert synced.success
-    found = records(world, synced.run_id, AURORA)
-    assert [each.action for each in found] == ["schema.change", "schema.sync"]
-    assert found[0].counts["dropped"] == 1, "a schema sync looks at the sources, too"
+    found = {each.action: each for each in records(world, synced.run_id, AURORA)}
+    assert found.keys() == {"schema.change", "schema.sync"}
+    assert found["schema.change"].counts["dropped"] == 1, "a schema sync looks at the sources, too"
     kept = world.operate("keep_lake", compact_states=its, sweep_lake=its)
     assert kept.success
     assert {each.action for each in records(world, kept.run_id)} == {"lake.compact", "lake.sweep"}
