@@ -17,13 +17,9 @@ import sqlalchemy as sa
 
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
-from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse import ddl, ledger, schema_sync, sql
-from lab_insights.warehouse.ledger import Head
-from lab_insights.warehouse.names import identifier
+from lab_insights.warehouse import ledger, sql
 from lab_insights.warehouse.provision import provision
-from lab_insights.warehouse.receipt import ledger_row, receipt_of
-from lab_insights.warehouse.session import Session, connect
+from lab_insights.warehouse.session import connect
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import make_lake
 from lab_insights_tests.warehouse.histories import History
@@ -89,20 +85,11 @@ def nothing_is_marked(target: str, *_: Any) -> str:
     return f'UPDATE {target} SET "IS_DELETED" = "IS_DELETED" WHERE ? IS NULL'
 
 
-def noted_too_early(session: Session, manifest: Manifest, head: Head, real: Any = ledger.move_head) -> None:
-    real(session, manifest, head)
-    session.execute(sql.ledger_insert(1), *ledger_row(receipt_of(manifest), manifest, "early"))
-    session.execute("COMMIT")
-
-
 # What is broken, and where. Each by itself must be found.
 DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "a snapshot takes nothing away": (sql, "tombstone_absent", nothing_is_marked),
     "whatever is loaded last wins": (sql, "_newer", lambda *_: "TRUE"),
     "an older day brings back what a snapshot lacked": (ledger, "superseding", lambda *_: None),
-    "a load that dies is in the ledger": (ledger, "move_head", noted_too_early),
-    "a view that a death left behind stays": (schema_sync._Table, "_shows_otherwise", lambda *_: False),
-    "values of another type are not shown": (ddl, "_value", lambda column, _: identifier(column)),
 }
 
 
