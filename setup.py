@@ -57,7 +57,6 @@ setup(
             "pyiceberg[sql-sqlite]>=0.12",
         ],
         "local": [
-            "cheroot>=11,<12",
             "moto[server]==5.2.5",
             "pgserver>=0.1.4",
         ],

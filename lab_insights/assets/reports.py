@@ -1,6 +1,6 @@
 """The report layer: KPIs by event day in each tenant's REPORTS schema, computed by Snowflake over the whole client database."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 import dagster as dg
@@ -33,14 +33,14 @@ def report_key(name: str) -> dg.AssetKey:
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a table that they read is not."""
+    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a table that they need is not."""
     there = served(config.sources).keys() | {wide.table for wide in served_wide(config.sources)}
-    if any(each.table not in there for each in INPUTS.values()):
+    if any(each.table not in there for each in INPUTS.values() if not each.optional):
         return []
     specs = [
         spec(
             report_key(report.name).path,
-            deps=_deps(report),
+            deps=_deps(report, there),
             description=f"{report.description} Every event day that a load touches is recomputed, whichever partition asked for it. Source: {report.source}",
             kinds=KINDS,
             owner=PLATFORM,
@@ -108,10 +108,11 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     return [compute]
 
 
-def _deps(report: Report) -> list[dg.AssetKey]:
-    """What a KPI table is computed from."""
-    read = inputs()
-    return [*(snowflake_key(read[name].table) for name in report.inputs), *(report_key(name) for name in report.after)]
+def _deps(report: Report, there: Collection[str]) -> list[dg.AssetKey]:
+    """What a KPI table is computed from, of the tables that are there."""
+    read = [inputs()[name] for name in report.inputs]
+    tables = [each.table for each in read if each.table in there or not each.optional]
+    return [*(snowflake_key(table) for table in tables), *(report_key(name) for name in report.after)]
 
 
 def _receipt(made: ReportReceipt, zone: str) -> Receipt:

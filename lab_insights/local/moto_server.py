@@ -1,6 +1,4 @@
-"""The AWS stand-in's process: moto on a server that keeps connections, with some of its habits mended. `python -m lab_insights.local.moto_server PORT`.
-
-moto's own server, werkzeug's, closes the connection after each request, whose client opens another, and begins a thread for it.
+"""The AWS stand-in's process: moto's own server with some of its habits mended. Run as `python -m lab_insights.local.moto_server PORT`.
 
 moto 5.2.5 copies a whole DynamoDB table for every item of a transaction, so that a commit's cost grows with all commits before it (20 ms at first,
 270 ms after 300), and a transaction that fails puts the whole copy back, undoing what others wrote meanwhile. Here only the items that a
@@ -13,26 +11,24 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from cheroot.wsgi import Server
 from moto import backends
 from moto.dynamodb import models
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from moto.server import main
 from moto.sqs.models import Queue, SQSBackend
 
 from lab_insights.local import moto_iam
 
 _ONE_AT_A_TIME = threading.RLock()
-_THREADS = 16
-# A connection that nobody uses is kept as long as a person may be away.
-_IDLE_SECONDS = 24 * 3600
 _INDEX_NAME = 6  # the place of `index_name` among the arguments of Table.query after the hash key
 # A read in the middle of an update finds an item that has only its key yet.
 _IN_TURN = ("put_item", "update_item", "delete_item", "get_item")
@@ -136,16 +132,10 @@ def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
     return taking_turns
 
 
-def _application() -> Callable[..., Any]:
-    """Return moto's application, told the path as it came: keys of objects hold signs that a decoded path has lost."""
-    application = DomainDispatcherApplication(create_backend_app)
-
-    def raw(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        return application({**environ, "RAW_URI": environ["REQUEST_URI"]}, start_response)
-
-    return raw
-
-
 if __name__ == "__main__":
     mend()
-    Server(("127.0.0.1", int(sys.argv[1])), _application(), numthreads=_THREADS, request_queue_size=128, timeout=_IDLE_SECONDS).start()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    # werkzeug closes each connection by default; kept open, its answers go out in two packets that Nagle's algorithm would hold back 40 ms
+    MotoRequestHandler.protocol_version = "HTTP/1.1"
+    MotoRequestHandler.disable_nagle_algorithm = True
+    main(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -98,11 +98,15 @@ INPUTS: dict[str, Input] = {
     "crm_task": Input(
         "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),
-    "case_status_history": Input("case_status_history", {"case_id": _ID, "to_status": _TEXT}),
+    "case_status_history": Input("case_status_history", {"case_id": _ID, "to_status": _TEXT}, optional=True),
     "opportunity": Input(
-        "opportunity", {"opportunity_id": _ID, "account_id": _ID, "stage": _TEXT, "amount": "NUMBER(12,2)", "created_at": _AT}
+        "opportunity",
+        {"opportunity_id": _ID, "account_id": _ID, "stage": _TEXT, "amount": "NUMBER(12,2)", "created_at": _AT},
+        optional=True,
     ),
-    "opportunity_stage_history": Input("opportunity_stage_history", {"opportunity_id": _ID, "to_stage": _TEXT, "changed_at": _AT}),
+    "opportunity_stage_history": Input(
+        "opportunity_stage_history", {"opportunity_id": _ID, "to_stage": _TEXT, "changed_at": _AT}, optional=True
+    ),
     "personal_profile": Input(
         "patient_profile",
         {"patient_id": _ID, "mrn": _TEXT, "surviving_patient_id": _ID, "linked_patient_id": _ID, "as_of": "DATE"},

@@ -28,6 +28,7 @@ class Input:
 
     Of `counted_once` rows those are left out whose order messages tell of and a laboratory system has: the system's own row is the one that counts.
     Of an `own` table all rows are left out that messages tell of: what is read of it only a system's own database says.
+    A source need not have an `optional` table: what is made of it is empty then.
     """
 
     table: str
@@ -35,6 +36,7 @@ class Input:
     layer: Literal["curated", "transformed"] = "curated"
     counted_once: bool = False
     own: bool = False
+    optional: bool = False
 
     def select(self, view: str, held: Sequence[str], linked: str | None = None) -> str:
         """Return the SELECT of the declared columns over `view`, which has the columns `held`; a column that is not there is null.
