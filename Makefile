@@ -104,7 +104,7 @@ $(VENV)/.ready: requirements.lock setup.py
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@mkdir -p build && touch $@
 
-# A demo needs none of it: a quarter of the download.
+# A demo needs none of it: a quarter of the disk that both take.
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.ready
 	@echo "Installing what development needs from requirements-dev.lock ..."
 	@$(UV) pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock

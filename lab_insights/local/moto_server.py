@@ -135,7 +135,7 @@ def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     mend()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    # werkzeug closes each connection by default; kept open, its answers go out in two packets that Nagle's algorithm would hold back 40 ms
+    # werkzeug 3.1 closes each connection all the same; its answers go out in two packets that Nagle's algorithm would hold back 40 ms
     MotoRequestHandler.protocol_version = "HTTP/1.1"
     MotoRequestHandler.disable_nagle_algorithm = True
     main(["-H", "127.0.0.1", "-p", sys.argv[1]])
