@@ -24,6 +24,8 @@ LOCAL_KEY = "local"
 _CLIENTS, _TENANTS = 128, 4096
 # A session that was got with another role's credentials lasts no longer.
 _SESSION_SECONDS = 3600
+# Every table of every source asks for its source's login: Secrets Manager takes money and milliseconds for each.
+_SECRET_SECONDS = 60
 _ONE_AT_A_TIME = threading.Lock()
 DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
 
@@ -165,8 +167,9 @@ def _arrow_filesystem(region: str, endpoint_url: str | None, keys: tuple[str, st
 
 
 def resolve(reference: Reference, aws: Aws) -> str:
-    """Return the secret that `reference` (`env:NAME` or `secret:NAME`) names; raise `ConfigError` when it is not there."""
+    """Return the secret that `reference` (`env:NAME` or `secret:NAME`) names, as it was within the last minute; raise `ConfigError` when it is not there."""
     import os
+    import time
 
     kind, _, name = reference.partition(":")
     if kind == "env":
@@ -176,10 +179,15 @@ def resolve(reference: Reference, aws: Aws) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return str(aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+        return _secret(aws, name, time.monotonic() // _SECRET_SECONDS)
     except (ClientError, BotoCoreError) as error:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         raise ConfigError(
             f"The secret {name} can not be read ({reason}).",
             remedy="create it in Secrets Manager, or grant this role secretsmanager:GetSecretValue on it.",
         ) from None
+
+
+@functools.lru_cache(_TENANTS)
+def _secret(aws: Aws, name: str, minute: float) -> str:  # noqa: ARG001 (a minute later it is asked for again)
+    return str(aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
