@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from datetime import date
-from multiprocessing.queues import SimpleQueue
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,12 +17,8 @@ from lab_insights.errors import ConfigError
 from lab_insights.findings import STATUSES, Finding
 
 if TYPE_CHECKING:
-    from lab_insights.names import TenantId
     from lab_insights.verify import Report
 
-# Fewer are verified in this process: each further one imports and compiles anew. Where it pays was not measured.
-SEVERAL = 3
-_steps: SimpleQueue[tuple[TenantId, int, int] | None]
 _SHOWN, _NAMED = 20, 4
 _STYLES = {"ok": "green", "pending": "yellow", "not proven": "yellow", "broken": "bold red"}
 
@@ -68,25 +55,6 @@ def verified(
     tenants: list[str] | None = None, days: list[date] | None = None, tables: list[str] | None = None, *, live: bool = False
 ) -> Report:
     """Run the check with a progress bar; `live` reads the sources again."""
-    from lab_insights.resources.lake import open_aws
-    from lab_insights.tenants.registry import Registry
-
-    config = load_config()
-    registry = Registry(open_aws(config), config.lake.prefix)
-    chosen = [registry.get(name).id for name in tenants] if tenants else [known.id for known in registry.all()]
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("verifying", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        ask = functools.partial(_verify, days=days, tables=tables, live=live)
-        return ask(chosen, progress) if len(chosen) < SEVERAL else _side_by_side(ask, chosen, progress)
-
-
-def _verify(
-    tenants: Sequence[TenantId], progress: Callable[[int, int], None], *, days: list[date] | None, tables: list[str] | None, live: bool
-) -> Report:
     from lab_insights.extract.sources import Sources
     from lab_insights.lab.declared import declared
     from lab_insights.resources.lake import open_aws, open_lake
@@ -96,52 +64,24 @@ def _verify(
 
     config = load_config()
     aws, lake = open_aws(config), open_lake(config)
-    again = Live(Sources(config, aws, lake, declared(), kept=False), Registry(aws, config.lake.prefix)) if live else None
-    return verify(
-        lake,
-        tenants,
-        session_factory=lambda: connect(config.snowflake, aws, run_id="verify"),
-        tables=tables,
-        days=days,
-        live=again,
-        progress=progress,
-    )
+    registry = Registry(aws, config.lake.prefix)
+    again = Live(Sources(config, aws, lake, declared(), kept=False), registry) if live else None
+    chosen = [registry.get(name).id for name in tenants] if tenants else [known.id for known in registry.all()]
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("verifying", total=None)
 
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
 
-def _side_by_side(ask: Callable[..., Report], tenants: Sequence[TenantId], progress: Callable[[int, int], None]) -> Report:
-    """Verify each tenant in one of as many processes as there are cores: what verifying computes in Python takes one of them."""
-    started, spawn = time.monotonic(), multiprocessing.get_context("spawn")
-    steps: SimpleQueue[tuple[TenantId, int, int] | None] = spawn.SimpleQueue()
-
-    def listen() -> None:
-        found: dict[TenantId, tuple[int, int]] = {}
-        for tenant, done, total in iter(steps.get, None):
-            found[tenant] = (done, total)
-            # Those that were not begun are taken to be as large as those that were.
-            whole = sum(each for _, each in found.values()) * len(tenants) // len(found)
-            progress(sum(each for each, _ in found.values()), whole)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    with ProcessPoolExecutor(min(len(tenants), os.cpu_count() or 1), spawn, _listened_to, (steps,)) as pool:
-        try:
-            reports = list(pool.map(functools.partial(_one, ask), tenants))
-        finally:
-            steps.put(None)
-    listener.join()
-    findings = [finding for report in reports for finding in report.findings]
-    return dataclasses.replace(reports[0], findings=tuple(findings), seconds=round(time.monotonic() - started, 3))
-
-
-def _listened_to(steps: SimpleQueue[tuple[TenantId, int, int] | None]) -> None:
-    global _steps  # noqa: PLW0603 (a queue reaches a process of a pool in no other way)
-    _steps = steps
-    # Ctrl-C ends it without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _one(ask: Callable[..., Report], tenant: TenantId) -> Report:
-    return ask([tenant], lambda done, total: _steps.put((tenant, done, total)))
+        return verify(
+            lake,
+            chosen,
+            session_factory=lambda: connect(config.snowflake, aws, run_id="verify"),
+            tables=tables,
+            days=days,
+            live=again,
+            progress=progress,
+        )
 
 
 def causes_of(findings: Sequence[Finding]) -> list[list[Finding]]:

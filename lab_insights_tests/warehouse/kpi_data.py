@@ -141,6 +141,7 @@ SCHEMAS: dict[str, tuple[str, pa.Schema]] = {
             ]
         ),
     ),
+    "test_component": ("test_component_id", pa.schema([(n, TEXT) for n in ("test_component_id", "test_code", "component_code", "loinc")])),
     "crm_task": (
         "task_id",
         pa.schema(
@@ -172,6 +173,8 @@ PANELS = [
     },
     {"orderable_id": "3", "test_code": "UCX", "name": "Culture", "department": "microbiology", "is_billable": False},
 ]
+# Test → its analytes, each by local code and LOINC; sodium is in two of them, under two local codes. UCX has none listed.
+ANALYTES = {"BMP": [("NA", "2951-2"), ("GLU", "2345-7"), ("X", None)], "CBC": [("SOD", "2951-2"), ("HGB", None)]}
 
 
 @dataclass
@@ -198,6 +201,9 @@ def four_weeks(seed: int = 11) -> Tables:
     rng, made = random.Random(seed), Tables()
     for panel in PANELS:
         made.add("orderable", **{"is_billable": True, **panel})
+    for code, analytes in ANALYTES.items():
+        for local, loinc in analytes:
+            made.add("test_component", test_component_id=f"{code}.{local}", test_code=code, component_code=local, loinc=loinc)
     for code, label in (("HEM", "Hemolyzed"), ("QNS", "Quantity not sufficient")):
         made.add("reject_reason", code=code, label=label)
     for number in range(40):

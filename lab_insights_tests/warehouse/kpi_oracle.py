@@ -63,25 +63,19 @@ def tests(made: Tables) -> pd.DataFrame:
             results.setdefault(row["order_item_id"], []).append(row)
     emergencies = {row["encounter_id"] for row in made.rows["encounter"] if row["encounter_class"] == "emergency"}
     found = [_test(item, orders, accounts, merged, panels, specimens, results, emergencies) for item in made.rows["order_item"]]
-    frame = pd.DataFrame(found).sort_values(
-        ["patient", "test", "started_sort", "item"], key=lambda c: c if c.name != "item" else c.astype(str)
-    )
+    frame = pd.DataFrame(found).sort_values(["patient", "started_sort", "item"], key=lambda c: c if c.name != "item" else c.astype(str))
+    analytes: dict[str, set[str]] = {}
+    for row in made.rows["test_component"]:
+        analytes.setdefault(row["test_code"], set()).add(row["loinc"] or row["component_code"])
     last: dict[Any, datetime] = {}
     duplicates = []
     for row in frame.to_dict("records"):
-        key = (row["patient"], row["test"])
-        live = row["state"] not in {"cancelled", "rejected"} and row["patient"] is not None
-        started = row["started_sort"]
-        repeated = (
-            live
-            and pd.notna(started)
-            and key in last
-            and pd.notna(row["retest"])
-            and (started - last[key]) < timedelta(hours=row["retest"])
-        )
-        duplicates.append(bool(repeated))
-        if live and pd.notna(started):
-            last[key] = started
+        started, keys = row["started_sort"], [(row["patient"], each) for each in analytes.get(row["test"], {row["test"]})]
+        live = row["state"] not in {"cancelled", "rejected"} and row["patient"] is not None and pd.notna(started)
+        since = [started - last[key] for key in keys if key in last] if live else []
+        duplicates.append(pd.notna(row["retest"]) and any(each < timedelta(hours=row["retest"]) for each in since))
+        if live:
+            last |= dict.fromkeys(keys, started)
     return frame.assign(duplicate=duplicates)
 
 

@@ -71,6 +71,13 @@ def traps(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Ses
     _test(first, 7, "DATE_LOCAL", collected_at=datetime(2026, 3, 2, 5))
     # 01:30 in New York, half an hour before its clocks jump from 02:00 to 03:00.
     _test(first, 8, "SPRING", datetime(2026, 3, 8, 6, 30), minutes=60)
+    # Glucose in a panel, three hours later alone under another local code, and a day after that once more; then what shares no analyte with it.
+    for code, local in (("PANEL_GLU", "GLU"), ("GLU_ALONE", "G1"), ("K_ALONE", "K")):
+        loinc = None if local == "K" else "2345-7"
+        first.add("test_component", test_component_id=code, test_code=code, component_code=local, loinc=loinc)
+        first.add("orderable", orderable_id=code, test_code=code, department="chemistry", min_retest_hours=12)
+    for number, code, hours in ((9, "PANEL_GLU", 0), (10, "GLU_ALONE", 3), (11, "K_ALONE", 4), (12, "PANEL_GLU", 27)):
+        _test(first, number, code, MONDAY + timedelta(hours=hours))
     # Messages tell of the first order and its correction, and of one that no laboratory system has.
     for number, link in (("1", "1"), ("other", None)):
         its = {"lab_order_id": f"messages:{number}"}
@@ -109,8 +116,13 @@ def test_what_came_by_message_and_from_the_laboratorys_system_counts_once(traps:
         "SELECT LAB_ORDER_ID, STATE, TOTAL_MINUTES, RECEIVE_TO_VERIFY_MINUTES FROM REPORTS.ORDERED_TEST WHERE TEST_CODE = 'TOLD'"
     )
     assert facts == [("messages:other", "complete", 50, 50)], "the tests and specimens of an order that the system has are the system's"
-    assert traps.execute("SELECT SUM(SPECIMENS) FROM REPORTS.SPECIMEN_REJECTION") == [(9,)]
-    assert traps.execute("SELECT SUM(CHECKED), SUM(FAILED) FROM REPORTS.DATA_QUALITY WHERE MEASURE = 'duplicate_orders'") == [(9, 0)]
+    assert traps.execute("SELECT SUM(SPECIMENS) FROM REPORTS.SPECIMEN_REJECTION") == [(13,)]
+    assert traps.execute("SELECT SUM(CHECKED), SUM(FAILED) FROM REPORTS.DATA_QUALITY WHERE MEASURE = 'duplicate_orders'") == [(13, 0)]
+
+
+def test_an_analyte_that_is_asked_for_again_too_soon_is_a_duplicate_whatever_the_test_is_called(traps: Session) -> None:
+    query = "SELECT LAB_ORDER_ID FROM REPORTS.ORDERED_TEST WHERE IS_DUPLICATE"
+    assert traps.execute(query) == [("10",)]
 
 
 def test_a_preliminary_value_is_no_result_and_its_test_is_pending(traps: Session) -> None:

@@ -95,6 +95,7 @@ INPUTS: dict[str, Input] = {
             "is_billable": _FLAG,
         },
     ),
+    "test_component": Input("test_component", {"test_code": _TEXT, "component_code": _TEXT, "loinc": _TEXT}, optional=True),
     "crm_task": Input(
         "crm_task", {"task_id": _ID, "account_id": _ID, "status": _TEXT, "created_at": _AT, "due_at": _AT, "completed_at": _AT}
     ),

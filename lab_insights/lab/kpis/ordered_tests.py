@@ -62,11 +62,15 @@ WITH REPORTED AS (
     LEFT JOIN {relations["orderable"]} AS P ON P.TEST_CODE = I.TEST_CODE
     LEFT JOIN REPORTED AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID
     LEFT JOIN SPECIMENS AS S ON S.LAB_ORDER_ID = I.LAB_ORDER_ID
+), ANALYTES AS (SELECT DISTINCT TEST_CODE, COALESCE(LOINC, COMPONENT_CODE) AS ANALYTE FROM {relations["test_component"]} AS C
+), ASKED AS (
+    SELECT J.ORDER_ITEM_ID, LAG(J.STARTED_AT) OVER (PARTITION BY J.PATIENT_ID, COALESCE(A.ANALYTE, J.TEST_CODE),
+        J.STATE IN ('cancelled', 'rejected') ORDER BY J.STARTED_AT, J.ORDER_ITEM_ID) AS STARTED_BEFORE
+    FROM JOINED AS J LEFT JOIN ANALYTES AS A ON A.TEST_CODE = J.TEST_CODE
+), REPEATED AS (SELECT ORDER_ITEM_ID, MAX(STARTED_BEFORE) AS STARTED_BEFORE FROM ASKED GROUP BY 1
 ), FACTS AS (
-    SELECT *, CASE WHEN STATE = 'complete' THEN LAST_VERIFIED_AT END AS VERIFIED_AT,
-        LAG(STARTED_AT) OVER (PARTITION BY PATIENT_ID, TEST_CODE, STATE IN ('cancelled', 'rejected') ORDER BY STARTED_AT, ORDER_ITEM_ID)
-            AS STARTED_BEFORE
-    FROM JOINED
+    SELECT J.*, CASE WHEN STATE = 'complete' THEN LAST_VERIFIED_AT END AS VERIFIED_AT, R.STARTED_BEFORE
+    FROM JOINED AS J LEFT JOIN REPEATED AS R ON R.ORDER_ITEM_ID = J.ORDER_ITEM_ID
 ), MEASURED AS (
     SELECT *, {day("STARTED_AT", zone)} AS START_DAY, {day("VERIFIED_AT", zone)} AS VERIFIED_DAY,
         EXTRACT(HOUR FROM {in_zone("RECEIVED_AT", zone)}) AS RECEIVED_HOUR, {measured}
@@ -119,7 +123,9 @@ ORDERED_TEST = Report(
         "is_add_on": Column("BOOLEAN", "Added to an order that was there; it starts when it was added."),
         "is_billable": Column("BOOLEAN", "Whether the orderable is billed; yes where nothing is said."),
         "is_duplicate": Column(
-            "BOOLEAN", "The same test of the same patient (merges followed) was started less than its minimum retest interval before."
+            "BOOLEAN",
+            "A test of the same patient (merges followed) with one of its analytes, alike by LOINC or else by local code, was started less than its "
+            "minimum retest interval before; a test whose analytes are not listed is its own.",
         ),
         "started_at": Column("TIMESTAMP_NTZ", "When it was ordered or added, UTC."),
         "collected_at": Column("TIMESTAMP_NTZ", "When the first specimen that was not rejected was collected, UTC."),
@@ -134,7 +140,7 @@ ORDERED_TEST = Report(
         ),
         "is_within_target": Column("BOOLEAN", "receive_to_verify_minutes ≤ target_minutes; null without a target or a valid interval."),
     },
-    ("order_item", "lab_order", "order_detail", "visit", "orderable", "result", "specimen"),
+    ("order_item", "lab_order", "order_detail", "visit", "orderable", "test_component", "result", "specimen"),
     _build,
     day="start_day",
 )
