@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Kind = Literal[
-    "patient", "encounter", "provider", "organization", "order", "specimen", "result", "report", "genomic", "medication_order",
+    "patient", "identifier", "encounter", "provider", "organization", "order", "specimen", "result", "report", "genomic", "medication_order",
     "medication_dispense", "reject",
 ]  # fmt: skip
 Row = tuple[Any, ...]
 # Rows of other code are stale: raise it whenever a parser reads something otherwise.
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 
 # Statuses of a result that somebody answers for (OBX-11; Observation.status): reported then, it is verified.
 VERIFIED = frozenset({"F", "C", "A", "U", "final", "corrected", "amended"})
 
+# HL7 table 0203's code of an identifier that does not say what it is.
+UNSPECIFIED = "U"
 # Columns of every record: the row of the store, the record's number there (by kind), and the message's own header.
 COMMON = ("message_id", "record", "updated_at", "standard", "sender", "control_id", "sent_at")
 _LINKS = ("patient_mrn", "patient_authority", "patient_reference")
@@ -40,6 +42,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "resource_id", "mrn", "authority", "identifiers", "family_name", "given_name", "birth_date", "sex_raw", "postal_code", "phone",
         "merged_into_mrn", "merged_into_authority", "event",
     ),
+    "identifier": ("resource_id", *_LINKS, "identifier", "authority", "identifier_type"),
     "encounter": ("resource_id", "visit_number", *_LINKS, "class_raw", "ward", "admitted_at", "discharged_at"),
     "provider": ("resource_id", "provider_code", "authority", "npi", "family_name", "given_name", "role"),
     "organization": ("resource_id", "organization_code", "authority", "name", "parent_reference", "city", "state", "postal_code", "phone", "role"),

@@ -56,7 +56,7 @@ def test_the_public_messages_hold_orders_results_merges_and_medications_of_every
     found = [read_one(path.read_bytes()) for path in MESSAGES]
     kinds = Counter(kind for each in found for kind, its in each.rows.items() for _ in its)
     assert {kind for kind, count in kinds.items() if count} == {
-        "patient", "encounter", "provider", "organization", "order", "specimen", "result", "report", "medication_order",
+        "patient", "identifier", "encounter", "provider", "organization", "order", "specimen", "result", "report", "medication_order",
         "medication_dispense",
     }  # fmt: skip
     [retired] = [row for row in rows((SAMPLES / "hl7v2" / "ADT-A40-01.hl7").read_bytes(), "patient") if row["merged_into_mrn"]]

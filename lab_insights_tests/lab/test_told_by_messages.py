@@ -89,6 +89,11 @@ def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_labor
     assert (newest["value_raw"], newest["status_norm"], newest["source_system"]) == ("6.1", "final", "messages")
     assert (newest["lab_order_id"], newest["patient_id"]) == ("messages:P3", "messages:H^M9")
     assert {row["patient_id"] for row in told.rows(made(told, 1, "patient"))} >= {"p1", "messages:H^M1", "messages:H^M9"}
+    numbers = [
+        (row["authority"], row["identifier_type"], row["identifier"], row["patient_id"])
+        for row in told.rows(made(told, 1, "patient_identifier"))
+    ]
+    assert sorted(numbers) == [("messages:H", "MR", f"M{number}", f"messages:H^M{number}") for number in (1, 2, 3, 9)]
     counts = made(told, 1, "result").counts
     assert (counts["kept_lis"], counts["kept_messages"], counts["superseded_messages"], counts["excluded_messages"]) == (1, 4, 1, 1)
 

@@ -13,7 +13,7 @@ from lab_insights.lab import genomic
 from lab_insights.lab.fhir import medications, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
-from lab_insights.lab.records import Header, Kind, Row, specimen_state, verified
+from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_state, verified
 from lab_insights.lab.stamps import iso_date
 
 Add = Callable[[Kind, Row], None]
@@ -64,7 +64,11 @@ class _Walk:
                         self._reports[reference] = resource
 
     def _patient(self, resource: Resource, _: str | None) -> None:
-        mrn, authority, _ = self._person(resource)
+        link = mrn, authority, _ = self._person(resource)
+        for each in resource.get("identifier") or ():
+            if number := text(each.get("value")):
+                kind = concept(each.get("type"))[0] or UNSPECIFIED
+                self._add("identifier", (text(resource.get("id")), *link, number, text(each.get("system")), kind))
         survivor = next((link.get("other") for link in resource.get("link") or () if link.get("type") == "replaced-by"), None)
         into = self._linked(survivor, resource) if survivor else _NOBODY
         birth = resource.get("birthDate")

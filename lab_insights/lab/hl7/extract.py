@@ -82,8 +82,10 @@ class _Walk:
     def _pid(self, segment: Segment) -> None:
         self._finish_specimen()
         self._visit = None
-        row, self._patient = people.patient(self._message, segment)
+        row, self._patient, identifiers = people.patient(self._message, segment)
         self._add("patient", row)
+        for its in identifiers:
+            self._add("identifier", its)
 
     def _mrg(self, segment: Segment) -> None:
         if self._message.event in people.MERGES:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from lab_insights.lab.hl7.message import Message
-from lab_insights.lab.records import Row
+from lab_insights.lab.records import UNSPECIFIED, Row
 
 NOBODY: tuple[Any, ...] = (None, None, None)
 # Events that merge a patient (identifier list) into another; A41, A42 and A50 to A51 are about accounts and visits.
 MERGES = frozenset({"A18", "A34", "A36", "A39", "A40"})
 
 
-def patient(message: Message, pid: list[str]) -> tuple[Row, tuple[Any, ...]]:
-    """Return the record of a PID segment, and what links other records to it: mrn, authority, and no reference."""
+def patient(message: Message, pid: list[str]) -> tuple[Row, tuple[Any, ...], list[Row]]:
+    """Return the record of a PID segment, what links other records to it (mrn, authority, and no reference), and those of its identifiers."""
     raw = pid[3] or pid[2]
     identifiers = _identifiers(message, raw)
     mrn, authority = _chosen(identifiers) if identifiers else (message.text(raw), None)
@@ -23,7 +23,8 @@ def patient(message: Message, pid: list[str]) -> tuple[Row, tuple[Any, ...]]:
         None, mrn, authority, _told(identifiers), _surname(message, name[0]), message.text(name[1]), message.day(pid[7]),
         message.part(pid[8], 1), message.part(address, 5) if address else None, _phone(message, pid[13]), None, None, message.event or None,
     )  # fmt: skip
-    return row, (mrn, authority, None)
+    link = (mrn, authority, None)
+    return row, link, [(None, *link, value, its, kind if type(kind) is str else UNSPECIFIED) for value, its, kind in identifiers]
 
 
 def merged(message: Message, mrg: list[str], survivor: tuple[Any, ...]) -> Iterator[Row]:

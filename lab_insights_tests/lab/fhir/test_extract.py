@@ -19,6 +19,13 @@ def test_a_patient_with_what_it_is_called_and_how_precise_its_birth_date_is() ->
     assert json.loads(row["remarks"]) == {"coarse": ["birth_date"]}
 
 
+def test_each_identifier_of_a_patient_is_a_record_of_its_own() -> None:
+    found = rows(json.dumps(PATIENT | {"identifier": [*PATIENT["identifier"], {"system": "urn:x"}]}), "identifier")
+    assert [told(row, "patient_mrn", "patient_authority", "identifier", "authority", "identifier_type") for row in found] == [
+        ("12345", "urn:h", "77", None, "U"), ("12345", "urn:h", "12345", "urn:h", "MR"),
+    ]  # fmt: skip
+
+
 def test_a_replaced_patient_names_its_survivor() -> None:
     old = {
         **PATIENT,

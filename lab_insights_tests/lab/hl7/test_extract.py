@@ -30,6 +30,15 @@ def test_a_patient_is_known_by_the_medical_record_number_among_its_identifiers()
     assert told(row, "sender", "control_id", "sent_at", "event", "remarks") == ("APP^LAB", "c1", datetime(2026, 3, 1, 8, 15), "A08", None)
 
 
+def test_each_identifier_of_a_patient_is_a_record_of_its_own() -> None:
+    pid = PID.replace("^MR||", '^MR~9^^^PLAN~^^^HOSP^SS~8^^^PLAN^""||')
+    found = rows(message("ADT^A08", pid), "identifier")
+    assert [told(row, "identifier", "authority", "identifier_type") for row in found] == [
+        ("77", "OTHER", "PI"), ("12345", "HOSP", "MR"), ("9", "PLAN", "U"), ("8", "PLAN", "U"),
+    ]  # fmt: skip
+    assert {told(row, "patient_mrn", "patient_authority") for row in found} == {("12345", "HOSP")}
+
+
 def test_a_merge_retires_every_number_of_mrg_into_the_survivors() -> None:
     survivor, *retired = rows(message("ADT^A40^ADT_A39", PID, "MRG|900^^^HOSP^MR~901^^^OTHER||||||Roe^Jan"), "patient")
     assert told(survivor, "mrn", "merged_into_mrn") == ("12345", None)
