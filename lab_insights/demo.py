@@ -7,10 +7,12 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from threading import Lock
 from types import TracebackType
 from typing import Literal, Self
 
@@ -52,8 +54,11 @@ def register(stack: Stack) -> None:
         runs.add_tenants(instance, [tenant.id for tenant in LABORATORIES])
 
 
-def run(simulation: Simulation, simulated: Callable[[date, int], None], stepped: Callable[[Step, int], None]) -> list[date]:
-    """Simulate and load `DAYS` days, or load again what was simulated before, and return the days.
+@contextmanager
+def loaded(
+    simulation: Simulation, simulated: Callable[[date, int], None], stepped: Callable[[Step, int], None]
+) -> Iterator[Callable[[], None]]:
+    """Simulate and load `DAYS` days, or load again what was simulated before; the body has the lake as a whole, and what waits for Snowflake.
 
     The lake is loaded into Snowflake while later days are simulated and landed. `stepped` is told each step, and how many its half will have.
     Raises `LabInsightsError` when a run fails; its failed steps are in the Dagster UI.
@@ -65,18 +70,18 @@ def run(simulation: Simulation, simulated: Callable[[date, int], None], stepped:
     def done(half: Literal["lake", "Snowflake"], job: dg.JobDefinition, day: date, name: str) -> None:
         stepped(Step(half, day, name), times * len(job.graph.node_defs))
 
-    def loaded(stretches: Sequence[list[date]]) -> None:
+    def merged(stretches: Sequence[list[date]]) -> None:
         for days in stretches:
             for node in snowflake.graph.node_defs:
                 done("Snowflake", snowflake, days[-1], node.name)
 
-    with _Behind(loaded) as behind:
+    with _Behind(merged) as behind:
         days_to_come = simulation.advance(missing, simulated) if missing > 0 else ()
         for days in itertools.chain([written] if written else [], ([day] for day in days_to_come)):
             _load(lake, days, functools.partial(done, "lake", lake, days[-1]))
             behind.take(days)
+        yield behind.finish
         behind.finish()
-    return simulation.written
 
 
 class _Behind:
@@ -90,6 +95,7 @@ class _Behind:
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent)
         self._waiting: list[list[date]] = []
         self._running: Future[None] = self._process.submit(_make_databases)
+        self._finishing = Lock()
 
     def take(self, days: list[date]) -> None:
         """Load days as soon as those before them are; raise what a load before raised."""
@@ -99,9 +105,10 @@ class _Behind:
 
     def finish(self) -> None:
         """Wait until all days are loaded; raise what a load raised."""
-        while self._waiting:
-            self._begin()
-        self._running.result()
+        with self._finishing:
+            while self._waiting:
+                self._begin()
+            self._running.result()
 
     def _begin(self) -> None:
         self._running.result()

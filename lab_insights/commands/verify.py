@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from lab_insights.findings import STATUSES, Finding
 
 if TYPE_CHECKING:
     from lab_insights.verify import Report
+    from lab_insights.warehouse.session import Session
 
 _SHOWN, _NAMED = 20, 4
 _STYLES = {"ok": "green", "pending": "yellow", "not proven": "yellow", "broken": "bold red"}
@@ -52,9 +54,15 @@ def verify(
 
 
 def verified(
-    tenants: list[str] | None = None, days: list[date] | None = None, tables: list[str] | None = None, *, live: bool = False
+    tenants: list[str] | None = None,
+    days: list[date] | None = None,
+    tables: list[str] | None = None,
+    *,
+    live: bool = False,
+    bar: Progress | None = None,
+    once: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Run the check with a progress bar; `live` reads the sources again."""
+    """Run the check with a progress bar, that of a caller where it is given. `live` reads the sources again; Snowflake is looked at when `once` returned."""
     from lab_insights.extract.sources import Sources
     from lab_insights.lab.declared import declared
     from lab_insights.resources.lake import open_aws, open_lake
@@ -67,16 +75,21 @@ def verified(
     registry = Registry(aws, config.lake.prefix)
     again = Live(Sources(config, aws, lake, declared(), kept=False), registry) if live else None
     chosen = [registry.get(name).id for name in tenants] if tenants else [known.id for known in registry.all()]
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("verifying", total=None)
+
+    def session() -> Session:
+        once()
+        return connect(config.snowflake, aws, run_id="verify")
+
+    with nullcontext(bar) if bar else Progress(console=err, transient=True) as shown:
+        task = shown.add_task("verifying", total=None, rate="")
 
         def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            shown.update(task, completed=done, total=total)
 
         return verify(
             lake,
             chosen,
-            session_factory=lambda: connect(config.snowflake, aws, run_id="verify"),
+            session_factory=session,
             tables=tables,
             days=days,
             live=again,
