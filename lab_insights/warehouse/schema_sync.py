@@ -113,9 +113,12 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
     _record(session, [change for change in changes if change.what == "new table"], run_id)
     for change in changes:
         try:
-            _record(session, [change] if change.what not in {"new table", "view"} else [], run_id)
+            # a back-fill that is cut off is begun again, so its record says that it ended
+            ended = change.what == "back-fill"
+            _record(session, [change] if change.what not in {"new table", "view"} and not ended else [], run_id)
             for statement in change.statements:
                 session.execute(statement)
+            _record(session, [change] if ended else [], run_id)
         except WarehouseError as error:
             raise type(error)(error.message, remedy=error.remedy, table=".".join(change.table)) from None
         finally:
@@ -194,14 +197,23 @@ class _Table:
 
     def _rename(self, rename: Rename) -> None:
         old, new = rename.old, rename.new
+        # the variant first: while the old column is there, a rename that is cut off is begun again
+        statements = self._moved(old, old + VARIANT, new if self._held.get(new) == TEXT else new + VARIANT)
+        cut_off = old + RENAMED in self._passing
+        statements += self._moved(old, old, new)
+        if statements:
+            self._add("rename", old, f"to {new}{', which was cut off' if cut_off else ''}", statements, rename)
+
+    def _moved(self, renamed: str, old: str, new: str) -> list[str]:
+        """Return the statements that bring a column, the `renamed` one or its variant, under another name, where it is not yet."""
         if old + RENAMED in self._passing:
-            self._add("rename", old, f"to {new}, which was cut off", ddl.finish_taking_over(*self._table, old, new), rename)
-        elif old in self._held and old not in self._reused:
-            kind = self._held.pop(old)
-            over = new in self._held
-            self._held.setdefault(new, kind)
-            statements = ddl.take_over(*self._table, old, new) if over else [ddl.rename_column(*self._table, old, new)]
-            self._add("rename", old, f"to {new}", statements, rename)
+            return ddl.finish_taking_over(*self._table, old, new)
+        if old not in self._held or renamed in self._reused:
+            return []
+        kind = self._held.pop(old)
+        over = new in self._held
+        self._held.setdefault(new, kind)
+        return ddl.take_over(*self._table, old, new) if over else [ddl.rename_column(*self._table, old, new)]
 
     def _columns(self, shapes: Sequence[Shape]) -> None:
         after = merged(self._held, shapes)

@@ -110,6 +110,8 @@ def filled(name: str, columns: Mapping[str, ColumnType], its: Shape, value: Call
         held = its.columns.get(source)
         if held is None:
             continue
+        if base not in columns:  # a variant whose column goes by another name
+            return None
         if base + VARIANT in columns and (widest(columns[base], held) == columns[base]) != (name == base):
             continue
         found.append(converted(value(source), held, columns[name], dialect))

@@ -64,9 +64,7 @@ def test_a_newcomer_who_types_what_the_readme_and_the_tutorial_say_gets_through(
         "Makefile",
         "lab_insights",
         "setup.py",
-        "requirements.lock",
-        "requirements-dev.lock",
-        "requirements-snowflake.lock",
+        *(path.name for path in ROOT.glob("requirements*.lock")),
     ):
         (here / name).symlink_to(ROOT / name)
     first_day = str(datetime.now(UTC).date() - timedelta(days=7))

@@ -107,6 +107,22 @@ def test_a_rename_that_loads_met_first_is_made_one_column_again(client: Client, 
     client.proven()
 
 
+@pytest.mark.parametrize("met_first", [False, True], ids=["sync first", "load first"])
+def test_what_a_renamed_columns_type_can_not_hold_follows_it(client: Client, lake: TestLake, met_first: bool) -> None:
+    client.load(lake.batch("t", 1, [{"id": 1, "name": 10}, {"id": 2, "name": 20}], pa.schema([ID, ("name", pa.int32())])))
+    client.load(named(lake, 2, {2: "twenty", 3: "3.50"}))
+    after, late = named(lake, 4, {1: "10", 2: "twenty", 4: "d"}, "label"), named(lake, 3, {5: "late"})
+    if met_first:
+        client.load(after)
+    assert client.sync() == ["rename NAME"]
+    assert client.live("ID", "LABEL")[:3] == client.live("ID", "NAME")[:3] == [(1, "10"), (2, "twenty"), (3, "3.50")]
+    client.load(after, late)
+    assert client.live("ID", "LABEL") == [(1, "10"), (2, "twenty"), (3, "3.50"), (4, "d"), (5, "late")]
+    assert "NAME:VARCHAR" not in client.columns()
+    client.proven()
+    assert client.sync() == []
+
+
 def test_a_rename_in_the_middle_of_a_day_loses_neither_half(client: Client, lake: TestLake) -> None:
     both = pa.schema([ID, ("name", pa.string()), ("label", pa.string())])
     client.load(named(lake, 1, {1: "a", 2: "b"}))
@@ -161,16 +177,18 @@ def test_a_column_that_was_added_after_its_batches_were_loaded_is_filled_and_no_
     assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
 
 
-@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "back-fill"])
+@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "with a variant", "back-fill"])
 def test_a_sync_that_dies_between_two_statements_is_finished_by_the_next(client: Client, lake: TestLake, scenario: str) -> None:
     real = pa.schema([ID, ("name", pa.float64())])
     if scenario == "widening":
         client.load(lake.batch("t", 1, [{"id": 1, "name": 5}, {"id": 2, "name": 6}], pa.schema([ID, ("name", pa.int16())])))
         lake.batch("t", 2, [{"id": 9, "name": 0.5}], real)
     else:
-        client.load(named(lake, 1, {1: "a", 2: "b"}))
+        if scenario == "with a variant":
+            client.load(lake.batch("t", 1, [{"id": 8, "name": 5}], pa.schema([ID, ("name", pa.int16())])))
+        client.load(named(lake, 1, {1: "a", 2: "b", 7: "only here"}))
         after = named(lake, 2, {1: "a", 2: "b", 9: "z"}, "label")
-        if scenario == "taking over":
+        if scenario in {"taking over", "with a variant"}:
             client.load(after)
         if scenario == "back-fill":
             client.sync()
