@@ -58,6 +58,7 @@ setup(
         ],
         "local": [
             "moto[server]==5.2.5",
+            "werkzeug==3.1.9",  # the server that moto runs on, mended where it is too slow
             "pgserver>=0.1.4",
         ],
         "scan": [  # `lab-insights catalog scan`: pattern recognisers alone, no model
