@@ -89,12 +89,14 @@ class _Load:
         self._protection = Protection(tenant, storage.phi)
         self._pseudonyms = deidentified.pseudonymiser(session, storage, tenant)
         self._schema = f"STAGE_{uuid.uuid4().hex}"
+        self._manifests: Sequence[Manifest] = ()
         self._columns: dict[Table, Columns] = {}
         self._renames: dict[Table, tuple[Rename, ...]] = {}
 
     def run(self, manifests: Sequence[Manifest], known: ledger.Ledger) -> tuple[dict[ledger.Entry, LoadReceipt], list[WarehouseError]]:
         receipts: dict[ledger.Entry, LoadReceipt] = {}
         failures: list[WarehouseError] = []
+        self._manifests = manifests
         self._synced(manifests)
         if new := [of for of in dict.fromkeys(map(ledger.series, manifests)) if of not in known.heads]:
             ledger.add_heads(self._session, new)
@@ -104,6 +106,9 @@ class _Load:
             if self._pseudonyms:
                 self._pseudonyms.begin(self._schema, [(manifest, self._shape(manifest)) for manifest in manifests])
             for number, manifest in enumerate(manifests):
+                if known.holds(manifest) and not self._only_deidentified:  # another session was first
+                    receipts[ledger.entry(manifest)] = receipt_of(manifest, skipped=True)
+                    continue
                 try:
                     known, receipts[ledger.entry(manifest)] = self._batch(manifest, f"S{number}", known)
                 except WarehouseError as error:
@@ -159,7 +164,8 @@ class _Load:
                     if [self._columns[of] for of in tables] == columns:
                         raise
                 _wait(attempt)
-                known = _joined(known, ledger.read(self._session, [manifest]))
+                # of all batches: what is read of a head tells only with what is read of the ledger beside it
+                known = _joined(known, ledger.read(self._session, self._manifests))
                 if known.holds(manifest) and not self._only_deidentified:
                     return known, receipt_of(manifest, skipped=True)
                 continue

@@ -113,6 +113,32 @@ def test_two_loaders_of_the_same_batches_at_once_load_each_once(
     assert session.execute("SELECT COUNT(*), COUNT(DISTINCT DAY) FROM OPS.LEDGER") == [(5, 5)]
 
 
+def test_a_loader_that_another_overtook_loads_nothing_again(
+    session: Session,
+    account: SnowflakeSection,
+    aws: Aws,
+    storage: Storage,
+    tenant: TenantId,
+    lake: TestLake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one loads every batch after this one has looked at the ledger, and before it begins."""
+    batches, execute = history(lake), session.execute
+
+    def overtaken(sql: str, *binds: Any) -> Any:
+        if sql.startswith("CREATE TRANSIENT SCHEMA"):
+            monkeypatch.undo()
+            with connect(account, aws) as other:
+                load(other, storage, tenant, batches, run_id="first")
+        return execute(sql, *binds)
+
+    monkeypatch.setattr(session, "execute", overtaken)
+    receipts = load(session, storage, tenant, batches, run_id="second")
+    assert [receipt.skipped for receipt in receipts] == [True] * 5
+    assert session.execute("SELECT COUNT(*), COUNT(DISTINCT DAY) FROM OPS.LEDGER") == [(5, 5)]
+    assert live(session) == AFTER
+
+
 def test_two_tenants_at_once_do_not_meet(account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId) -> None:
     tenants = [tenant_id(f"{tenant}_{letter}") for letter in "ab"]
     batches = {one: TestLake(storage, one).batch("people", 1, [{"id": 1, "name": one}], PEOPLE) for one in tenants}
