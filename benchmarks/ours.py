@@ -171,16 +171,16 @@ def _many(job: Job) -> Load:
 
 def _drain(job: Job) -> Load:
     """The same projection, read by the same reader to nowhere: no cast, no proof, no file."""
-    from lab_insights.extract import databases, read
+    from lab_insights.extract import databases, read, streams
 
     opened, source, tenant = sources(job)
     _warmed(job)
     table, target = opened.table(tenant, f"lis.{job.table}"), databases.url(source, Aws())
     _, shipped = read.select(table, proof="counts")
-    statement = read.rendered(sa.select(*(column.expression.label(f"c{place}") for place, column in enumerate(shipped))), target)
+    statement = streams.rendered(sa.select(*(column.expression.label(f"c{place}") for place, column in enumerate(shipped))), target)
 
     def load() -> Loaded:
-        return Loaded(sum(batch.num_rows for batch in read.fetch(statement, target, table, source.limits)))
+        return Loaded(sum(batch.num_rows for batch in streams.fetch(statement, target, table, source.limits)))
 
     return load
 

@@ -19,7 +19,8 @@ from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.compare import Sides
 from lab_insights.extract.dynamodb import asked, unreadable
 from lab_insights.extract.plan import Plan
-from lab_insights.extract.read import SourceRows, conditions, fetch, relation_of, rendered
+from lab_insights.extract.read import SourceRows, conditions, relation_of
+from lab_insights.extract.streams import fetch, rendered
 from lab_insights.extract.sums import KNOWN
 from lab_insights.lake.checksum import row_text
 from lab_insights.lake.commit import Lake

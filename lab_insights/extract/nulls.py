@@ -7,7 +7,8 @@ from lab_insights.config import Source
 from lab_insights.extract import databases
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.plan import candidates, is_instant
-from lab_insights.extract.read import conditions, fetch, relation_of, rendered
+from lab_insights.extract.read import conditions, relation_of
+from lab_insights.extract.streams import fetch, rendered
 
 # Counting reads the whole table where no index serves it, which nobody who only asks for a plan should cause on a large one.
 COUNTED_TO_ROWS = 2_000_000

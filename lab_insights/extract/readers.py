@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from lab_insights.errors import LandingMismatch
 from lab_insights.extract import databases
 from lab_insights.extract.ranges import KeyRange, cut
-from lab_insights.extract.read import SourceRows, conditions, relation_of, telling
+from lab_insights.extract.read import SourceRows, conditions, relation_of
 from lab_insights.extract.resume import Journal, Progress, checksum, projection, still_held
 from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
+from lab_insights.extract.streams import telling
 from lab_insights.lake import parts
 from lab_insights.lake.commit import Facts
 from lab_insights.lake.manifest import Manifest, SourceProof

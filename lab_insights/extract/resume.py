@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lab_insights.extract.projection import Shipped, ship
 from lab_insights.extract.ranges import KeyRange
-from lab_insights.extract.read import SourceRows, conditions, relation_of, rendered, select
+from lab_insights.extract.read import SourceRows, conditions, relation_of, select
+from lab_insights.extract.streams import rendered
 from lab_insights.lake.commit import Facts
 from lab_insights.lake.layout import batch_id
 from lab_insights.lake.manifest import Part, decode_schema, encode_schema

@@ -15,7 +15,8 @@ from lab_insights.extract.bisect import Position, Span, Sum, position_of, within
 from lab_insights.extract.canonical import Canonical, canonical, lake_digest, source_digest
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.projection import Shipped, landing_names, ship
-from lab_insights.extract.read import conditions, fetch, relation_of, rendered
+from lab_insights.extract.read import conditions, relation_of
+from lab_insights.extract.streams import fetch, rendered
 from lab_insights.lake.live import newest
 from lab_insights.lake.manifest import Manifest, Window
 from lab_insights.lake.storage import Storage

@@ -38,6 +38,7 @@ FORK.set_forkserver_preload(
         "sqlalchemy.dialects.postgresql.psycopg2",
         "lab_insights.extract.dynamodb",
         "lab_insights.extract.read",
+        "lab_insights.extract.streams",
         __name__,
     ]
 )

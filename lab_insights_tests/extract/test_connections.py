@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_manager
 import pytest
 import sqlalchemy as sa
 
@@ -125,6 +129,35 @@ def test_a_statement_that_takes_too_long_is_cut_off_with_a_remedy(postgres: Serv
         with pytest.raises(SourceError, match="time limit"):
             list(rows)
         locker.rollback()
+
+
+def test_postgresql_connections_are_opened_and_closed_one_after_the_other(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two at the same instant, of some 10,000, and the driver's count of them is wrong for good: every reader after that fails.
+    postgres.execute("CREATE TABLE {s}.busy (id INT PRIMARY KEY)", "INSERT INTO {s}.busy VALUES (1)")
+    its, inside, most = postgres.table("busy"), list[str](), list[int]()
+
+    class Watched(adbc_driver_manager.AdbcConnection):
+        def __init__(self, *given: Any) -> None:
+            with counted():
+                super().__init__(*given)
+
+        def close(self) -> None:
+            with counted():
+                super().close()
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        inside.append("one")
+        most.append(len(inside))
+        try:
+            yield
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(adbc_driver_manager, "AdbcConnection", Watched)
+    with ThreadPoolExecutor(8) as readers:
+        assert [table.num_rows for table, _ in readers.map(lambda _: read(its, postgres.url), range(64))] == [1] * 64
+    assert (len(most), max(most)) == (128, 1)
 
 
 def test_options_of_the_url_that_only_one_driver_knows_do_not_stop_the_other(mysql: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lab_insights.aws import Aws
 from lab_insights.errors import UnsupportedLoad
-from lab_insights.extract import compare, read
+from lab_insights.extract import compare, streams
 from lab_insights.extract.land import Request, load
 from lab_insights.extract.plan import Declared, plan
 from lab_insights.extract.window import Ceiling
@@ -140,15 +140,14 @@ def test_ten_rows_deleted_of_a_million_are_found_by_reading_less_than_a_twentiet
     table = notes(make, server, 1_000_000)
     table.load(1, 12)
     table.execute(f"DELETE FROM {{t}} WHERE id IN ({', '.join(str(number * 99_991) for number in range(1, 11))})")
-    name, crossed = ("_mysql_batches" if server.engine == "mysql" else "_postgresql_batches"), list[int]()
-    honest = getattr(read, name)
+    honest, crossed = streams.opened, list[int]()
 
     def counted(*given: Any) -> Iterator[pa.RecordBatch]:
         for batch in honest(*given):
             crossed.append(batch.num_rows)
             yield batch
 
-    monkeypatch.setattr(read, name, counted)
+    monkeypatch.setattr(streams, "opened", counted)
     *_, tombstones = table.load(1, 12, "deletes")
     assert (tombstones.rows, tombstones.gone_at) == (10, instant(1, 12))
     assert sum(crossed) < 50_000, "sums of ranges included"

@@ -18,7 +18,8 @@ from lab_insights.extract import read
 from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, session_settings
 from lab_insights.extract.land import Request, load
 from lab_insights.extract.plan import Declared, plan
-from lab_insights.extract.read import SourceRows, fetch
+from lab_insights.extract.read import SourceRows
+from lab_insights.extract.streams import fetch
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.tenants.registry import Tenant

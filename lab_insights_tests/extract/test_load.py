@@ -11,7 +11,7 @@ import pytest
 from lab_insights.aws import Aws
 from lab_insights.config import Override
 from lab_insights.errors import LandingMismatch, SourceError
-from lab_insights.extract import read
+from lab_insights.extract import streams
 from lab_insights.extract.land import Mode, Request, load
 from lab_insights.extract.plan import Declared, Plan, plan
 from lab_insights.extract.window import Ceiling
@@ -141,8 +141,7 @@ def test_a_forced_full_load_is_all_there_is_and_the_next_window_begins_at_its_ce
 
 @pytest.mark.parametrize("planted", ["nothing", "last row of a batch dropped", "every row dropped", "a row twice"])
 def test_what_the_source_counted_is_what_must_arrive(loading: Loading, monkeypatch: pytest.MonkeyPatch, planted: str) -> None:
-    name = "_mysql_batches" if loading.server.engine == "mysql" else "_postgresql_batches"
-    honest = getattr(read, name)
+    honest = streams.opened
     change(loading, 1, "only one", 1, 6)
 
     def stream(*given: object) -> Iterator[pa.RecordBatch]:
@@ -152,7 +151,7 @@ def test_what_the_source_counted_is_what_must_arrive(loading: Loading, monkeypat
             elif planted != "every row dropped":
                 yield from [batch, batch.slice(0, 1)][: 2 if planted == "a row twice" else 1]
 
-    monkeypatch.setattr(read, name, stream)
+    monkeypatch.setattr(streams, "opened", stream)
     for hour in (5, 6, 96):  # windows of no row, one row and two
         if planted == "nothing" or (planted, hour) == ("a row twice", 5):
             loading.load(1, hour, reload=True)
