@@ -30,7 +30,7 @@ from lab_insights.retries import persistently
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse import provision, sharing, sync
 
-_UNTOLD = "alerts of schema changes could not be sent; the warnings of this run say what changed"
+_UNTOLD = "places could not be told of schema changes; the warnings of this run say what changed"
 
 
 class TenantsConfig(dg.Config):
@@ -127,19 +127,30 @@ def _crawl(context: dg.OpExecutionContext, lake: LakeResource, tenants: Sequence
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 crawled.failed[f"{name} of {tenant.id}"] = error
                 continue
-            for table, reason in catalog.left_out.items():
-                context.log.warning(f"{tenant.id} {name}.{table} is left out: it {reason}")
+            for left_out, reason in catalog.left_out.items():
+                context.log.warning(f"{tenant.id} {name}.{left_out} is left out: it {reason}")
             crawled.tables += catalog.tables
-            recorded = (history.record(aws, opened.storage.prefix, table, opened.clock.now(), context.run_id) for table in catalog.tables)
-            crawled.changes += filter(None, recorded)
+            for table in catalog.tables:
+                try:
+                    change = history.record(aws, opened.storage.prefix, table, opened.clock.now(), context.run_id)
+                except Exception as error:  # noqa: BLE001 (what was recorded before must be told: the next crawl does not see it)
+                    crawled.failed[f"{table.table_id} of {tenant.id}"] = error
+                else:
+                    crawled.changes += [change] if change else []
     return crawled
 
 
 def _tell(context: dg.OpExecutionContext, lake: LakeResource, changes: Sequence[history.Change]) -> dict[str, Exception]:
-    """Tell of schema changes: in the run's log, on the source's asset, in the tenant's audit log and by an alert; return what went wrong with that.
+    """Tell of schema changes: by an alert, in the run's log, on the source's asset and in the tenant's audit log; return what went wrong with that.
 
     They are in the history by now, so the next crawl will not tell of them.
     """
+    untold = dict[str, Exception]()
+    facts = [Fact(change.tenant, str(change).partition(" ")[2], str(change)) for change in changes]
+    try:
+        Alerts(lake.aws(), lake.prefix, lake.config().alerts).publish("schema_change", facts, run_id=context.run_id)
+    except Exception as error:  # noqa: BLE001 (what was crawled is in the catalog)
+        untold["the alarm topic"] = error
     for change in changes:
         context.log.warning(f"Schema change: {change}")
         if unread := history.unread(change):
@@ -149,13 +160,11 @@ def _tell(context: dg.OpExecutionContext, lake: LakeResource, changes: Sequence[
         context.log_event(observed(change, unread))
         lists = {"added": change.added, "dropped": change.dropped, "changed": change.changed}
         differing = {"version": change.version, **{name: len(columns) for name, columns in lists.items()}}
-        note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
-    facts = [Fact(change.tenant, str(change).partition(" ")[2], str(change)) for change in changes]
-    try:
-        Alerts(lake.aws(), lake.prefix, lake.config().alerts).publish("schema_change", facts, run_id=context.run_id)
-    except Exception as error:  # noqa: BLE001 (what was crawled is in the catalog)
-        return {"the alarm topic": error}
-    return {}
+        try:
+            note(context, lake, "schema.change", differing, tenant=tenant_id(change.tenant), subject=change.table)
+        except Exception as error:  # noqa: BLE001 (the other changes are told all the same)
+            untold[f"the audit log of {change.tenant}"] = error
+    return untold
 
 
 @dg.op(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from lab_insights.governance import glue
+from lab_insights.aws import Aws
+from lab_insights.extract.catalog import SourceTable
+from lab_insights.governance import glue, history
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.partitions import partition_key
@@ -103,6 +106,24 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
     told_ = json.loads(message["Body"])
     assert told_["MessageAttributes"]["kind"]["Value"] == "schema_change"
     assert f"- {DOVER}: crm.account: added loyalty_tier (version 2)" in told_["Message"]
+
+
+def test_a_change_is_told_though_another_tables_history_can_not_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = history.record
+
+    def record(aws: Aws, prefix: str, table: SourceTable, *rest: Any) -> history.Change | None:
+        if table.table_id == "lis.result":
+            raise ConnectionError
+        return honest(aws, prefix, table, *rest)
+
+    world.operate("crawl", crawl_sources={"config": {"tenants": [DOVER]}})
+    haystack.subscribe(world)
+    world.execute("crm", f"ALTER TABLE {world.base}_crm_{DOVER}.account ADD COLUMN nickname VARCHAR(20)")
+    monkeypatch.setattr(history, "record", record)
+    result = world.operate("crawl", crawl_sources={"config": {"tenants": [DOVER]}})
+    [message] = told(result).values()
+    assert f"lis.result of {DOVER}" in message
+    assert any("crm.account: added nickname" in heard for _, heard in haystack.alarms(world))
 
 
 def test_a_crawl_names_the_source_that_it_can_not_read_and_keeps_the_others(world: World) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,11 +125,12 @@ class _Gate:
                 self._changed.notify_all()
 
 
-_gates: defaultdict[str, _Gate] = defaultdict(_Gate)
+_gates: dict[str, _Gate] = {}
 
 
 @contextmanager
 def connections(source: str, limits: Limits, wanted: int) -> Iterator[None]:
     """Wait until `wanted` more readers of the source are allowed, and count them while the context lasts."""
-    with _gates[source].through(min(wanted, limits.connections), limits.connections):
+    # One step, in which no other thread can make a second gate of the source.
+    with _gates.setdefault(source, _Gate()).through(min(wanted, limits.connections), limits.connections):
         yield

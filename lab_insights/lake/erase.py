@@ -10,8 +10,8 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer
 from lab_insights.names import TenantId
 
-# What S3 deletes, and DynamoDB writes, in one request.
-_OBJECTS, _ITEMS = 1000, 25
+# What S3 deletes in one request.
+_OBJECTS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,9 @@ def held_items(lake: Lake, tenant: TenantId) -> int:
 
 def erase_items(lake: Lake, tenant: TenantId) -> int:
     """Delete every item of a tenant in the bookmark and status tables; return how many."""
-    db, count = lake.state.db, 0
+    count = 0
     for table, keys in _keys(lake, tenant):
-        for start in range(0, len(keys), _ITEMS):
-            todo = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + _ITEMS]]
-            while todo:
-                todo = db.batch_write_item(RequestItems={table: todo})["UnprocessedItems"].get(table, [])
+        lake.state.write(table, [{"DeleteRequest": {"Key": key}} for key in keys])
         count += len(keys)
     return count
 

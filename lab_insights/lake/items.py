@@ -15,6 +15,8 @@ from lab_insights.aws import Aws
 
 Item = dict[str, Any]
 _TRANSACTIONS = 5
+# The most that one call takes.
+_BATCH = 25
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class Items:
         """Return the last item of a key as plain values, or None."""
         found = self.db.query(**_asked(table, pk), ScanIndexForward=False, Limit=1)["Items"]
         return plain(found[0]) if found else None
+
+    def write(self, table: str, requests: list[Item]) -> None:
+        """Put or delete items, in no order and not as one; what a throttled table left undone is sent again, ever later."""
+        for start in range(0, len(requests), _BATCH):
+            todo, pause = requests[start : start + _BATCH], 0.05
+            while todo := self.db.batch_write_item(RequestItems={table: todo})["UnprocessedItems"].get(table, []):
+                time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (keeps writers apart, nothing secret)
+                pause = min(2 * pause, 5)
 
     def transact(self, writes: list[Item]) -> None:
         """Run a transaction; one that only met another in flight on the same items is sent again, up to half a second later."""

@@ -97,9 +97,7 @@ class Processing(Items):
             "attempt": body,
             "expires_at": {"N": str(int((attempt.at + KEPT).timestamp()))},
         }
-        items = [{"PutRequest": {"Item": item}} for item in (current, log)]
-        while items:
-            items = self.db.batch_write_item(RequestItems={self.status: items})["UnprocessedItems"].get(self.status, [])
+        self.write(self.status, [{"PutRequest": {"Item": item}} for item in (current, log)])
         return attempt
 
     def latest(self, tenant: TenantId) -> dict[str, Attempt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from lab_insights.errors import LandingMismatch
@@ -31,8 +31,8 @@ class _Gone(Exception):
 
 
 @functools.lru_cache(maxsize=20_000)
-def _manifest(storage: Storage, layer: Layer, key: str) -> Manifest:
-    # Manifests are immutable, so a process reads each one once.
+def _manifest(storage: Storage, layer: Layer, key: str, _committed_at: datetime) -> Manifest:
+    # Manifests are immutable, so a process reads each one once; a tenant that was erased and came back has the same keys again, at other instants.
     if (found := storage.manifest(layer, key)) is None:
         raise _Gone
     return found
@@ -50,7 +50,7 @@ def loaded(lake: Lake, batches: Sequence[Committed]) -> list[Manifest]:
     found = []
     for batch in batches:
         try:
-            found.append(_manifest(lake.storage, batch.partition.layer, batch.manifest))
+            found.append(_manifest(lake.storage, batch.partition.layer, batch.manifest, batch.committed_at))
         except _Gone:
             raise gone(batch) from None
     return found
@@ -136,11 +136,11 @@ def joined(rows: pa.Table | pads.Dataset, more: pa.Table) -> pa.Table | pads.Dat
 
 
 def _whole(storage: Storage, layer: Layer, part: Part) -> pa.Table:
-    return (_part if part.bytes <= KEPT else _part.__wrapped__)(storage, layer, part.key)
+    return (_part if part.bytes <= KEPT else _part.__wrapped__)(storage, layer, part.key, part.sha256)
 
 
 @functools.lru_cache(maxsize=4096)
-def _part(storage: Storage, layer: Layer, key: str) -> pa.Table:
+def _part(storage: Storage, layer: Layer, key: str, _sha256: str) -> pa.Table:
     # A committed part never changes, and small ones are read again for every later day's state.
     import pyarrow as pa
     import pyarrow.parquet as pq

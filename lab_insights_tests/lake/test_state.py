@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lab_insights.errors import CommitConflict
+from lab_insights.lake import items
 from lab_insights.lake.commit import Draft, Lake, commit, settled_head
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Window
@@ -114,6 +117,25 @@ def test_a_transaction_that_only_met_another_is_sent_again(lake: Lake, tenant: T
     monkeypatch.setattr(db, "transact_write_items", met)
     put(lake, at(tenant), ids(1))
     assert (len(sent), live(lake, tenant)) == (3, [(1, "00000000-001")])
+
+
+def test_items_that_a_throttled_table_left_undone_are_sent_again_after_a_while(
+    lake: Lake, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, waited = lake.storage.aws.client("dynamodb"), list[float]()
+    honest = db.batch_write_item
+
+    def throttled(RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        [(table, requests)] = RequestItems.items()
+        honest(RequestItems={table: requests[:10]})
+        return {"UnprocessedItems": {table: requests[10:]} if requests[10:] else {}}
+
+    monkeypatch.setattr(db, "batch_write_item", throttled)
+    monkeypatch.setattr(items.time, "sleep", waited.append)
+    keys = [{"pk": {"S": f"{tenant}#many"}, "sk": {"S": f"{number:02}"}} for number in range(60)]
+    lake.state.write(lake.state.status, [{"PutRequest": {"Item": key}} for key in keys])
+    assert len(list(lake.state.query(lake.state.status, f"{tenant}#many"))) == 60
+    assert len(waited) == 4
 
 
 def test_a_delta_that_supersedes_its_day_spares_the_tombstones_and_a_snapshot_does_not(lake: Lake, tenant: TenantId) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from lab_insights.errors import LandingMismatch
 from lab_insights.lake import tables
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.erase import erase_items, erase_objects
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Kind
 from lab_insights.lake.tables import joined, manifests, partition_manifests, relation, state
@@ -110,6 +111,17 @@ def test_an_object_that_is_gone_is_named_and_read_again_once_it_is_back(lake: La
             assert key in str(raised.value)
         lake.storage.put("raw", key, body)
         assert read()
+
+
+def test_a_tenant_that_was_erased_and_came_back_has_its_new_rows_under_the_old_keys(lake: Lake, tenant: TenantId) -> None:
+    before = put(lake, at(tenant, 1), ids(1, 2))
+    assert held(lake, "raw", tenant, TABLE)["id"].to_pylist() == [1, 2]
+    erase_objects(lake, "raw", tenant)
+    erase_items(lake, tenant)
+    lake.clock.set(lake.clock.now() + timedelta(seconds=1))
+    after = put(lake, at(tenant, 1), ids(3, 4))
+    assert after.object_key == before.object_key
+    assert held(lake, "raw", tenant, TABLE)["id"].to_pylist() == [3, 4]
 
 
 def test_a_partition_reads_its_own_day_and_a_table_all_of_them(lake: Lake, tenant: TenantId) -> None:
