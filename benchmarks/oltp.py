@@ -102,7 +102,8 @@ def main() -> None:
     clients = [threading.Thread(target=_client, args=(number, job, ended, samples, failures)) for number in range(CLIENTS)]
     for client in clients:
         client.start()
-    time.sleep(1)
+    while len(samples) < CLIENTS and not failures:
+        time.sleep(0.01)
     print("running", flush=True)
     sys.stdin.read()
     ended.set()

@@ -130,7 +130,7 @@ class SourceRows:
         self._fidelity = {column.name: column.fidelity for column in self._shipped}
 
     def start(self) -> None:
-        """Send the statement now, in place of when the first batch is asked for: on return the reader has its snapshot."""
+        """Send the statement before the first batch is asked for: on return a reader of MySQL has its snapshot (one of PostgreSQL joins its by name)."""
         text = streams.rendered(self._statement, self.target)
         with streams.telling(self.table):
             self._stream = streams.opened(text, self.target, self.table, self.limits, self.session)

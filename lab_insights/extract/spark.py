@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Where a task fails, Spark passes on the text of its traceback; our errors are one line of it.
 _OURS = re.compile(r"lab_insights\.errors\.(?P<kind>\w+): (?:\[[^\]]*\] )?(?P<message>.+?) Remedy: (?P<remedy>.+)$", re.MULTILINE)
-# What `extract.read` says of a reader that came too late for its snapshot.
+# What `extract.streams` says of a reader that came too late for its snapshot.
 _TOO_LATE = "came too late"
 # A load at a time in one process: two would share the slots, and tasks of one snapshot wait until all of them run.
 _ONE_AT_A_TIME = threading.Lock()

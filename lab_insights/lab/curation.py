@@ -23,6 +23,7 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.compact import compacted
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Kind, Manifest
+from lab_insights.lake.state import since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import TableState, relation
 from lab_insights.names import TenantId
@@ -44,10 +45,7 @@ class Input:
     @property
     def counted(self) -> Sequence[Manifest]:
         """The batches from the day's newest snapshot on; where versions are kept, all."""
-        if self.curation.versions:
-            return self.every
-        snapshots = [index for index, manifest in enumerate(self.every) if manifest.kind == "snapshot"]
-        return self.every[snapshots[-1] :] if snapshots else self.every
+        return self.every if self.curation.versions else since_snapshot(self.every)
 
     @property
     def is_whole(self) -> bool:

@@ -20,7 +20,7 @@ from lab_insights.lake import parts
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest, encode_schema
-from lab_insights.lake.state import Committed, Intent
+from lab_insights.lake.state import Committed, Intent, since_snapshot
 from lab_insights.lake.tables import TableState, loaded, relation
 from lab_insights.names import TenantId
 
@@ -63,7 +63,7 @@ def compact(lake: Lake, tenant: TenantId, layer: Layer, table: str, *, bound: in
     Safe beside running writers and other compactions, and to repeat.
     """
     live = lake.state.batches(layer, tenant, table)
-    older = _newest_state([batch for batch in live if batch.partition.day < live[-1].partition.day]) if live else []
+    older = since_snapshot([batch for batch in live if batch.partition.day < live[-1].partition.day]) if live else []
     before, after = _usable(lake, layer, tenant, table, older)
     if len(after) <= bound:
         return None
@@ -107,7 +107,7 @@ def compact_all(lake: Lake, tenant: TenantId, *, bound: int = BATCHES) -> list[C
 
 def compacted(lake: Lake, layer: Layer, tenant: TenantId, table: str, as_of: date | None = None) -> TableState:
     """Return what `tables.state` returns, with the older batches as one, where they were compacted and are still what they were."""
-    batches = _newest_state(lake.state.batches(layer, tenant, table, None, as_of))
+    batches = since_snapshot(lake.state.batches(layer, tenant, table, None, as_of))
     before, after = _usable(lake, layer, tenant, table, batches)
     return TableState((*([before] if before else []), *loaded(lake, after)))
 
@@ -135,12 +135,6 @@ class _Rows:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for manifest in self.batches:
             yield from relation(self.lake.storage, [manifest], self.schema).to_batches()
-
-
-def _newest_state(live: Sequence[Committed]) -> list[Committed]:
-    """Return the batches from the newest snapshot on."""
-    snapshots = [number for number, batch in enumerate(live) if batch.kind == "snapshot"]
-    return list(live[snapshots[-1] :] if snapshots else live)
 
 
 def _usable(

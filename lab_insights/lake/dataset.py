@@ -20,7 +20,7 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.live import workspace
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Committed
+from lab_insights.lake.state import Committed, since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import TableState, loaded, relation
 from lab_insights.names import TenantId, quoted
@@ -136,8 +136,7 @@ def _pinned(lake: Lake, tenant: TenantId, table: str, as_of: datetime) -> Pinned
         if not batches:
             continue
         manifests = loaded(lake, batches)
-        snapshots = [index for index, manifest in enumerate(manifests) if manifest.kind == "snapshot"]
-        its = tuple(manifests[snapshots[-1] :] if snapshots else manifests)
+        its = tuple(since_snapshot(manifests))
         return Pinned(layer, table, its[-1].key, its)
     raise NotKnown(
         f"Nothing was known of this table at {as_of:%Y-%m-%d %H:%M} {as_of.tzname()}.",

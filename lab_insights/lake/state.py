@@ -8,9 +8,10 @@ day count from the newest one that `supersedes`. One transaction moves both, con
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Protocol, TypeVar
 
 from lab_insights.errors import CommitConflict
 from lab_insights.lake.items import Item, Items, plain
@@ -56,6 +57,20 @@ class Committed:
     run_id: str
     tombstones: bool = False
     code_version: str | None = None
+
+
+class _Batch(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+_B = TypeVar("_B", bound=_Batch)
+
+
+def since_snapshot(batches: Sequence[_B]) -> Sequence[_B]:
+    """Return the batches from the newest snapshot on, all where there is none: what a state is made of."""
+    last = max((number for number, batch in enumerate(batches) if batch.kind == "snapshot"), default=0)
+    return batches[last:]
 
 
 def _sort(partition: Partition) -> str:

@@ -12,7 +12,7 @@ from lab_insights.errors import LandingMismatch
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest, Part, decode_schema
-from lab_insights.lake.state import Committed
+from lab_insights.lake.state import Committed, since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 
@@ -112,9 +112,7 @@ def _holds(wide: pa.DataType, kind: pa.DataType) -> bool:
 
 def state(lake: Lake, layer: Layer, tenant: TenantId, table: str, as_of: date | None = None) -> TableState:
     """Return what a table's state as of the end of day `as_of` (None: of the newest day) is made of."""
-    found = manifests(lake, layer, tenant, table, None, as_of)
-    snapshots = [index for index, manifest in enumerate(found) if manifest.kind == "snapshot"]
-    return TableState(tuple(found[snapshots[-1] :] if snapshots else found))
+    return TableState(tuple(since_snapshot(manifests(lake, layer, tenant, table, None, as_of))))
 
 
 def relation(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.Table | pads.Dataset:

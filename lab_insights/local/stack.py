@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,11 +59,6 @@ class Stack:
     lines: tuple[str, ...]
     first_day: date
     base: str
-
-
-def default_directory() -> Path:
-    """Return `$LAB_INSIGHTS_LOCAL_DIR`, else `.lab_insights` below the current directory."""
-    return Path(os.environ.get("LAB_INSIGHTS_LOCAL_DIR") or ".lab_insights").resolve()
 
 
 def base_of(directory: Path) -> str:

@@ -5,9 +5,12 @@ It may be cut off anywhere and be run again, beside loads: a load that meets a t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab_insights.governance.classes import modelled
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.state import since_snapshot
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync
@@ -24,13 +27,13 @@ from lab_insights.warehouse.shape import Rename, Shape, ordinal, shape
 def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
     """Return the changes that the tenant's database lacks, in order; raise `WarehouseError` when it is not provisioned."""
     use(session, tenant)
-    states: dict[Table, list[Manifest]] = {}
+    states: dict[Table, Sequence[Manifest]] = {}
     seen: dict[Table, list[Manifest]] = {}
     for layer in LAYERS:
         for name in lake.state.tables(layer, tenant):
             every = manifests(lake, layer, tenant, name)
             snapshots = [number for number, batch in enumerate(every) if batch.kind == "snapshot"]
-            states[located(layer, name)] = _live(every)
+            states[located(layer, name)] = since_snapshot(every)
             # what a snapshot replaced still shows what its columns were called before
             seen[located(layer, name)] = every[snapshots[-2] :] if len(snapshots) > 1 else every
     catalog = read_catalog(session, [(schema, name) for own, name in states for schema in (own, STORE, deidentified.SCHEMA)])
@@ -60,16 +63,10 @@ def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> li
     schema_sync.apply(session, changes, run_id)
     if lake.storage.phi.pseudonym_key:
         states = [(layer, name) for layer in LAYERS for name in lake.state.tables(layer, tenant) if modelled(layer, name)]
-        batches = [batch for layer, name in states for batch in _live(manifests(lake, layer, tenant, name))]
+        batches = [batch for layer, name in states for batch in since_snapshot(manifests(lake, layer, tenant, name))]
         if todo := deidentified.missing(session, [(batch, shape(batch)) for batch in batches], lake.storage.phi):
             load.deidentify(session, lake.storage, tenant, todo, run_id=run_id)
     return changes
-
-
-def _live(every: list[Manifest]) -> list[Manifest]:
-    """The batches from the newest snapshot on."""
-    snapshots = [number for number, batch in enumerate(every) if batch.kind == "snapshot"]
-    return every[snapshots[-1] :] if snapshots else every
 
 
 def _age(manifest: Manifest) -> str:

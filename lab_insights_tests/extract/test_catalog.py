@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import ConfigError, SourceError
 from lab_insights.extract.databases import place
@@ -220,4 +219,3 @@ def test_a_catalog_finds_its_tables_by_their_lake_id(server: Server) -> None:
     assert its.user_defined
     assert catalog.table("lis.other") is None
     assert dataclasses.replace(its, name="Other").table_id.startswith("lis.other-")
-    assert Aws() == Aws()

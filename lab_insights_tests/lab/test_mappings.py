@@ -117,7 +117,7 @@ def test_a_packed_column_becomes_a_row_for_each_component_and_what_does_not_matc
     # Of the row with two parts the other places are tombstones: an earlier version may have had values there.
     assert {key for key, row in by_id.items() if row["is_deleted"]} == {"ridgeline:3^2", "ridgeline:3^3"}
     assert counted(manifest) == {"kept": 11, "superseded": 0, "excluded": 1, "unmatched": 2, "split": 6}
-    assert findings(lab) == [("ok", findings(lab)[0][1])]
+    assert [status for status, _ in findings(lab)] == ["ok"]
 
 
 def test_a_row_that_lost_a_part_leaves_no_component_of_its_older_version(lab: Lab) -> None:
@@ -153,9 +153,8 @@ def test_a_curated_day_is_the_union_of_its_sources_each_accounted_for(lab: Lab) 
     land_lis(lab, 1, 1, 2, 2, kind="snapshot")
     only = curate(lab, 1)
     assert (only.kind, counted(only)) == ("snapshot", {"kept": 2, "superseded": 1, "excluded": 0})
-    land_ridgeline(lab, 1, line("1", "CBC3", "1,2,3"), line("1", "CBC3", "3,2,1", hour := 1), kind="snapshot")
+    land_ridgeline(lab, 1, line("1", "CBC3", "1,2,3"), line("1", "CBC3", "3,2,1", 1), kind="snapshot")
     both = curate(lab, 1)
-    assert hour
     assert set(components(lab, both)) == {"1", "2", "ridgeline:1^1", "ridgeline:1^2", "ridgeline:1^3"}
     assert (both.kind, len(both.inputs)) == ("snapshot", 2)
     assert counted(both) == {

@@ -227,6 +227,7 @@ def test_the_laboratorys_messages_say_what_its_tables_say(lake: Lake) -> None:
             assert row["flag_raw"] == its["flag_raw"]
         compared[row["standard"]] += 1
     assert min(compared.values()) > 50
+    assert any(row["loinc"] for row in newest.values())
 
     told = {row["placer_number"]: row for row in lab.rows(curate(lab, 1, "message_order")) if row["ordered_at"]}
     assert {row["priority"] for row in told.values()} >= {"stat", "routine"}

@@ -49,7 +49,9 @@ def server_of(path: Path, name: str) -> processes.Handle:
 def died(handle: processes.Handle) -> None:
     """Let the server end as in a crash or a reboot: nobody tidies up after it."""
     os.kill(handle.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
     while handle.alive():
+        assert time.monotonic() < deadline, "the process outlived its SIGKILL"
         time.sleep(0.01)
 
 

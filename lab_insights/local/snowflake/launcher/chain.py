@@ -16,7 +16,6 @@ Marks = set[Any]
 # texts (in upper case) and kinds of data types that stand in the `this` of a node, and the kind of a `CREATE` or `DROP`.
 # A transform that is not listed always runs.
 _SHOWN = ({exp.Show, exp.Command},)
-_CALLED = {_UNNAMED}
 _INTEGERS = {_TYPE.DECIMAL, _TYPE.INT, _TYPE.SMALLINT, _TYPE.TINYINT}
 _ACTS_ON: dict[str, tuple[Marks, ...]] = {
     "identifier": ({exp.Table}, {"IDENTIFIER", exp.DynamicIdentifier}),
