@@ -5,15 +5,14 @@ A row gets its value when the warehouse holds exactly the version that the lake'
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse import sql
+from lab_insights.warehouse import sql, stages
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
 from lab_insights.warehouse.ledger import Entry, entry
-from lab_insights.warehouse.names import identifier, relation
+from lab_insights.warehouse.names import relation
 from lab_insights.warehouse.schema_sync import Change, located
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Shape, shape
@@ -52,13 +51,12 @@ def plan(
 
 
 def _change(table: Table, column: str, batches: Sequence[tuple[Manifest, Shape]], columns: Columns) -> Change:
-    stage = f"STAGE_{uuid.uuid4().hex}"
-    statements = [f"CREATE TRANSIENT SCHEMA {identifier(stage)}"]
+    stage = stages.name()
+    statements = [stages.create(stage)]
     for number, (manifest, its) in enumerate(batches):
         staged = relation(stage, f"S{number}")
         statements.append(sql.create_stage_table(staged, its))
         statements += sql.copies(staged, its.layer, [part.key for part in manifest.parts])
         statements.append(sql.fill(relation(*table), column, columns, staged, its))
-    drop = f"DROP SCHEMA IF EXISTS {identifier(stage)} CASCADE"
     what = f"of rows of {len(batches)} batch{'es' if len(batches) > 1 else ''} that were loaded without it"
-    return Change(table, "back-fill", column, what, tuple(statements), finally_=drop)
+    return Change(table, "back-fill", column, what, tuple(statements), finally_=stages.drop(stage))

@@ -169,7 +169,7 @@ def ledger_row(receipt: LoadReceipt, manifest: Manifest, its: Shape, phi: PhiSec
 
 def missing(session: Session, batches: Sequence[tuple[Manifest, Shape]], phi: PhiSection) -> list[Manifest]:
     """Return the batches of modelled tables that the warehouse holds, and their de-identified form does not, or made by other rules."""
-    rows = session.execute("SELECT LAYER, TABLE_NAME, TO_VARCHAR(DAY), BATCH_ID, CHECKSUM FROM OPS.LEDGER")
+    rows = session.execute("SELECT LAYER, TABLE_NAME, TO_VARCHAR(DAY), BATCH_ID, CHECKSUM FROM OPS.LEDGER ORDER BY LOADED_AT")
     held = {(layer, name, day, batch): checksum for layer, name, day, batch, checksum in rows}
     found = []
     for manifest, its in batches:

@@ -13,18 +13,17 @@ from __future__ import annotations
 import logging
 import random
 import time
-import uuid
 from collections.abc import Sequence
 
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
-from lab_insights.warehouse import deidentified, fence, ledger, schema_sync, sql
+from lab_insights.warehouse import deidentified, fence, ledger, schema_sync, sql, stages
 from lab_insights.warehouse.catalog import Columns, Table, read_catalog
 from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.masking import Protection
-from lab_insights.warehouse.names import STORE, identifier, relation
+from lab_insights.warehouse.names import STORE, relation
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.receipt import LoadReceipt, ledger_row, receipt_of
 from lab_insights.warehouse.session import LockConflict, Session
@@ -88,7 +87,7 @@ class _Load:
         self._session, self._storage, self._run_id, self._only_deidentified = session, storage, run_id, only_deidentified
         self._protection = Protection(tenant, storage.phi)
         self._pseudonyms = deidentified.pseudonymiser(session, storage, tenant)
-        self._schema = f"STAGE_{uuid.uuid4().hex}"
+        self._schema = ""
         self._manifests: Sequence[Manifest] = ()
         self._columns: dict[Table, Columns] = {}
         self._renames: dict[Table, tuple[Rename, ...]] = {}
@@ -101,8 +100,7 @@ class _Load:
         if new := [of for of in dict.fromkeys(map(ledger.series, manifests)) if of not in known.heads]:
             ledger.add_heads(self._session, new)
             known.heads.update(dict.fromkeys(new, Head(0)))
-        self._session.execute(f"CREATE TRANSIENT SCHEMA {identifier(self._schema)}")
-        try:
+        with stages.opened(self._session) as self._schema:
             if self._pseudonyms:
                 self._pseudonyms.begin(self._schema, [(manifest, self._shape(manifest)) for manifest in manifests])
             for number, manifest in enumerate(manifests):
@@ -113,8 +111,6 @@ class _Load:
                     known, receipts[ledger.entry(manifest)] = self._batch(manifest, f"S{number}", known)
                 except WarehouseError as error:
                     failures.append(_placed(error, manifest))
-        finally:
-            self._session.execute(f"DROP SCHEMA IF EXISTS {identifier(self._schema)} CASCADE")
         return receipts, failures
 
     def _synced(self, manifests: Sequence[Manifest]) -> None:

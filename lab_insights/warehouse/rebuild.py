@@ -7,19 +7,17 @@ second session holds the table's head, which every load has to move first. A dea
 
 from __future__ import annotations
 
-import uuid
-
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import state
 from lab_insights.names import TenantId
-from lab_insights.warehouse import ddl, fence, ledger, sql
+from lab_insights.warehouse import ddl, fence, ledger, sql, stages
 from lab_insights.warehouse.catalog import Catalog, read_catalog
 from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.masking import Protection
-from lab_insights.warehouse.names import identifier, relation
+from lab_insights.warehouse.names import relation
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.schema_sync import located
 from lab_insights.warehouse.session import LockConflict, Session
@@ -64,13 +62,12 @@ def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, lay
 def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, protection: Protection) -> int:
     """Make the new table and merge the state's batches into it, as loads do."""
     [(of, columns)] = catalog.columns.items()
-    stage, copied = f"STAGE_{uuid.uuid4().hex}", 0
+    copied = 0
     session.execute(f"DROP TABLE IF EXISTS {_new(of)}")
     *policies, create = ddl.create_table(*of, columns, protection)
     for statement in (*policies, create.replace(relation(*of), _new(of), 1)):  # under the name by which its columns are classified
         session.execute(statement)
-    session.execute(f"CREATE TRANSIENT SCHEMA {identifier(stage)}")
-    try:
+    with stages.opened(session) as stage:
         for number, manifest in enumerate(batches):
             if not manifest.parts:
                 continue
@@ -79,8 +76,6 @@ def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, pro
             for copy in sql.copies(staged, its.layer, [part.key for part in manifest.parts]):
                 copied += sum(int(row[3]) for row in session.execute(copy))
             session.execute(sql.merge(_new(of), columns, staged, its, snapshot_at=None, superseded_by=None))
-    finally:
-        session.execute(f"DROP SCHEMA IF EXISTS {identifier(stage)} CASCADE")
     return copied
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.layout import Layer
-from lab_insights.warehouse import ddl, deidentified
+from lab_insights.warehouse import ddl, deidentified, stages
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
@@ -123,7 +123,7 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
             raise type(error)(error.message, remedy=error.remedy, table=".".join(change.table)) from None
         finally:
             if change.finally_:
-                session.execute(change.finally_)
+                stages.remove(session, change.finally_)
 
 
 def _record(session: Session, changes: Sequence[Change], run_id: str) -> None:

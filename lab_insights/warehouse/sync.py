@@ -13,7 +13,7 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.state import since_snapshot
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
-from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync
+from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync, stages
 from lab_insights.warehouse.catalog import Table, read_catalog
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import STORE
@@ -58,7 +58,10 @@ def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
 
 
 def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> list[Change]:
-    """Apply what is pending and return it; then bring what is loaded into the de-identified form, where it is not or by other rules."""
+    """Apply what is pending and return it; then bring what is loaded into the de-identified form, where it is not or by other rules.
+
+    Stage schemas of loads that died long ago are dropped.
+    """
     changes = pending(session, lake, tenant)
     schema_sync.apply(session, changes, run_id)
     if lake.storage.phi.pseudonym_key:
@@ -66,6 +69,7 @@ def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> li
         batches = [batch for layer, name in states for batch in since_snapshot(manifests(lake, layer, tenant, name))]
         if todo := deidentified.missing(session, [(batch, shape(batch)) for batch in batches], lake.storage.phi):
             load.deidentify(session, lake.storage, tenant, todo, run_id=run_id)
+    stages.sweep(session)
     return changes
 
 
