@@ -9,12 +9,15 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
+from pyspark.sql import SparkSession
 
 from lab_insights.aws import Aws
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance import glue, history
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
+from lab_insights.local.stack import ON_SPARK
 from lab_insights.partitions import partition_key
 from lab_insights_tests.assets.world import AURORA, CEDAR, DOVER, FIR, GHOST, World, told
 from lab_insights_tests.governance import haystack
@@ -58,23 +61,61 @@ def test_a_full_load_takes_whole_modelled_tables_and_an_incremental_one_what_cha
     assert world.metadata(changed.run_id, "raw/crm/account", str(partition_key(day, DOVER)))["load"] == "incremental"
 
 
-def test_the_dynamic_loads_do_the_same_for_user_defined_tables_alone(world: World, now: datetime) -> None:
+@pytest.fixture
+def on_spark(world: World) -> Iterator[World]:
+    """The world with what the local stack declares of its large user-defined table."""
+    path = world.home / "lab_insights.yaml"
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    for source, overrides in ON_SPARK.items():
+        content["sources"][source]["overrides"] = overrides
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    yield world
+    path.write_text(before)
+    if started := SparkSession.getActiveSession():
+        started.stop()
+
+
+@pytest.mark.slow
+def test_the_dynamic_loads_do_the_same_for_user_defined_tables_alone_and_their_metadata_names_the_engine_of_each(
+    on_spark: World, now: datetime
+) -> None:
+    world = on_spark
     schema, day = f"{world.base}_crm_{DOVER}", now.date()
-    log = Partition("raw", DOVER, f"crm.{TABLE}", day)
+    log, key = Partition("raw", DOVER, f"crm.{TABLE}", day), str(partition_key(day, DOVER))
+
+    def line(run_id: str) -> dict[str, Any]:
+        """What the run's metadata says of the table."""
+        metadata = world.metadata(run_id, "raw/user_defined", key)
+        assert metadata["tables"] == len(metadata["loads"].records)
+        assert metadata["limits"]["crm"]["connections"] > 0
+        [found] = [record.data for record in metadata["loads"].records if record.data["table"] == f"crm.{TABLE}"]
+        assert metadata["kept_as_text"] == sum(int(str(record.data["kept_as_text"])) for record in metadata["loads"].records)
+        return dict(found)
 
     full = world.run("dynamic_full_load", [DOVER], [day])
     assert full.success, told(full)
     assert {asset for asset, _ in world.materialized(full.run_id)} == {"raw/user_defined"}
     [snapshot] = partition_manifests(world.lake, log)
-    assert (snapshot.kind, snapshot.load) == ("snapshot", "dynamic_full")
+    assert (snapshot.kind, snapshot.load, snapshot.engine, snapshot.ranges) == ("snapshot", "dynamic_full", "spark", 2)
+    said = line(full.run_id)
+    assert (said["load"], said["engine"], said["rows"], said["reason"]) == ("dynamic_full", "spark", snapshot.rows, snapshot.reason)
+    assert "declared: engine, ranges" in snapshot.reason
 
     stamp = _later(world, 0.5).replace(tzinfo=None)
     world.execute("crm", f"UPDATE {schema}.{TABLE} SET instrument = 'mended', updated_at = '{stamp}' ORDER BY id LIMIT 3")
     changed = world.run("dynamic_incremental_load", [DOVER], [day])
     assert changed.success, told(changed)
     [_, delta] = partition_manifests(world.lake, log)
-    assert (delta.kind, delta.load) == ("delta", "dynamic_incremental")
+    assert (delta.kind, delta.load, delta.engine) == ("delta", "dynamic_incremental", "spark")
     assert 3 <= delta.rows < snapshot.rows
+    said = line(changed.run_id)
+    assert (said["load"], said["engine"], said["rows"], said["reason"]) == (
+        "dynamic_incremental",
+        "spark",
+        snapshot.rows + delta.rows,
+        delta.reason,
+    )
 
 
 def _raw(world: World) -> set[dg.AssetKey]:

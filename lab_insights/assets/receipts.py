@@ -21,6 +21,10 @@ class Receipt:
     newest: Manifest | None = None
 
 
+LINES = 200
+"""How many tables of a partition are told of one by one: a customer may have thousands, and every run writes them into the event log."""
+_TOLD = ("load", "engine", "reason", "kept_as_text", "predicted_seconds", "seconds", "longest_statement")
+
 Receipts = dict[str, Receipt]
 """Receipts of one asset by partition key: what asset bodies return, and what the IO managers accept as already committed."""
 
@@ -79,9 +83,32 @@ def preview(batch: Manifest) -> dg.MarkdownMetadataValue:
 
 
 def total(receipts: Sequence[Receipt], **more: Any) -> Receipt:
-    """Return one receipt for a partition that holds several tables."""
+    """Return one receipt for a partition that holds several tables: sums, and a line for each table that a source was read for."""
     rows = sum(receipt.rows for receipt in receipts)
+    counted = dict.fromkeys(name for receipt in receipts if receipt.newest for name in receipt.newest.counts)
     summed = {
-        name: sum(receipt.metadata.get(name, 0) for receipt in receipts) for name in ("bytes", "seconds", "cpu_seconds", "quarantined")
+        name: sum(receipt.metadata.get(name, 0) for receipt in receipts)
+        for name in ("bytes", "seconds", "cpu_seconds", "quarantined", *counted)
     }
-    return Receipt(rows, {"dagster/partition_row_count": rows, "tables": len(receipts), **summed, **more})
+    told: dict[str, Any] = {}
+    loaded = {receipt.newest.table: receipt.metadata for receipt in receipts if receipt.newest and receipt.newest.layer == "raw"}
+    if loaded:
+        told["loads"] = dg.MetadataValue.table([_line(table, loaded[table]) for table in _first(loaded)])
+        told["limits"] = {table.partition(".")[0]: metadata["limits"] for table, metadata in loaded.items()}
+    if warned := {table: metadata["warning"] for table, metadata in loaded.items() if "warning" in metadata}:
+        told["warnings"] = warned
+    return Receipt(rows, {"dagster/partition_row_count": rows, "tables": len(receipts), **summed, **told, **more})
+
+
+def _first(loaded: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The tables that have a line: those that kept something as text or warn of something, then the largest."""
+    plain = {
+        table: ("warning" not in its and not its.get("kept_as_text"), -its["dagster/partition_row_count"]) for table, its in loaded.items()
+    }
+    return sorted(loaded, key=lambda table: (plain[table], table))[:LINES]
+
+
+def _line(table: str, metadata: Mapping[str, Any]) -> dg.TableRecord:
+    unlike = "; ".join(f"{column}: {how}" for column, how in metadata.get("fidelity", {}).items())
+    told = {name: metadata.get(name, 0) for name in _TOLD}
+    return dg.TableRecord({"table": table, "rows": metadata["dagster/partition_row_count"], **told, "fidelity": unlike})
