@@ -84,6 +84,10 @@ def land(
         limits=kindness.receipt(source.limits),
         run_id=run_id,
     )
+    if found.unmoved:
+        # Before anything is landed: what the lake has by then would look as if it had never differed.
+        proof = cursor_proof.disqualify(lake, table.tenant, table.table_id, str(plan.cursor), found.unmoved, "a comparison of key ranges")
+        warn(f"{table.tenant} {table.table_id}: {proof}. {cursor_proof.REMEDY}")
     made = []
     gone_at = min(top.instant, end_of(day))
     for rows, its, how in (
@@ -94,7 +98,4 @@ def land(
             facts = Facts(SourceProof(rows=rows.num_rows, how=how), {"quarantined": 0})
             manifest, head = commit(lake, head, its, Kept(rows, facts))
             made.append(manifest)
-    if found.unmoved:
-        proof = cursor_proof.disqualify(lake, table.tenant, table.table_id, str(plan.cursor), found.unmoved, "a comparison of key ranges")
-        warn(f"{table.tenant} {table.table_id}: {proof}. {cursor_proof.REMEDY}")
     return made

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ def load(
     """
     partition = Partition("raw", plan.table.tenant, plan.table.table_id, request.day)
     head = settled_head(lake, partition)
+    if head.pending:
+        _, head = reloaded.keep(lake, head, partition, request.run_id)
     there = partition_manifests(lake, partition) if head.version else []
     known: dict[str, str] = {}
     if (plan.table.stream or plan.table.export_bucket) and plan.load == "incremental" and _open(request, head.position):
@@ -106,7 +109,10 @@ def load(
             predicted=its.seconds,
             limits=kindness.receipt(source.limits),
             run_id=request.run_id,
+            # A whole table lacks nothing but what is gone; only a window that is read again does.
+            pending=step.supersedes and step.by_cursor,
         )
+        prove = functools.partial(_prove, lake, before, warn)
         with kindness.connections(plan.table.source, source.limits, its.ranges):
             changes: dynamodb_stream.Changes | dynamodb_export.ExportedChanges | None = None
             if known:
@@ -121,18 +127,21 @@ def load(
                     made, head = commit(lake, head, tombstones, changes.tombstones())
                     there = [*there, made] if made.day == request.day else there
             rows = changes.rows() if changes else _rows(its, source, aws, step, spark)
-            made, head = commit(lake, head, draft, rows)
-        if proof := cursor_proof.prove(lake, before, made):
-            warn(f"{made.tenant} {made.table}: {proof}. The table is loaded whole from now on. {cursor_proof.REMEDY}")
+            made, head = commit(lake, head, draft, rows, prove)
         if made.day == request.day:
             spared = [each for each in there if each.gone_at and made.kind == "delta"]
             there = [*(spared if made.supersedes else there), made]
-            if made.supersedes and request.reload and head.version:
-                kept, head = reloaded.keep(lake, head, draft, made)
+            if head.pending:
+                kept, head = reloaded.keep(lake, head, partition, request.run_id)
                 there += kept
     if request.mode == "deletes" and plan.cursor is not None:
         return there + deletes.land(lake, source, aws, plan, request.day, head, top, request.run_id, warn)
     return there
+
+
+def _prove(lake: Lake, before: Sequence[Manifest], warn: Callable[[str], None], made: Manifest) -> None:
+    if proof := cursor_proof.prove(lake, before, made):
+        warn(f"{made.tenant} {made.table}: {proof}. The table is loaded whole from now on. {cursor_proof.REMEDY}")
 
 
 def _open(request: Request, bookmark: datetime | None) -> bool:

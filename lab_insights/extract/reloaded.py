@@ -6,13 +6,13 @@ is superseded, a deleted row would be nowhere in the lake, and no search for del
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 from lab_insights.errors import LandingMismatch
 from lab_insights.extract.deletes import Kept
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
+from lab_insights.lake.layout import Partition
 from lab_insights.lake.live import workspace
 from lab_insights.lake.manifest import Manifest, SourceProof
 from lab_insights.lake.state import Head
@@ -25,22 +25,40 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def keep(lake: Lake, head: Head, draft: Draft, made: Manifest) -> tuple[list[Manifest], Head]:
-    """Commit the rows whose keys only the day's superseded batches have beside `made`, and return that batch (none: nothing is missing) and the new head.
+def keep(lake: Lake, head: Head, asked: Partition, run_id: str) -> tuple[list[Manifest], Head]:
+    """Commit the rows whose keys only a day's superseded batches have beside the batch that `head` has pending, whatever day is `asked` for.
 
-    Batches that were superseded before are asked too, so that a run which dies before this commit is made good by the next reload. A part that can not be
-    read is passed over: it is what a reload is for.
+    Return that batch (none: nothing is missing) and the new head, which has nothing pending. A run that dies before it gets here leaves the rest to
+    the next load of the table, whatever that one is asked for: the source is not needed. Batches that were superseded before are asked too. A part that can
+    not be read is passed over: it is what a reload is for.
     """
+    made = lake.storage.manifest("raw", str(head.pending))
+    if made is None:
+        raise LandingMismatch(
+            f"The committed manifest {head.pending} is gone from the lake.",
+            remedy="restore the object's last version.",
+            **asked.where,
+        )
     partition = made.partition
     history = lake.state.history("raw", partition.tenant, partition.table, partition.day, partition.day)
     found = (lake.storage.manifest("raw", each.manifest) for each in history if each.manifest != made.object_key)
     older = [manifest for manifest in found if manifest and manifest.rows and not manifest.gone_at]
     rows = _missing(lake, older, made) if made.key else None
     if rows is None or not rows.num_rows:
-        return [], head
+        return [], lake.state.settle(head, partition)
     _log.info("kept %d rows of %s that its window no longer shows", rows.num_rows, partition, extra=made.labels)
     told = f"{rows.num_rows} rows that were superseded, and whose keys the source no longer shows in this window"
-    kept = dataclasses.replace(draft, kind="delta", supersedes=False, window=None, engine="arrow", reason=told)
+    kept = Draft(
+        partition,
+        "delta",
+        key=made.key,
+        cursor=made.cursor,
+        load=made.load,
+        engine="arrow",
+        reason=told,
+        limits=made.limits,
+        run_id=run_id,
+    )
     manifest, head = commit(lake, head, kept, Kept(rows, Facts(SourceProof(rows=rows.num_rows, how=told), {"quarantined": 0})))
     return [manifest], head
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -108,6 +108,8 @@ class Draft:
     inputs: tuple[str, ...] = ()
     code_version: str = ""
     run_id: str = ""
+    pending: bool = False
+    """Once it is committed something is left to be done, which the series' head remembers."""
 
 
 def settled_head(lake: Lake, partition: Partition) -> Head:
@@ -128,14 +130,17 @@ def settled_head(lake: Lake, partition: Partition) -> Head:
                 raise
 
 
-def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tuple[Manifest, Head]:
+def commit(
+    lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows, witness: Callable[[Manifest], None] | None = None
+) -> tuple[Manifest, Head]:
     """Write `rows` as the next batch of `draft.partition`; return its manifest and the series' new head.
 
+    `witness` is shown the manifest once its parts lie in the lake and before anybody else can see it: what it keeps is not lost with a run that dies later.
     Raises `CommitConflict` when another run owns the series by now, and `LandingMismatch` when the lake gives back other rows than it was given.
     """
     started = time.monotonic()
     with PROCESS.metered() as share:
-        intent = lake.state.begin(head, draft.partition, draft.window)
+        intent = lake.state.begin(head, draft.partition, draft.window, pending=draft.pending)
         landed = _land(lake, head, draft, intent, rows)
         facts = rows.facts()
     manifest = Manifest(
@@ -175,6 +180,8 @@ def commit(lake: Lake, head: Head, draft: Draft, rows: Rows | LandingRows) -> tu
         run_id=draft.run_id,
         created_at=lake.clock.now(),
     )
+    if witness:
+        witness(manifest)
     _put_manifest(lake, manifest)
     moved = lake.state.commit(head, intent, manifest)
     _LOG.info("committed %s", manifest.partition, extra=manifest.labels | {"seconds": manifest.seconds})

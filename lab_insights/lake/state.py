@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,10 @@ from lab_insights.names import TenantId
 
 @dataclass(frozen=True)
 class Head:
-    """Where a series stands: `position` is the bookmark (raw only), `batch` the number of the next batch."""
+    """Where a series stands: `position` is the bookmark (raw only), `batch` the number of the next batch.
+
+    `pending` is the manifest of a batch of which something is still to be done (`extract.reloaded`): whoever comes next does it first.
+    """
 
     series: str
     sort: str
@@ -30,6 +33,7 @@ class Head:
     batch: int = 0
     position: datetime | None = None
     intent: Intent | None = None
+    pending: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Intent:
     attempt: int
     token: str
     window: Window | None = None
+    pending: bool = False
+    """Its batch leaves something to be done: the head names it until the next commit, or until that is settled."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +93,17 @@ class State(Items):
         item = self.db.get_item(TableName=self.bookmarks, Key=key, ConsistentRead=True).get("Item")
         return _head(partition, plain(item)) if item else Head(partition.series, _sort(partition))
 
-    def begin(self, head: Head, partition: Partition, window: Window | None = None) -> Intent:
+    def begin(self, head: Head, partition: Partition, window: Window | None = None, *, pending: bool = False) -> Intent:
         """Persist the intent to write the next batch of `partition`; whoever begins later takes over, with a new token and attempt."""
         attempt = head.intent.attempt + 1 if head.intent else 1
-        intent = Intent(partition, head.batch, attempt, uuid.uuid4().hex, window)
+        intent = Intent(partition, head.batch, attempt, uuid.uuid4().hex, window, pending)
         values: Item = {
             ":version": {"N": str(head.version)},
             ":token": {"S": intent.token},
             ":attempt": {"N": str(attempt)},
             ":day": {"S": str(partition.day)},
             ":window": {"S": window.model_dump_json()} if window else {"NULL": True},
+            ":pending": {"BOOL": pending},
         }
         condition = "(attribute_not_exists(#version) OR #version = :version) AND attribute_not_exists(#token)"
         if head.intent:
@@ -108,7 +115,8 @@ class State(Items):
             self.db.update_item(
                 TableName=self.bookmarks,
                 Key={"pk": {"S": head.series}, "sk": {"S": head.sort}},
-                UpdateExpression="SET #version = :version, #token = :token, attempt = :attempt, intent_day = :day, intent_window = :window",
+                UpdateExpression="SET #version = :version, #token = :token, attempt = :attempt, intent_day = :day, intent_window = :window, "
+                "intent_pending = :pending",
                 ConditionExpression=condition,
                 ExpressionAttributeNames={"#version": "version", "#token": "token"},
                 ExpressionAttributeValues=values,
@@ -135,6 +143,11 @@ class State(Items):
         if position is not None:
             moved[":position"] = {"S": position.isoformat()}
             assign += ", #position = :position"
+        pending = manifest.object_key if intent.pending else None
+        if pending:
+            moved[":pending"] = {"S": pending}
+            assign += ", pending = :pending"
+        done = ["#token", "attempt", "intent_day", "intent_window", "intent_pending", *([] if pending else ["pending"])]
         row: Item = {
             "pk": {"S": partition.series},
             "sk": {"S": f"{partition.day}#{manifest.batch_id}"},
@@ -165,7 +178,7 @@ class State(Items):
                         "Update": {
                             "TableName": self.bookmarks,
                             "Key": {"pk": {"S": head.series}, "sk": {"S": head.sort}},
-                            "UpdateExpression": f"{assign} REMOVE #token, attempt, intent_day, intent_window",
+                            "UpdateExpression": f"{assign} REMOVE {', '.join(done)}",
                             "ConditionExpression": "#version = :old AND #token = :token",
                             "ExpressionAttributeNames": names,
                             "ExpressionAttributeValues": moved,
@@ -181,7 +194,22 @@ class State(Items):
             there = self.db.get_item(TableName=self.bookmarks, Key={"pk": log["pk"], "sk": log["sk"]}, ConsistentRead=True)
             if there.get("Item", {}).get("manifest") != log["manifest"]:
                 raise _conflict(partition) from None
-        return Head(head.series, head.sort, version, intent.batch + 1, position)
+        return Head(head.series, head.sort, version, intent.batch + 1, position, pending=pending)
+
+    def settle(self, head: Head, partition: Partition) -> Head:
+        """Say that nothing is left to be done of the head's pending batch, and return the head; raise `CommitConflict` when another run was there first."""
+        try:
+            self.db.update_item(
+                TableName=self.bookmarks,
+                Key={"pk": {"S": head.series}, "sk": {"S": head.sort}},
+                UpdateExpression="REMOVE pending",
+                ConditionExpression="#version = :version",
+                ExpressionAttributeNames={"#version": "version"},
+                ExpressionAttributeValues={":version": {"N": str(head.version)}},
+            )
+        except self.db.exceptions.ConditionalCheckFailedException:
+            raise _conflict(partition) from None
+        return replace(head, pending=None)
 
     def batches(self, layer: Layer, tenant: TenantId, table: str, first: date | None = None, last: date | None = None) -> list[Committed]:
         """Return the live batches of a table from day `first` to day `last`, by day and batch; superseded ones are left out.
@@ -246,6 +274,7 @@ def _head(partition: Partition, item: Item) -> Head:
             int(item["attempt"]),
             item["token"],
             Window.model_validate_json(window) if window else None,
+            item.get("intent_pending", False),
         )
     position = item.get("position")
     return Head(
@@ -255,6 +284,7 @@ def _head(partition: Partition, item: Item) -> Head:
         int(item.get("batch", 0)),
         datetime.fromisoformat(position) if position else None,
         intent,
+        item.get("pending"),
     )
 
 

@@ -21,7 +21,7 @@ from lab_insights.lake.tables import relation
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
 from lab_insights_tests.extract.world import Server
-from lab_insights_tests.lake.world import day, fresh_tenant, instant
+from lab_insights_tests.lake.world import day, fresh_tenant, held, instant
 
 STAMP = {"mysql": "DATETIME(6)", "postgresql": "TIMESTAMP(6)"}
 SEQUENCE = {"mysql": "seq AS n FROM {{s}}.seq_1_to_{}", "postgresql": "n FROM generate_series(1, {}) n"}
@@ -48,6 +48,10 @@ class Table:
 
     def found(self, number: int, hour: float) -> compare.Found:
         return compare.find(self.lake, self.server.source(), Aws(), self.plan(), instant(number, hour))
+
+    def ids(self) -> list[int]:
+        """The key of every row that the lake holds, doubled ones twice."""
+        return sorted(held(self.lake, "raw", self.tenant, f"lis.{self.name}")["id"].to_pylist())
 
     def curated(self, number: int) -> dict[Any, bool]:
         """Key and tombstone mark of what a day's curated batch says."""
