@@ -1,7 +1,8 @@
 """The proof that a cursor can be trusted, or can not: a row that changed between two loads while its cursor stood still.
 
 Whenever a whole table is landed, it is compared with what the lake held before. One such row disqualifies the cursor: an incremental load would never
-have read the change. Columns that one side lacks, or has in another type, prove nothing and are left out.
+have read the change. Columns that one side lacks, or has in another type, prove nothing and are left out,
+as are those that came since (`extract.unread`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ REMEDY = (
 )
 
 
-def prove(lake: Lake, before: Sequence[Manifest], snapshot: Manifest) -> Disqualified | None:
-    """Compare a snapshot with the state `before` it; keep and return the proof against its cursor, or None when there is none."""
+def prove(lake: Lake, before: Sequence[Manifest], snapshot: Manifest, but: Sequence[str] = ()) -> Disqualified | None:
+    """Compare a snapshot, `but` for some columns, with the state `before` it; keep and return the proof against its cursor, or None when there is none."""
     if not before or not snapshot.key or snapshot.cursor is None:
         return None
-    rows = unmoved(lake, before, snapshot)
+    rows = unmoved(lake, before, snapshot, but)
     return disqualify(lake, snapshot.tenant, snapshot.table, snapshot.cursor, rows, "a full load") if rows else None
 
 
@@ -36,12 +37,13 @@ def disqualify(lake: Lake, tenant: TenantId, table: str, cursor: str, rows: int,
     return found
 
 
-def unmoved(lake: Lake, before: Sequence[Manifest], snapshot: Manifest) -> int:
-    """Return how many rows of a snapshot have the key and the cursor that they had `before`, and other content."""
+def unmoved(lake: Lake, before: Sequence[Manifest], snapshot: Manifest, but: Sequence[str] = ()) -> int:
+    """Return how many rows of a snapshot have the key and the cursor that they had `before`, and other content in other columns than `but`."""
     if {part.sha256 for part in snapshot.parts} <= {part.sha256 for manifest in before for part in manifest.parts}:
         return 0
     then, now = TableState(tuple(before)).schema, snapshot.schema_()
     common = [field.name for field in now if field.name in then.names and then.field(field.name).type.equals(field.type)]
+    common = [name for name in common if name not in but]
     if not {*snapshot.key, snapshot.cursor} <= {*common}:
         return 0
     # DuckDB's hash is not promised to be the same in its next release, and is not stored here.

@@ -22,6 +22,7 @@ from lab_insights.config import Source
 from lab_insights.errors import UnsupportedLoad
 from lab_insights.extract import compare, cursor_proof, kindness
 from lab_insights.extract.plan import Plan
+from lab_insights.extract.unread import unread
 from lab_insights.extract.window import GRACE, Ceiling, end_of, midnight
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.layout import Partition
@@ -57,7 +58,7 @@ def land(
 ) -> list[Manifest]:
     """Compare source and lake of a table up to its bookmark, and return the batches of `day` that what was found became; none when they agree.
 
-    Raises `UnsupportedLoad` for a day that is past, and where so much differs that the whole table had better be loaded.
+    Raises `UnsupportedLoad` for a day that is past, before all columns are read of every row, and where a full load of the table would cost less.
     """
     table, partition = plan.table, Partition("raw", plan.table.tenant, plan.table.table_id, day)
     kindness.admit(table, source.limits, lake.clock.now())
@@ -69,6 +70,12 @@ def land(
         )
     if head.position is None:
         return []
+    if came := unread(table, head):
+        raise UnsupportedLoad(
+            f"Columns came that are not read of every row yet, so rows can not be compared: {', '.join(came)}.",
+            remedy="look for deletes once the source's ceiling has passed what was read: the load before it then reads the table whole.",
+            **partition.where,
+        )
     with kindness.connections(table.source, source.limits, 1):
         found = compare.find(lake, source, aws, plan, head.position)
     # as text: what ships logs elsewhere may look at a record's arguments, and `found` holds rows

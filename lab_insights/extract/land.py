@@ -6,6 +6,7 @@
 - A table without a cursor is a snapshot, which belongs to the day in or within six hours after which it is taken.
 - A DynamoDB table with a stream is scanned once, and then followed by its stream as a table with a cursor is, for as long as the stream goes back;
   one with an `export_bucket` is exported whole once, and then by what changed.
+- A table with a column that was not read of every row yet (`extract.unread`) is a snapshot once more, whatever its cursor; a gap is read up to the day first.
 - A forced full load is the whole table at once, and the bookmark moves to the ceiling below which nothing more can commit.
 - A search for deletes brings the day up to date, then compares source and lake by key ranges; tables that are loaded whole need none.
 """
@@ -25,6 +26,7 @@ from lab_insights.config import Source
 from lab_insights.errors import ConfigError, UnsupportedLoad
 from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_export, dynamodb_stream, kindness, reloaded
 from lab_insights.extract.plan import EngineName, Plan
+from lab_insights.extract.unread import names_of, reason, unread
 from lab_insights.extract.window import GRACE, Ceiling, ceiling, end_of, midnight, split
 from lab_insights.lake.commit import Draft, Lake, LandingRows, Rows, commit, settled_head
 from lab_insights.lake.layout import Partition
@@ -90,7 +92,8 @@ def load(
         known, why = dynamodb_stream.followed(lake, aws, plan.table, partition, head)
         taken = "exported whole" if plan.table.export_bucket else "scanned"
         plan = dataclasses.replace(plan, reason=f"{plan.reason}; {taken}, since {why}") if why else plan
-    todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known))
+    came = unread(plan.table, head) if plan.cursor else ()
+    todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known), whole=bool(came))
     for step in todo:
         kindness.admit(plan.table, source.limits, lake.clock.now())
         its = _worth_it(plan.reading(step.kind), source, aws, step)
@@ -101,18 +104,19 @@ def load(
             supersedes=step.supersedes,
             key=plan.key,
             cursor=plan.cursor,
+            columns=names_of(plan.table),
             window=step.window,
             reconstructed=step.reconstructed,
             load=(plan if step.kind == "delta" else dataclasses.replace(plan, load="full")).load_name(dynamic=request.dynamic),
             engine=its.engine,
-            reason=f"{its.reason}; {top.how}",
+            reason=f"{its.reason}{reason(came) if step.kind == 'snapshot' else ''}; {top.how}",
             predicted=its.seconds,
             limits=kindness.receipt(source.limits),
             run_id=request.run_id,
             # A whole table lacks nothing but what is gone; only a window that is read again does.
             pending=step.supersedes and step.by_cursor,
         )
-        prove = functools.partial(_prove, lake, before, warn)
+        prove = functools.partial(_prove, lake, before, came, warn)
         with kindness.connections(plan.table.source, source.limits, its.ranges):
             changes: dynamodb_stream.Changes | dynamodb_export.ExportedChanges | None = None
             if known:
@@ -139,8 +143,8 @@ def load(
     return there
 
 
-def _prove(lake: Lake, before: Sequence[Manifest], warn: Callable[[str], None], made: Manifest) -> None:
-    if proof := cursor_proof.prove(lake, before, made):
+def _prove(lake: Lake, before: Sequence[Manifest], came: Sequence[str], warn: Callable[[str], None], made: Manifest) -> None:
+    if proof := cursor_proof.prove(lake, before, made, but=came):
         warn(f"{made.tenant} {made.table}: {proof}. The table is loaded whole from now on. {cursor_proof.REMEDY}")
 
 
@@ -155,12 +159,19 @@ def _simulated_end(step: Step, todo: Sequence[Step]) -> datetime | None:
 
 
 def steps(
-    plan: Plan, request: Request, bookmark: datetime | None, top: datetime, there: Sequence[Manifest], *, streamed: bool = False
+    plan: Plan,
+    request: Request,
+    bookmark: datetime | None,
+    top: datetime,
+    there: Sequence[Manifest],
+    *,
+    streamed: bool = False,
+    whole: bool = False,
 ) -> list[Step]:
     """Return what must be read for `request`, in order: nothing for a closed day that has its batches.
 
     `bookmark` is how far the table was read, `top` the ceiling, `there` the day's live batches; `streamed` says that a change stream tells, as a cursor
-    would, what follows the bookmark. Pure, so that every case is a test.
+    would, what follows the bookmark; `whole` that what follows it is not enough. Pure, so that every case is a test.
     """
     day, end = request.day, end_of(request.day)
     table = plan.table
@@ -198,7 +209,11 @@ def steps(
     high = min(top, end)
     if bookmark is None:
         return [Step(day, Window(low=None, high=high), "snapshot", by_cursor=True, reconstructed=not in_reach)]
-    return [Step(piece, window, "delta", by_cursor=True) for piece, window in split(bookmark, high)]
+    changes = [Step(piece, window, "delta", by_cursor=True) for piece, window in split(bookmark, high)]
+    if whole and in_reach and bookmark <= high:
+        before = [step for step in changes if step.day < day]
+        return [*before, Step(day, Window(low=None, high=high), "snapshot", by_cursor=False, supersedes=True)]
+    return changes
 
 
 def safe_ceiling(lake: Lake, source: Source, aws: Aws) -> Ceiling:

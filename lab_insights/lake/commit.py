@@ -97,6 +97,7 @@ class Draft:
     supersedes: bool = False
     key: tuple[str, ...] = ()
     cursor: str | None = None
+    columns: tuple[str, ...] = ()
     window: Window | None = None
     reconstructed: bool = False
     gone_at: datetime | None = None
@@ -154,6 +155,7 @@ def commit(
         supersedes=draft.supersedes,
         key=draft.key,
         cursor=draft.cursor,
+        columns=draft.columns,
         parts=landed.parts,
         rows=sum(part.rows for part in landed.parts),
         checksum=facts.checksum,

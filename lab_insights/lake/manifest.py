@@ -54,6 +54,7 @@ class Manifest(Model):
     `digest` is equal for equal rows, whatever their order and parts (`lake.fingerprint`); such a snapshot names the parts of the one before it.
     `counts` accounts for every input row: raw has `quarantined`; curated and transformed have `kept`, `superseded` and `excluded`.
     A raw delta with `gone_at` holds tombstones: rows, as they were last known, that the source no longer had at that instant.
+    `columns` are those that a relational source had when it was read, in its order, by their names in the lake.
     `ranges` says how many readers took it, each a range of keys of one snapshot.
     `cpu_seconds` is this batch's share of what its process used meanwhile (`lake.meter`), None where nobody measured it.
     `limits` are those of the source that the read kept to; `longest_statement` and `predicted` are seconds.
@@ -69,6 +70,7 @@ class Manifest(Model):
     supersedes: bool = False
     key: tuple[str, ...] = ()
     cursor: str | None = None
+    columns: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     rows: int = 0
     checksum: int | None = None

@@ -7,6 +7,7 @@ day count from the newest one that `supersedes`. One transaction moves both, con
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,10 @@ from lab_insights.names import TenantId
 
 @dataclass(frozen=True)
 class Head:
-    """Where a series stands: `position` is the bookmark (raw only), `batch` the number of the next batch.
+    """Where a series stands: `batch` is the number of the next batch, and `position` the bookmark (raw only): up to where rows were read.
 
     `pending` is the manifest of a batch of which something is still to be done (`extract.reloaded`): whoever comes next does it first.
+    `columns` were read of every row, in the source's order (raw only): the newest snapshot and each batch since have them. None where no batch told its own.
     """
 
     series: str
@@ -34,6 +36,7 @@ class Head:
     position: datetime | None = None
     intent: Intent | None = None
     pending: str | None = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class State(Items):
         partition, version = intent.partition, head.version + 1
         high = manifest.window.high if manifest.window else None
         position = max(filter(None, (head.position, high)), default=None)
+        columns = _of_every_row(head, manifest)
         moved: Item = {
             ":new": {"N": str(version)},
             ":old": {"N": str(head.version)},
@@ -148,6 +152,9 @@ class State(Items):
             moved[":pending"] = {"S": pending}
             assign += ", pending = :pending"
         done = ["#token", "attempt", "intent_day", "intent_window", "intent_pending", *([] if pending else ["pending"])]
+        if columns is not None:
+            moved[":columns"] = {"S": json.dumps(columns)}
+            assign += ", #columns = :columns"
         row: Item = {
             "pk": {"S": partition.series},
             "sk": {"S": f"{partition.day}#{manifest.batch_id}"},
@@ -162,7 +169,8 @@ class State(Items):
             row["code_version"] = {"S": manifest.code_version}
         if manifest.gone_at:
             row["tombstones"] = {"BOOL": True}
-        names = {"#version": "version", "#token": "token", "#batch": "batch"} | ({"#position": "position"} if position else {})
+        names = {"#version": "version", "#token": "token", "#batch": "batch"}
+        names |= {f"#{name}": name for name in ("position", "columns") if f":{name}" in moved}
         log = {
             "pk": {"S": head.series},
             "sk": {"S": f"log#{head.sort}#{version:010d}"},
@@ -194,7 +202,7 @@ class State(Items):
             there = self.db.get_item(TableName=self.bookmarks, Key={"pk": log["pk"], "sk": log["sk"]}, ConsistentRead=True)
             if there.get("Item", {}).get("manifest") != log["manifest"]:
                 raise _conflict(partition) from None
-        return Head(head.series, head.sort, version, intent.batch + 1, position, pending=pending)
+        return Head(head.series, head.sort, version, intent.batch + 1, position, pending=pending, columns=columns)
 
     def settle(self, head: Head, partition: Partition) -> Head:
         """Say that nothing is left to be done of the head's pending batch, and return the head; raise `CommitConflict` when another run was there first."""
@@ -264,6 +272,16 @@ def _conflict(partition: Partition) -> CommitConflict:
     )
 
 
+def _of_every_row(head: Head, manifest: Manifest) -> tuple[str, ...] | None:
+    """Return the columns that are read of every row once `manifest` is committed. What is kept stays in its old order, so that another one is seen."""
+    if not manifest.columns:
+        return head.columns
+    reached = manifest.window and (head.position is None or manifest.window.high >= head.position)
+    if head.columns is None or (manifest.kind == "snapshot" and reached):
+        return manifest.columns
+    return tuple(name for name in head.columns if name in manifest.columns)
+
+
 def _head(partition: Partition, item: Item) -> Head:
     intent = None
     if "token" in item:
@@ -285,6 +303,7 @@ def _head(partition: Partition, item: Item) -> Head:
         datetime.fromisoformat(position) if position else None,
         intent,
         item.get("pending"),
+        tuple(json.loads(item["columns"])) if "columns" in item else None,
     )
 
 

@@ -49,8 +49,9 @@ def asked(
     cursor: str | None = "updated_at",
     mode: Mode = "auto",
     reload: bool = False,
+    whole: bool = False,
 ) -> list[Step]:
-    return steps(planned(cursor), Request(day(number), mode, reload), bookmark, top, there or [])
+    return steps(planned(cursor), Request(day(number), mode, reload), bookmark, top, there or [], whole=whole)
 
 
 def delta(number: int, low: datetime | None, high: datetime, **more: bool) -> Step:
@@ -136,6 +137,28 @@ def test_a_forced_full_load_of_a_past_day_is_refused(reload: bool) -> None:
 
 def test_a_forced_incremental_load_is_what_the_plan_says() -> None:
     assert asked(1, instant(1, 14), instant(1, 10), [batch(1)], mode="incremental") == [delta(1, instant(1, 10), instant(1, 14))]
+
+
+# with a cursor, and a column that was not read of every row
+
+
+def test_a_column_that_came_is_read_by_a_snapshot_of_the_day_after_the_gap_before_it() -> None:
+    assert asked(1, instant(1, 14), instant(1, 10), [batch(1)], whole=True) == [snapshot(1, instant(1, 14))]
+    assert asked(3, instant(3, 5), instant(1, 22), whole=True) == [
+        delta(1, instant(1, 22), instant(2)),
+        delta(2, instant(2), instant(3)),
+        snapshot(3, instant(3, 5)),
+    ]
+
+
+def test_a_column_that_came_is_read_though_the_ceiling_did_not_move_and_not_below_the_bookmark() -> None:
+    assert asked(1, instant(1, 10), instant(1, 10), [batch(1)], whole=True) == [snapshot(1, instant(1, 10))]
+    assert asked(1, instant(1, 9), instant(1, 10), [batch(1)], whole=True) == []
+
+
+def test_a_past_day_is_read_by_cursor_whatever_column_came() -> None:
+    assert asked(1, instant(3), instant(1, 10), [batch(1)], whole=True) == [delta(1, instant(1, 10), instant(1, 24))]
+    assert asked(1, instant(3), instant(2), [batch(1)], whole=True) == []
 
 
 # without a cursor

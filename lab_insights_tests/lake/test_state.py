@@ -55,6 +55,24 @@ def test_the_bookmark_never_moves_back_and_its_moves_are_logged(lake: Lake, tena
     assert [item["position"]["S"] for item in items] == [instant(*at_).isoformat() for at_ in ((1, 12), (1, 24), (1, 24), (2, 3))]
 
 
+def test_the_bookmark_has_the_columns_of_the_newest_snapshot_that_every_batch_since_has_too(lake: Lake, tenant: TenantId) -> None:
+    found = []
+    for kind, hour, columns in (
+        ("delta", 1, ()),  # by a release that told nothing of columns
+        ("delta", 2, ("a", "b")),
+        ("snapshot", 3, ("a", "b", "c")),
+        ("delta", 4, ("c", "a", "d")),
+        ("delta", 5, ()),
+        ("snapshot", 4, ("a", "b", "c", "d")),  # of an older instant than the batches before it
+        ("snapshot", 5, ("d", "a")),
+    ):
+        draft = Draft(at(tenant), kind, columns=columns, window=Window(low=None, high=instant(1, hour)))  # type: ignore[arg-type]
+        _, head = commit(lake, settled_head(lake, at(tenant)), draft, ids(1))
+        assert head == lake.state.head(at(tenant))
+        found.append(head.columns)
+    assert found == [None, ("a", "b"), ("a", "b", "c"), ("a", "c"), ("a", "c"), ("a", "c"), ("d", "a")]
+
+
 def test_a_batch_that_supersedes_replaces_its_own_day_only(lake: Lake, tenant: TenantId) -> None:
     for number in (1, 1, 2, 3):
         put(lake, at(tenant, number), ids(1))
