@@ -182,7 +182,7 @@ class Database(Provisioner):
     def plan(self, tenant: Tenant) -> Iterable[str]:
         """Yield every step of the plan as the SQL that it stands for."""
         shared = sharing.plan(tenant.id, tenant.share_with, ())
-        for step in [*provision.plan(self.lake.storage, tenant.id, tenant.tier), *shared]:
+        for step in [*provision.plan(self.lake.storage, tenant.id, tenant.tier, self.session.login), *shared]:
             yield f"{means(step)}: {' '.join(str(step).split())}"
 
     def add(self, tenant: Tenant) -> str:

@@ -9,6 +9,7 @@ from lab_insights.config import Config, SnowflakeSection
 from lab_insights.doctor.check import Check, Checks, guarded
 from lab_insights.governance.deidentify import tenant_key
 from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse import roles
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session, connect
 
@@ -30,10 +31,14 @@ def snowflake(config: Config, aws: Aws, tenants: Sequence[Tenant]) -> Checks:
     with session:
         yield from _account(config.snowflake, session)
         for tenant in tenants:
-            with guarded(f"snowflake {tenant.database}", "`lab-insights tenant apply` makes it; grant this role its database.") as trouble:
+            with guarded(
+                f"snowflake {tenant.database}", "`lab-insights tenant apply` makes it, and grants this role its loader."
+            ) as trouble:
                 use(session, tenant.id)
                 session.execute("SELECT COUNT(*) FROM OPS.HEADS")
-            yield trouble.check or Check(f"snowflake {tenant.database}", "ok", "database and ledger are there")
+            yield trouble.check or Check(
+                f"snowflake {tenant.database}", "ok", f"database and ledger are there, as {roles.role(tenant.id, 'LOADER')}"
+            )
 
 
 def _account(section: SnowflakeSection, session: Session) -> Checks:

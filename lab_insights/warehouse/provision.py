@@ -11,11 +11,12 @@ from lab_insights.names import TenantId
 from lab_insights.warehouse import masking, roles
 from lab_insights.warehouse.admin import Done, Make, Step, apply
 from lab_insights.warehouse.names import database, identifier, stage
-from lab_insights.warehouse.session import Session
+from lab_insights.warehouse.session import Login, Session
 
 LAYERS: tuple[Layer, ...] = ("curated", "transformed")
 # The storage integration that an account administrator creates once; a local lake needs none.
 INTEGRATION = "LAB_INSIGHTS"
+NOBODY = Login()
 LEDGER = """CREATE TABLE IF NOT EXISTS OPS.LEDGER (
     LAYER VARCHAR, TABLE_NAME VARCHAR, DAY DATE, BATCH_ID VARCHAR, KIND VARCHAR,
     STAGED NUMBER(19,0), INSERTED NUMBER(19,0), UPDATED NUMBER(19,0), TOMBSTONED NUMBER(19,0),
@@ -37,17 +38,21 @@ SCHEMA_CHANGES = """CREATE TABLE IF NOT EXISTS OPS.SCHEMA_CHANGES (
 )"""
 
 
-def plan(storage: Storage, tenant: TenantId, tier: str | None = None) -> list[Step]:
+def plan(storage: Storage, tenant: TenantId, tier: str | None = None, login: Login = NOBODY) -> list[Step]:
     """Return every step that a tenant's database needs, in order; with its `tier` also those of its roles and of the tier's warehouse."""
     made = [*contents(storage, tenant), *masking.policies(tenant)]
     if not tier:
         return made
-    return [*roles.compute(tier), *made, *roles.permissions(tenant, tier), *masking.grants(tenant)]
+    return [*roles.compute(tier), *made, *roles.permissions(tenant, tier, login), *masking.grants(tenant)]
 
 
 def provision(session: Session, storage: Storage, tenant: TenantId, tier: str | None = None, done: Done = lambda _: None) -> int:
-    """Apply the plan, tell `done` each step, and return how many there were; the tenant's OPS schema is current then. Again, it changes nothing."""
-    return apply(session, plan(storage, tenant, tier), done)
+    """Apply the plan as the login's own role, which is granted the tenant's loader, tell `done` each step, and return how many there were.
+
+    The tenant's OPS schema is current then. Again, it changes nothing.
+    """
+    session.resume()
+    return apply(session, plan(storage, tenant, tier, session.login), done)
 
 
 def contents(storage: Storage, tenant: TenantId) -> list[Step]:
@@ -69,5 +74,9 @@ def contents(storage: Storage, tenant: TenantId) -> list[Step]:
 
 
 def use(session: Session, tenant: TenantId) -> None:
-    """Make the tenant's OPS schema current; every other name is qualified by its schema."""
+    """Act as the tenant's loader, and make its OPS schema current; every other name is qualified by its schema.
+
+    Raise `WarehouseError` when the login does not have the loader: masks would show it nulls for the keys that it merges by, and rows would double.
+    """
+    session.assume(roles.role(tenant, "LOADER"), tenant)
     session.use(database(tenant), "OPS", tenant)

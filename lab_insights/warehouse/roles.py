@@ -4,8 +4,11 @@ A tenant's roles are account roles named after its database. Each is granted to 
 
 - reader: `DEIDENTIFIED` and the reports' tables, which hold no row of a person.
 - analyst: no PHI either, but may use the tier's warehouse for queries of its own and see the receipts.
-- loader: writes; the role of the pipeline. It inherits nothing that it does not need.
-- owner: owns the database, and is the only one who reads rows with PHI.
+- loader: writes, and so reads rows with PHI. The pipeline's role is granted it, and acts as it in the tenant's database (`provision.use`): what is made there
+  belongs to it, whoever logged in, and a role that lacks it can load nothing. It inherits nothing that it does not need.
+- owner: all of that, for people. Nobody else reads rows with PHI.
+
+Database, schemas, `OPS` and the roles themselves belong to the role that provisions.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Literal
 from lab_insights.names import TenantId
 from lab_insights.warehouse.admin import Drop, Grant, GrantRole, Make, Property, Revoke, Step, TagDatabase
 from lab_insights.warehouse.names import STORE, database, identifier
+from lab_insights.warehouse.session import Login
 
 Role = Literal["READER", "ANALYST", "LOADER", "OWNER"]
 ROLES: tuple[Role, ...] = ("READER", "ANALYST", "LOADER", "OWNER")
@@ -64,13 +68,15 @@ def compute(tier: str) -> list[Step]:
     ]
 
 
-def permissions(tenant: TenantId, tier: str) -> list[Step]:
+def permissions(tenant: TenantId, tier: str, login: Login) -> list[Step]:
     """Return the steps that make a tenant's roles and tags and grant what they may; doing them again changes nothing."""
     its, of_tenant = database(tenant), (database(tenant), "OPS", "TENANT")
     reader, analyst, loader, owner = (role(tenant, name) for name in ROLES)
+    used = dict.fromkeys(filter(None, (warehouse(tier), login.warehouse)))
     writing = ("SELECT", "INSERT", "UPDATE", "DELETE")
     return [
         *(Make("ROLE", (each,)) for each in (reader, analyst, loader, owner)),
+        *([GrantRole(loader, login.role)] if login.role else []),
         Make("TAG", of_tenant),
         TagDatabase(its, of_tenant, tenant),
         *(Grant(("USAGE",), "DATABASE", (its,), each) for each in (reader, loader)),
@@ -80,9 +86,11 @@ def permissions(tenant: TenantId, tier: str) -> list[Step]:
         Grant(("USAGE",), "WAREHOUSE", (warehouse(tier),), analyst),
         *_reading(its, "OPS", analyst),
         GrantRole(analyst, owner),
-        Grant(("USAGE",), "WAREHOUSE", (warehouse(tier),), loader),
+        *(Grant(("USAGE",), "WAREHOUSE", (each,), loader) for each in used),
         Grant(("CREATE SCHEMA",), "DATABASE", (its,), loader),
         Grant(("USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE STAGE"), "SCHEMA", (its,), loader, "ALL"),
+        # future ones too: each provisioning replaces the stages, and their grants with them
+        *(Grant(("USAGE",), "STAGE", (its, "OPS"), loader, every) for every in EVERY),
         # by schema: where a schema has future grants of its own, as those below, Snowflake ignores those of its database
         *(Grant(writing, "TABLE", (its, schema), loader, every) for schema in SCHEMAS for every in EVERY),
         GrantRole(loader, owner),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,14 @@ class LockConflict(WarehouseUnavailable):
     """
 
 
+@dataclass(frozen=True)
+class Login:
+    """What a session began with: role and warehouse, unquoted; empty where the server tells none."""
+
+    role: str = ""
+    warehouse: str = ""
+
+
 class Session:
     """A connection that counts its statements.
 
@@ -45,6 +54,8 @@ class Session:
 
     def __init__(self, connection: SnowflakeConnection) -> None:
         self._connection = connection
+        self.login = Login(connection.role or "", connection.warehouse or "")
+        self._acting = ""
         self.statements = 0
 
     def execute(self, sql: str, *binds: Any) -> list[Row]:
@@ -100,6 +111,31 @@ class Session:
                 f"Snowflake's admin API refused `{told[:100]}` (HTTP {error.status}: {why}).",
                 remedy="grant the role of `snowflake.role` what provisioning needs (docs/how-to/deploy.md), and do it again.",
             ) from None
+
+    def assume(self, role: str, tenant: str) -> None:
+        """Act as a role of a tenant that the login was granted, until `resume`.
+
+        Raise `WarehouseError` when it was not.
+        """
+        if role == self._acting:
+            return
+        try:
+            self.execute(f"USE ROLE {quoted(role, 'snowflake')}")
+        except WarehouseError as error:
+            to = quoted(self.login.role or "the role of snowflake.role", "snowflake")
+            remedy = f"provision the tenant with `lab-insights tenant apply`, or GRANT ROLE {quoted(role, 'snowflake')} TO ROLE {to}; nothing was written."
+            raise type(error)(
+                f"The login can not act as {role}, to which alone masks show the keys that rows are merged by: {error.message}",
+                remedy=remedy,
+                tenant=tenant,
+            ) from None
+        self._acting = role
+
+    def resume(self) -> None:
+        """Act as the login's own role again."""
+        if self._acting and self.login.role:
+            self.execute(f"USE ROLE {quoted(self.login.role, 'snowflake')}")
+        self._acting = ""
 
     def use(self, database: str, schema: str, tenant: str) -> None:
         """Make a schema of a tenant's database current.

@@ -12,7 +12,6 @@ from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse.deidentified import SCHEMA
 from lab_insights.warehouse.names import database, identifier
-from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.session import Session
 
 _VIEWS = "SELECT DISTINCT TABLE_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'DEIDENTIFIED' ORDER BY 1"
@@ -46,10 +45,11 @@ def removal(tenant: TenantId) -> list[str]:
 
 def apply(session: Session, tenant: Tenant) -> int:
     """Bring a tenant's share into line with its registry entry and return how many statements that took; a suspended tenant shares nothing."""
+    session.resume()  # a share belongs to the login's own role, as the database does
     accounts = () if tenant.suspended else tenant.share_with
     views: list[str] = []
     if accounts:
-        use(session, tenant.id)
+        session.use(database(tenant.id), "OPS", tenant.id)
         views = [str(name) for (name,) in session.execute(_VIEWS)]
     statements = plan(tenant.id, accounts, views)
     for statement in statements:

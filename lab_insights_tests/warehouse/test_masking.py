@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 
 from lab_insights.aws import Aws
-from lab_insights.config import PhiSection, SnowflakeSection
+from lab_insights.config import Config, PhiSection, SnowflakeSection
+from lab_insights.doctor import warehouse as doctor
+from lab_insights.errors import WarehouseError
 from lab_insights.governance.classes import PHI, STRICTEST, phi_class
 from lab_insights.lab.contracts import contracts
 from lab_insights.lab.curate import contract_schema
@@ -36,6 +38,11 @@ def recorded(session: Session, *phrases: str) -> list[str]:
     where = " AND ".join("CONTAINS(STATEMENT, ?)" for _ in phrases)
     rows = session.execute(f"SELECT STATEMENT FROM STAND_IN.RECORDED.STATEMENTS WHERE {where} ORDER BY ORDINAL", *phrases)
     return [statement for (statement,) in rows]
+
+
+def configured(account: SnowflakeSection, aws: Aws) -> Config:
+    its = {"lake": {"prefix": "none"}, "sources": {}, "partitions": {"start": "2026-01-01"}}
+    return Config.model_validate({**its, "aws": {"endpoint_url": aws.endpoint_url}, "snowflake": account.model_dump()})
 
 
 def clauses(statement: str) -> dict[str, tuple[str, str]]:
@@ -139,6 +146,48 @@ def test_the_plan_makes_them_before_roles_are_granted_anything(storage: Storage)
     assert not [text for text in statements if "PSEUDONYMOUS" in text and "GRANT" in text and "READER" in text]
 
 
+def test_the_plan_gives_the_pipeline_the_loader_and_leaves_every_masked_table_to_loads_that_act_as_it(
+    account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    name, pipeline = f"LAB_INSIGHTS_{tenant.upper()}", account.model_copy(update={"role": "PIPELINE", "warehouse": "LOAD"})
+    with connect(pipeline, aws) as session:
+        provision.provision(session, storage, tenant, "daily")
+        plan = recorded(session, name)
+        assert not [text for text in plan if text.startswith("CREATE TABLE")], "a masked table is made by loads"
+        [granted] = [number for number, text in enumerate(plan) if text == f'GRANT ROLE "{name}_LOADER" TO ROLE "PIPELINE"']
+        assert plan.index(f'CREATE ROLE IF NOT EXISTS "{name}_LOADER"') < granted
+        stages = [text for text in plan if "STAGES IN" in text]
+        assert stages == [f'GRANT USAGE ON {every} STAGES IN SCHEMA "{name}"."OPS" TO ROLE "{name}_LOADER"' for every in ("ALL", "FUTURE")]
+        assert f'GRANT USAGE ON WAREHOUSE "LOAD" TO ROLE "{name}_LOADER"' in plan
+        load(session, storage, tenant, [lake.batch("crm.udt_x", 1, [{"id": 1}], SCORE)], run_id="test")
+        provision.provision(session, storage, tenant)
+        roles_ = [text for text in recorded(session, "USE ROLE") if text in {f'USE ROLE "{name}_LOADER"', 'USE ROLE "PIPELINE"'}]
+        assert roles_[-2:] == [f'USE ROLE "{name}_LOADER"', 'USE ROLE "PIPELINE"'], "it provisions as itself again"
+        session.execute(f'DROP DATABASE "{name}"')
+
+
+def test_a_load_whose_login_lacks_the_loader_is_refused_before_it_writes(
+    session: Session, account: SnowflakeSection, aws: Aws, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    loader = f'"{roles.role(tenant, "LOADER")}"'
+    batch = lake.batch("crm.udt_x", 1, [{"id": 1}], SCORE)
+    session.execute(f'REVOKE ROLE {loader} FROM ROLE "LAB_INSIGHTS"')
+    with connect(account, aws) as other:
+        before = session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES")
+        with pytest.raises(WarehouseError, match=r"can not act as .*_LOADER.*not assigned") as refused:
+            load(other, storage, tenant, [batch], run_id="test")
+        assert f'GRANT ROLE {loader} TO ROLE "LAB_INSIGHTS"' in refused.value.remedy
+        assert refused.value.tenant == tenant
+        assert session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES") == before
+        check = list(doctor.snowflake(configured(account, aws), aws, [Tenant(id=tenant, key="1")]))[-1]
+        assert (check.subject, check.status) == (f"snowflake LAB_INSIGHTS_{tenant.upper()}", "failed")
+        assert "can not act as" in check.message
+        session.execute(f'GRANT ROLE {loader} TO ROLE "LAB_INSIGHTS"')
+        load(other, storage, tenant, [batch], run_id="test")
+    assert session.execute('SELECT COUNT(*) FROM CURATED."CRM.UDT_X"') == [(1,)]
+    assert list(doctor.snowflake(configured(account, aws), aws, [Tenant(id=tenant, key="1")]))[-1].status == "ok"
+
+
 def test_a_declared_class_counts_for_what_no_contract_describes_and_nowhere_else() -> None:
     declared = PhiSection.model_validate({"classes": {"crm.udt_*": {"Score": "clinical", "*": "direct"}, "patient": {"*": "none"}}})
     assert phi_class("curated", "crm.udt_x", "score", declared) == "clinical"
@@ -172,7 +221,7 @@ def test_a_share_shows_the_de_identified_views_to_named_accounts_and_ends_with_t
     sharing.apply(session, its.model_copy(update={"suspended": True}))
     assert recorded(session, name)[-1] == f"DROP SHARE IF EXISTS {name}"
     assert sharing.plan(tenant, (), ["PATIENT"]) == sharing.removal(tenant)
-    assert not any("SHARE" in str(step) for step in roles.permissions(tenant, "daily"))
+    assert not any("SHARE" in str(step) for step in roles.permissions(tenant, "daily", provision.NOBODY))
 
 
 @pytest.mark.parametrize("account", ["acme", "a.b.c", "a.b; DROP SHARE x", ""])

@@ -25,7 +25,7 @@ from lab_insights.warehouse import masking, roles
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.reports import refresh, table
-from lab_insights.warehouse.session import Session, connect
+from lab_insights.warehouse.session import Login, Session, connect
 from lab_insights_tests.warehouse.insight_oracle import half_a_year, insights
 from lab_insights_tests.warehouse.kpi_data import ZONE, Tables
 from lab_insights_tests.warehouse.lake import TestLake
@@ -103,7 +103,7 @@ def test_rows_of_persons_lie_where_readers_and_analysts_do_not_read(session: Ses
     )
     assert ("TRANSFORMED", "PATIENT_INSIGHT") in found
     assert {schema for schema, _ in found} == {"TRANSFORMED"}, "and neither do they read the views that define it"
-    plan = list(map(str, roles.permissions(TENANT, "daily")))
+    plan = list(map(str, roles.permissions(TENANT, "daily", Login())))
     readers = {
         who for who in ("READER", "ANALYST") for text in plan if '"TRANSFORMED"' in text and text.endswith(f'"{roles.role(TENANT, who)}"')
     }  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ def newest(session: Session) -> int:
 
 def test_the_server_is_asked_for_exactly_what_the_plan_reads_as(session: Session, storage: Storage, tenant: TenantId) -> None:
     before = newest(session)
-    steps = plan(storage, tenant, "daily")
+    steps = plan(storage, tenant, "daily", session.login)
     done: list[Step] = []
     assert provision(session, storage, tenant, "daily", done.append) == len(steps)
     assert done == steps

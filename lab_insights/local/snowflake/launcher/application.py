@@ -64,6 +64,8 @@ def application(engine: Engine, sessions: Sessions) -> Starlette:
             return _refused(390144, "08001", "JWT token is invalid.")
         answer: JSONResponse = await server.login_request(request)
         granted = json.loads(bytes(answer.body))
+        asked = request.query_params
+        granted["data"]["sessionInfo"] |= {"roleName": asked.get("roleName", "LAB_INSIGHTS"), "warehouseName": asked.get("warehouse")}
         granted["data"]["masterToken"] = granted["data"]["token"]  # without one the connector never logs out
         return JSONResponse(granted)
 
@@ -104,6 +106,8 @@ def _rewritten(engine: Engine, connection: Any, sql: str) -> str:
     if answer := answered(stripped):
         return answer
     if kind := recorded_kind(stripped):
+        if kind == "USE ROLE" and engine.revoked(role := stripped.split()[2]):
+            raise ProgrammingError(msg=f"Requested role {role} is not assigned to the executing user.", errno=3013, sqlstate="42501")
         engine.record(kind, stripped)
         return ACCEPTED
     try:

@@ -54,6 +54,15 @@ class Engine(FakeSnow):  # type: ignore[misc]
         found = self._cursor().execute(f"SELECT STATEMENT FROM {RECORD} WHERE KIND LIKE ? ORDER BY ORDINAL", [kind]).fetchall()
         return [str(statement) for (statement,) in found]
 
+    def revoked(self, role: str) -> bool:
+        """Return whether the newest that was recorded of a role's grants to others is that it was revoked; one that nobody granted was not."""
+        grants = [f"{verb} ROLE {role} " for verb in ("GRANT", "REVOKE")]
+        newest = (
+            f"SELECT KIND = 'REVOKE' FROM {RECORD} WHERE KIND IN ('GRANT', 'REVOKE') AND (starts_with(STATEMENT, ?) OR starts_with(STATEMENT, ?)) "
+            "ORDER BY ORDINAL DESC LIMIT 1"
+        )
+        return bool((self._cursor().execute(newest, grants).fetchone() or (False,))[0])
+
     def drop_database(self, name: str) -> None:
         """Drop the database `name` with its file; raises DuckDB's error when there is none."""
         cursor = self._cursor()
