@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lab_insights.errors import WarehouseError
+from lab_insights.governance.classes import PhiClass
 from lab_insights.lake.layout import Layer
 from lab_insights.warehouse import ddl, deidentified, stages
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
@@ -31,7 +33,10 @@ VALUES """
 
 @dataclass(frozen=True)
 class Change:
-    """One difference of a table (schema and name, unquoted), and the statements that remove it; `finally_` runs even if one of them fails."""
+    """One difference of a table (schema and name, unquoted), and the statements that remove it; `finally_` runs even if one of them fails.
+
+    `made` are the columns that they make, each with the PHI class whose policy it gets.
+    """
 
     table: Table
     what: What
@@ -40,6 +45,7 @@ class Change:
     statements: tuple[str, ...]
     rename: Rename | None = None
     finally_: str = ""
+    made: tuple[tuple[str, PhiClass], ...] = ()
 
     def __str__(self) -> str:
         return " ".join(filter(None, (".".join(self.table), self.what, self.column, self.detail)))
@@ -76,7 +82,7 @@ def plan(
         if table not in catalog.columns and table not in catalog.passing:
             columns = merged({}, its)
             statements = (*ddl.create_table(*table, columns, protection), _view(table, columns, its[-1], protection))
-            changes.append(Change(table, "new table", "", f"{len(columns)} columns", statements))
+            changes.append(Change(table, "new table", "", f"{len(columns)} columns", statements, made=_classes(table, columns, protection)))
             continue
         changes += _Table(table, catalog, protection, (renames or {}).get(table, ())).changes(its, (newest or {}).get(table))
     return changes
@@ -113,8 +119,8 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
     _record(session, [change for change in changes if change.what == "new table"], run_id)
     for change in changes:
         try:
-            # a back-fill that is cut off is begun again, so its record says that it ended
-            ended = change.what == "back-fill"
+            # one that is cut off is begun again, so its record says that it ended
+            ended = change.what in {"back-fill", "class"}
             _record(session, [change] if change.what not in {"new table", "view"} and not ended else [], run_id)
             for statement in change.statements:
                 session.execute(statement)
@@ -127,13 +133,19 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
 
 
 def _record(session: Session, changes: Sequence[Change], run_id: str) -> None:
-    binds: list[str | None] = []
+    rows: list[tuple[str | None, ...]] = []
     for change in changes:
         told = change.rename
         renamed = (told.new, told.before) if told else (None, None)
-        binds += [*change.table, change.what, change.column, change.detail, *renamed, run_id]
-    if binds:
-        session.execute(_RECORD + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(changes)), *binds)
+        rows.append((*change.table, change.what, change.column, change.detail, *renamed, run_id))
+        if change.made:  # what a column's policy is nobody else can say once its name, a contract or a declaration is another
+            rows.append((*change.table, "class", "", json.dumps(dict(change.made)), None, None, run_id))
+    if rows:
+        session.execute(_RECORD + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(rows)), *(value for row in rows for value in row))
+
+
+def _classes(table: Table, columns: Iterable[str], protection: Protection) -> tuple[tuple[str, PhiClass], ...]:
+    return () if table[0] == STORE else tuple((column, protection.phi_class(table, column)) for column in columns)
 
 
 def _finished(columns: Columns, passing: Columns) -> Columns:
@@ -181,8 +193,9 @@ class _Table:
         plain = {base: column for base, column in shown.items() if not column.endswith(":BIRTH YEAR")}
         return shown.keys() != self._view.keys() or any(self._view[base] != self._held[column] for base, column in plain.items())
 
-    def _add(self, what: What, column: str, detail: str, statements: Sequence[str], rename: Rename | None = None) -> None:
-        self._changes.append(Change(self._table, what, column, detail, tuple(statements), rename))
+    def _add(self, what: What, column: str, detail: str, statements: Sequence[str], rename: Rename | None = None, made: str = "") -> None:
+        classes = _classes(self._table, [made], self._protection) if made else ()
+        self._changes.append(Change(self._table, what, column, detail, tuple(statements), rename, made=classes))
 
     def _finish_widenings(self, shapes: Sequence[Shape]) -> None:
         for name, kind in self._passing.items():
@@ -233,9 +246,9 @@ class _Table:
                         {s.columns[base].sql for s in shapes if base in s.columns and widest(after[base], s.columns[base]) == TEXT}
                     )
                     detail = f"{after[base].sql} can not hold {', '.join(kinds)}: such values are text in {name}"
-                    self._add("incompatible", base, detail, ddl.add_column(*self._table, name, kind, self._protection))
+                    self._add("incompatible", base, detail, ddl.add_column(*self._table, name, kind, self._protection), made=name)
                 else:
-                    self._add("new column", name, kind.sql, ddl.add_column(*self._table, name, kind, self._protection))
+                    self._add("new column", name, kind.sql, ddl.add_column(*self._table, name, kind, self._protection), made=name)
             elif kind != before:
                 in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
                 statements = (

@@ -54,7 +54,7 @@ def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
     changes = schema_sync.plan(shapes, catalog, protection, renames=renames, newest=newest)
     after = schema_sync.planned(catalog, shapes)
     changes += backfill.plan(session, [batch for batches in states.values() for batch in batches], catalog, after, changes)
-    return changes + reclassify.plan(session, after, protection)
+    return changes + reclassify.plan(session, catalog, after, changes, protection)
 
 
 def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> list[Change]:

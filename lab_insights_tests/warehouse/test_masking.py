@@ -120,6 +120,63 @@ def test_a_class_that_is_declared_later_reaches_the_column_once(
     }
 
 
+def with_classes(lake: TestLake, **classes: str) -> Lake:
+    phi = PhiSection.model_validate({"classes": {"crm.udt_*": classes}})
+    return Lake(dataclasses.replace(lake.storage, phi=phi), lake.state)  # type: ignore[arg-type]
+
+
+def reclassified(session: Session, lake: Lake, tenant: TenantId) -> dict[str, str]:
+    return {change.column: change.detail for change in sync(session, lake, tenant) if change.what == "class"}
+
+
+@pytest.mark.parametrize("met_first", [False, True], ids=["sync first", "load first"])
+def test_a_column_that_is_renamed_is_masked_by_its_new_name(session: Session, tenant: TenantId, lake: TestLake, met_first: bool) -> None:
+    table, opened = f"crm.udt_{tenant}", with_classes(lake, name="none")
+    schemas = [pa.schema([("id", pa.int64()), (name, pa.string())]) for name in ("name", "label")]
+    before = lake.batch(table, 1, [{"id": n, "name": f"n{n}"} for n in range(3)], schemas[0])
+    load(session, opened.storage, tenant, [before], run_id="test")
+    after = lake.batch(table, 2, [{"id": n, "label": f"n{n}"} for n in range(3)], schemas[1])
+    place = f'"CURATED"."{table.upper()}" MODIFY COLUMN'
+    masked = ['{} SET MASKING POLICY "OPS"."MASK_UNCLASSIFIED_VARCHAR" FORCE', '{} SET TAG "OPS"."PHI" = \'unclassified\'']
+    if met_first:  # the load made a column of its own, and what was left of the other one is as it was declared
+        load(session, opened.storage, tenant, [after], run_id="test")
+        assert reclassified(session, opened, tenant) == {}
+        assert reclassified(session, with_classes(lake), tenant) == {"NAME:FORMER": "unclassified"}
+    else:
+        assert reclassified(session, opened, tenant) == {"LABEL": "unclassified"}
+    column = '"NAME:FORMER"' if met_first else '"LABEL"'
+    assert [text.partition("MODIFY COLUMN ")[2] for text in recorded(session, place)] == [text.format(column) for text in masked]
+    assert reclassified(session, with_classes(lake) if met_first else opened, tenant) == {}
+
+
+def test_a_class_that_a_contract_changes_reaches_the_columns_that_are_there(
+    session: Session, tenant: TenantId, lake: TestLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = pa.schema([field for field in contract_schema(contracts()["patient"]) if field.name not in META.names])
+    opened = Lake(lake.storage, lake.state)  # type: ignore[arg-type]
+    load(session, lake.storage, tenant, [lake.batch("patient", 1, [{"patient_id": "p"}], patient, key=("patient_id",))], run_id="test")
+    assert reclassified(session, opened, tenant) == {}
+
+    def stricter(layer: str, table: str, column: str, *declared: PhiSection) -> str:
+        return "direct" if column.upper() == "UPDATED_AT" else phi_class(layer, table, column, *declared)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(masking, "phi_class", stricter)
+    run = session.execute
+
+    def cut_off(sql: str, *binds: object) -> object:
+        if "SET TAG" in sql:
+            raise KeyboardInterrupt
+        return run(sql, *binds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "execute", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            sync(session, opened, tenant)
+    assert reclassified(session, opened, tenant) == {"UPDATED_AT": "direct"}, "it was not done before"
+    assert '"UPDATED_AT" SET MASKING POLICY "OPS"."MASK_DIRECT_TIMESTAMP_NTZ"' in recorded(session, "UPDATED_AT", "MODIFY COLUMN")[-2]
+    assert reclassified(session, opened, tenant) == {}
+
+
 def test_policies_are_made_before_any_table_and_let_only_owner_and_loader_see() -> None:
     one = tenant_id("one")
     made = list(map(str, masking.policies(one)))
