@@ -7,6 +7,7 @@ Without a cursor nothing tells when a row was changed, so a difference proves no
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,10 +79,10 @@ def look(lake: Lake, source: Source, aws: Aws, plan: Plan) -> Compared | Counted
             return Counted(_live(lake, plan), _count(SourceRows(table, databases.url(source, aws), source.limits)))
         high = bookmark if plan.cursor else None
         with compare.sides(lake, source, aws, plan, high or EVER, live=True) as found:
-            return _compared(lake, plan, found, high)
+            return _compared(plan, found, high)
 
 
-def _compared(lake: Lake, plan: Plan, found: Sides, high: datetime | None) -> Compared:
+def _compared(plan: Plan, found: Sides, high: datetime | None) -> Compared:
     its = ", ".join(f"k{position}" for position in range(len(plan.key)))
     meanwhile = f"there t JOIN {KNOWN} USING ({its}) WHERE t.v > TIMESTAMP '{(high or EVER).replace(tzinfo=None).isoformat(sep=' ')}'"
     lost = found.count("differs WHERE missing")
@@ -92,17 +93,17 @@ def _compared(lake: Lake, plan: Plan, found: Sides, high: datetime | None) -> Co
         gone=found.count("gone"),
         lost=lost,
         altered=found.count("differs") - lost,
-        keys=_hashes(lake, plan, found),
+        keys=_hashes(plan, found),
         whole=found.whole,
     )
 
 
-def _hashes(lake: Lake, plan: Plan, found: Sides) -> tuple[str, ...]:
-    """Hash keys as the comparison with the warehouse does, keyed by deployment and tenant."""
+def _hashes(plan: Plan, found: Sides) -> tuple[str, ...]:
+    """Hash keys as the comparison with the warehouse does, by a secret of this answer alone."""
     key = [(f"k{position}", found.read.schema.field(name).type) for position, name in enumerate(plan.key)]
     rows = found.connection.execute(
         f"SELECT LEFT(MD5(? || {row_text(key, 'duckdb')}), 12) FROM there JOIN differs USING (n) ORDER BY 1 LIMIT {NAMED}",
-        [f"{lake.storage.prefix}/{plan.table.tenant}/"],
+        [secrets.token_hex(32)],
     ).fetchall()
     return tuple(str(hashed) for (hashed,) in rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -126,6 +128,23 @@ def test_a_changed_row_is_found_and_named_without_its_value(
     [message] = [finding.message for finding in findings if not finding.ok]
     assert what in message
     assert "secret" not in message
+
+
+def test_a_key_is_named_by_a_hash_that_nobody_can_make_from_a_list_of_record_numbers(
+    verified: Verified, session: Session, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    mrn = "MRN-4711"
+    batch = lake.batch("by_mrn", 4, [{"mrn": mrn}], pa.schema([("mrn", pa.string())]), key=("mrn",))
+    load(session, storage, tenant, [batch], run_id="test")
+    session.execute("DELETE FROM CURATED.BY_MRN")
+    digits = []
+    for _ in range(2):
+        [message] = [finding.message for finding in verified() if not finding.ok]
+        assert mrn not in message
+        digits += re.findall(r"row ([0-9a-f]{12}) is missing", message)
+    assert len(set(digits)) == 2, "another answer has another secret"
+    for known in ("", f"{storage.prefix}/{tenant}/"):
+        assert hashlib.md5(f"{known}{mrn}".encode()).hexdigest()[:12] not in digits
 
 
 def test_more_differences_than_can_be_named_are_cut_to_five(standing: tuple[Session, Verified]) -> None:
