@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import threading
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pytest
 
 from lab_insights.aws import Aws
-from lab_insights.config import SnowflakeSection
+from lab_insights.config import PhiSection, SnowflakeSection
 from lab_insights.errors import WarehouseError
+from lab_insights.governance.deidentify import pseudonym, tenant_key
+from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId, tenant_id
 from lab_insights.warehouse import fence
@@ -30,7 +33,10 @@ class Broken(Exception):
     pass
 
 
-def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one(
+PATIENT = pa.schema([("patient_id", pa.string()), ("sex", pa.string())])
+
+
+def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one_and_its_de_identified_form(
     session: Session,
     account: SnowflakeSection,
     aws: Aws,
@@ -39,16 +45,22 @@ def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one(
     lake: TestLake,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    load(
-        session,
-        storage,
-        tenant,
-        [lake.batch("people", 1, [{"id": n, "name": "a"} for n in (1, 2)], PEOPLE)],
-        run_id="test",
-    )
-    before = everything(session)
-    wider = pa.schema([*PEOPLE, ("phone", pa.string())])
-    batch = lake.batch("people", 2, [{"id": 2, "name": "b"}, {"id": 3, "name": "c"}], wider, kind="snapshot")
+    monkeypatch.setenv("LAB_INSIGHTS_TEST_PSEUDONYMS", "the key of this test")
+    keyed = dataclasses.replace(storage, phi=PhiSection(pseudonym_key="env:LAB_INSIGHTS_TEST_PSEUDONYMS"))
+    key = tenant_key(keyed.phi, aws, tenant) or b""
+
+    def patients(day: int, rows: dict[str, str], schema: pa.Schema = PATIENT, **more: Any) -> Manifest:
+        written = [{"patient_id": each, "sex": sex, "postal_code": "62701"} for each, sex in rows.items()]
+        return lake.batch("patient", day, written, schema, key=("patient_id",), **more)
+
+    def held(of: str, *columns: str) -> list[tuple[Any, ...]]:
+        return session.execute(f"SELECT {', '.join(('PATIENT_ID', 'SEX', *columns))} FROM {of} ORDER BY SEX")
+
+    load(session, keyed, tenant, [patients(1, {"p1": "a", "p2": "a2"})], run_id="test")
+    versions = functools.partial(held, "CURATED.PATIENT", "IS_DELETED", "BATCH_ID")
+    deidentified = functools.partial(held, "DEIDENTIFIED.PATIENT")
+    before = versions(), deidentified()
+    batch = patients(2, {"p2": "b", "p3": "c"}, pa.schema([*PATIENT, ("postal_code", pa.string())]), kind="snapshot")
     real = Session.execute
     for survived in itertools.count():
         calls = itertools.count()
@@ -62,18 +74,22 @@ def test_a_death_after_any_statement_leaves_the_old_table_or_the_new_one(
             patched.setattr(Session, "execute", dying)
             try:
                 with connect(account, aws) as other:
-                    load(other, storage, tenant, [batch], run_id="dying")
+                    load(other, keyed, tenant, [batch], run_id="dying")
                 break
             except Broken:
                 pass
-        in_ledger = session.execute("SELECT COUNT(*) FROM OPS.LEDGER") == [(2,)]
-        assert in_ledger == (everything(session) != before)
+        # a row for each of both forms
+        rows = session.execute("SELECT COUNT(*) FROM OPS.LEDGER")
+        assert rows in ([(2,)], [(4,)])
+        in_ledger = rows == [(4,)]
+        assert in_ledger == (versions() != before[0]) == (deidentified() != before[1])
         if in_ledger:
             break
-    assert survived > 8
-    load(session, storage, tenant, [batch], run_id="test")
-    assert live(session) == [(2, "b"), (3, "c")]
-    assert session.execute('SELECT "ID", "PHONE" FROM CURATED.PEOPLE_LIVE ORDER BY 1') == [(2, None), (3, None)], "so does its view"
+    assert survived > 12
+    load(session, keyed, tenant, [batch], run_id="test")
+    assert held("CURATED.PATIENT_LIVE", "POSTAL_CODE") == [("p2", "b", "62701"), ("p3", "c", "62701")], "so does its view"
+    shown = [(pseudonym(key, "p2"), "b", "627"), (pseudonym(key, "p3"), "c", "627")]
+    assert held("DEIDENTIFIED.PATIENT", "POSTAL_CODE") == shown
     for (left,) in stages_left(session):
         session.execute(f'DROP SCHEMA "{left}" CASCADE')
 
