@@ -51,7 +51,7 @@ class Rule(Model):
     """How a column is read: from the source column `source` (`from:`), or `always` the same, or as an `id`; without any of them it is null.
 
     `values` normalises codes (`map:`), `parse` reads the value as `lab.normalise` says, `instant` gives the forms of free-text times (`lab.instants`).
-    An `id` joins source columns into `<source>:…`: `a|b` is the first that is not empty, `a?` may be empty.
+    `a|b` is the first of two source columns that is not empty. An `id` joins source columns into `<source>:…`, where `a?` may be empty.
     """
 
     source: str | None = Field(None, alias="from")
@@ -76,7 +76,8 @@ class Rule(Model):
     @property
     def reads(self) -> tuple[str, ...]:
         """The source columns that the column is read from."""
-        return (self.source,) if self.source is not None else tuple(name for part in self.id for name in part.rstrip("?").split("|"))
+        parts = (self.source,) if self.source is not None else self.id
+        return tuple(name for part in parts for name in part.rstrip("?").split("|"))
 
 
 class ContractColumn(Rule):

@@ -207,9 +207,9 @@ def _modelled(raw: ir.Table, curation: Curation) -> tuple[ir.Table, dict[str, ir
     columns = curation.mapping.read(curation.contract) if curation.mapping else curation.contract.columns
     raw = raw.mutate(
         **{
-            _text_of(column): normalise.text(column.parse, raw[column.source])
+            _text_of(column): normalise.text(column.parse, told)
             for column in columns
-            if column.parse and column.source in raw.columns
+            if column.parse and (told := _told(raw, column.reads)) is not None
         }
     )
     left, made = list(columns), dict[str, str]()
@@ -232,8 +232,8 @@ def _unread(raw: ir.Table, made: dict[str, ir.Value], columns: tuple[ContractCol
 
     texts = []
     for column in columns:
-        if column.instant and column.source in raw.columns:
-            text = raw[column.source].cast("string").strip()
+        if column.instant and (its := _told(raw, column.reads)) is not None:
+            text = its.cast("string").strip()
             told = text.re_replace(r"[\x00-\x1f]", " ").replace("\\", "\\\\").replace('"', '\\"')
             wrong = made[column.name].isnull() & text.notnull() & (text != "")
             texts.append(wrong.ifelse(ibis.literal(f'"{column.name}":"') + told + '"', ibis.null("string")))
@@ -255,20 +255,20 @@ def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value], names
         return ibis.literal(column.always).cast(wanted)
     if column.id:
         return _identity(raw, column.id, namespace).cast(wanted)
-    there = column.source in raw.columns
-    if not there and not column.beside:
-        return ibis.null(wanted)
+    told = _told(raw, column.reads)
     if column.parse == "version":
         value = joined(beside).hexdigest("md5")
-    elif column.parse:
+    elif column.parse and (told is not None or column.beside):
         # Where the source's column is missing, those beside it may say it all the same.
-        value = normalise.parse(column.parse, raw[_text_of(column)] if there else ibis.null("string"), beside, dict(column.values))
+        value = normalise.parse(column.parse, ibis.null("string") if told is None else raw[_text_of(column)], beside, dict(column.values))
+    elif told is None:
+        return ibis.null(wanted)
     elif column.values:
-        value = raw[column.source].cast("string").cases(*column.values, else_=ibis.null("string"))
-    elif column.instant and raw[column.source].type().is_string():
-        value = instant(raw[column.source], column.instant)
+        value = told.cast("string").cases(*column.values, else_=ibis.null("string"))
+    elif column.instant and told.type().is_string():
+        value = instant(told, column.instant)
     else:
-        value = raw[column.source]
+        value = told
     if wanted.is_boolean() and value.type().is_string():
         value = _flag(value)
     return value if value.type().copy(nullable=True) == wanted else read_as(value, wanted)
@@ -284,14 +284,22 @@ def read_as(value: ir.Value, wanted: dt.DataType) -> ir.Value:
     return read
 
 
+def _told(raw: ir.Table, names: tuple[str, ...]) -> ir.Value | None:
+    """Return the first of these source columns that is not empty, as it is where there is one name; None where the source has none of them."""
+    import ibis
+
+    there = [raw[name] for name in names if name in raw.columns]
+    return ibis.coalesce(*(as_text(each).nullif("") for each in there)) if len(there) > 1 else next(iter(there), None)
+
+
 def _identity(raw: ir.Table, parts: tuple[str, ...], namespace: str) -> ir.StringValue:
     """Return `<namespace>:<part>^<part>`, null where a part is missing that must not be."""
     import ibis
 
     texts = []
     for part in parts:
-        there = [as_text(raw[name]).nullif("") for name in part.rstrip("?").split("|") if name in raw.columns]
-        text = ibis.coalesce(*there) if there else ibis.null("string")
+        there = _told(raw, tuple(part.rstrip("?").split("|")))
+        text = ibis.null("string") if there is None else as_text(there).nullif("")
         texts.append(text.fill_null("") if part.endswith("?") else text)
     return functools.reduce(lambda left, right: left + "^" + right, texts[1:], ibis.literal(f"{namespace}:") + texts[0])
 

@@ -26,8 +26,8 @@ _SPELLINGS = {
 }  # fmt: skip
 UNITS: dict[str, str] = {unit.lower(): unit for unit in UCUM} | _SPELLINGS
 
-# HL7 value types whose values are `code^text^system`.
-CODED_TYPES = ("CE", "CWE", "CF", "CNE")
+# Value types whose values are `code^text^system`: HL7's, and FHIR's, which its reader writes so.
+CODED_TYPES = ("CE", "CWE", "CF", "CNE", "CodeableConcept")
 
 # Qualitative values in lower case → SNOMED CT, qualifier values.
 WORDS: dict[str, str] = {

@@ -33,7 +33,7 @@ def _order_detail(inputs: Inputs) -> ir.Table:
     codes, people = account_codes(inputs), merged_people(inputs).rename(merged_person="person")
     person = patients.select(person=patients.patient_id, mrn=patients.mrn, sex=patients.sex, birth_date=patients.birth_date)
     links = _order_links(orders, person)
-    reported = results.filter(results.status_norm.isin(["final", "corrected"]))
+    reported = results.filter(results.status_norm.isin(["final", "corrected", "amended"]))
     by_result = (
         reported.group_by("lab_order_id")
         .agg(result_count=reported.count(), last_verified_at=reported.verified_at.max())
@@ -122,7 +122,7 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("priority", "string", "stat, asap, routine, preoperative or timed."),
             Field("status", "string", "Status of the order."),
             Field("ordered_at", "timestamp", "When the order was placed, UTC."),
-            Field("result_count", "int64", "Final and corrected results of the order."),
+            Field("result_count", "int64", "Final, corrected and amended results of the order."),
             Field("last_verified_at", "timestamp", "When the newest of them was verified, UTC."),
         ),
         _order_detail,
@@ -148,7 +148,7 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("value_num", "decimal(38,9)", "The value as a number, where it is one."),
             Field("unit_raw", "string", "Unit as reported."),
             Field("flag_norm", "string", "high, low, critical_high, critical_low or abnormal."),
-            Field("status_norm", "string", "preliminary, final, corrected or cancelled."),
+            Field("status_norm", "string", "preliminary, final, corrected, amended, cancelled …"),
             Field("ordered_at", "timestamp", "When the order was placed, UTC."),
             Field("resulted_at", "timestamp", "When the value was reported first, UTC."),
             Field("verified_at", "timestamp", "When the value was verified, UTC."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -145,6 +146,63 @@ def test_every_message_and_every_row_is_accounted_for(told: Lab) -> None:
             assert {each.status for each in found} == {"ok"}, found
 
 
+# An OBX from its type on, by the code of its test, with what is made of it.
+READ: dict[str, tuple[str, dict[str, Any]]] = {
+    "TSH": (
+        "NM|TSH||<5|mIU/L|0.4-4.0|N|||F",
+        {"value_num": 5, "value_operator": "<", "unit_ucum": "m[IU]/L", "flag_norm": "normal", "is_abnormal": False},
+    ),
+    "GLU": (
+        "NM|GLU||61|mg/dL^milligrams^UCUM|(70 to 99)|LL|||F",
+        {"range_low": 70, "range_high": 99, "unit_ucum": "mg/dL", "is_critical": True},
+    ),
+    "ANA": (
+        "ST|ANA||1:40|titer|<40||||F",
+        {"value_num": None, "value_operator": ":", "value_low": 1, "value_high": 40, "range_low": None, "range_high": 40},
+    ),
+    "WBC": (
+        "SN|WBC||^3^-^5|/hpf|||||F",
+        {"value_operator": "-", "value_low": 3, "value_high": 5, "unit_ucum": "/[HPF]", "is_abnormal": None},
+    ),
+    "NA": (
+        "NM|NA||171||136-145||||F",
+        {"value_num": 171, "is_abnormal": True, "is_critical": False, "flag_norm": None, "loinc": None, "mapping_method": "none"},
+    ),
+    "HCV": (
+        "CWE|HCV||POS^Positive^HL70136||NEG|AA|||C",
+        {"value_code": "POS", "value_text": "Positive", "value_code_system": "HL70136", "flag_norm": "critical_abnormal"},
+    ),
+    "KET": (
+        "ST|KET||Trace||||||A",
+        {"value_code": "260405006", "value_code_system": "SCT", "value_text": "Trace", "status_norm": "amended"},
+    ),
+    "2823-3": (
+        "NM|2823-3^Potassium^LN||7.9||3.5-5.1|HH|||I",
+        {"flag_norm": "critical_high", "loinc": "2823-3", "loinc_raw": "2823-3", "mapping_method": "source", "status_norm": "registered"},
+    ),
+    "CRP": (
+        "NM|CRP||>300|furlongs|||||D",
+        {"value_operator": ">", "value_num": 300, "unit_raw": "furlongs", "unit_ucum": None, "status_norm": "entered_in_error"},
+    ),
+    "LIP": ("NM|LIP||9|||>|||W", {"flag_norm": "above_scale", "is_abnormal": True, "status_norm": "entered_in_error"}),
+    "CUL": ("ST|CUL||growth||||||B", {"value_text": "growth", "value_num": None, "status_norm": "appended"}),
+}
+SENT = [f"OBX|9|{sent}" for sent, _ in READ.values()]
+_SNOMED = "http://snomed.info/sct"
+CODED = {
+    "resourceType": "Observation", "id": "o1", "status": "entered-in-error", "code": {"coding": [{"code": "COV"}]},
+    "basedOn": [{"identifier": {"value": "F7"}}],
+    "valueCodeableConcept": {"coding": [{"system": _SNOMED, "code": "260373001", "display": "Detected"}]},
+}  # fmt: skip
+MEASURED = {
+    "resourceType": "Observation", "id": "o2", "status": "amended", "code": {"coding": [{"code": "PLT"}]},
+    "basedOn": [{"identifier": {"value": "F7"}}],
+    "valueQuantity": {"value": 20, "comparator": "<", "unit": "thousand per microliter", "system": "http://unitsofmeasure.org", "code": "10*3/uL"},
+    "referenceRange": [{"low": {"value": 150}, "text": "150 and more"}],
+    "interpretation": [{"coding": [{"code": "LL"}]}],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def whole(lake: Lake) -> Lab:
     """A CRM and a system with one order, and messages of both standards about that one and about another."""
@@ -167,7 +225,14 @@ def whole(lake: Lake) -> Lab:
     spm = "SPM|1|T1||SER|||||||||||||20260301080000+0000|20260301083000+0000"
     obr = "OBR|1|{0}|{1}|{2}|||20260301080000+0000||||A|||||||||||20260301100000+0000|||F"
     known = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(
-        ["PV1|1|E|||||||||||||||||V1", orc.format("P1", "F1", "D1^Who", "C1"), obr.format("P1", "F1", "BMP"), "OBX|1|NM|K||4.0||||||F", spm]
+        [
+            "PV1|1|E|||||||||||||||||V1",
+            orc.format("P1", "F1", "D1^Who", "C1"),
+            obr.format("P1", "F1", "BMP"),
+            "OBX|1|NM|K||4.0||||||F",
+            *SENT,
+            spm,
+        ]
     )
     variant = [
         "OBX|1|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F",
@@ -181,7 +246,8 @@ def whole(lake: Lake) -> Lab:
     given = "RXD|1|855332^Warfarin 5 MG^RXNORM|20260301120000+0000|30|TAB"
     prescribed = _HEAD.format(kind="RDE^O11", mrn="M1") + f"ORC|NW|RX1\r{drug}"
     again = _HEAD.format(kind="RDS^O13", mrn="M1") + "\r".join(["ORC|RE|RX1|", drug, given, given.replace("120000", "180000")])
-    tell(lab, 1, *(message(key, body) for key, body in enumerate([known, other, lost, prescribed, again, again], start=1)), kind="snapshot")
+    bodies = [known, other, lost, prescribed, again, again, json.dumps(CODED), json.dumps(MEASURED)]
+    tell(lab, 1, *(message(key, body) for key, body in enumerate(bodies, start=1)), kind="snapshot")
     return lab
 
 
@@ -197,8 +263,75 @@ def test_ordered_tests_of_messages_are_those_that_their_results_answer(whole: La
         "messages:P3^BMP": ("messages:P3", "BMP", "cancelled", None),
     }
     results = told_of(whole, "result")
-    assert {row["order_item_id"] for row in results.values()} == {"messages:P1^BMP", "messages:P2^BRCA"}
-    assert {row["verified_at"] for row in results.values()} == {at(1, 10)}
+    answers = [row for row in results.values() if row["lab_order_id"] != "messages:F7"]
+    assert {row["order_item_id"] for row in answers} == {"messages:P1^BMP", "messages:P2^BRCA"}
+    verified = {row["status_raw"]: row["verified_at"] for row in answers}
+    assert verified == {**dict.fromkeys("FCA", at(1, 10)), **dict.fromkeys("IDWB")}
+
+
+@pytest.mark.parametrize("code", READ)
+def test_a_result_of_a_message_is_normalised_as_one_of_the_laboratorys_system(whole: Lab, code: str) -> None:
+    row, (_, expected) = told_of(whole, "result")[f"messages:P1^{code}^"], READ[code]
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_result_of_a_document_is_normalised_as_well(whole: Lab) -> None:
+    found = told_of(whole, "result")
+    coded, measured = found["messages:F7^COV^"], found["messages:F7^PLT^"]
+    assert [coded[name] for name in ("value_code", "value_code_system", "value_text", "status_norm")] == [
+        "260373001", _SNOMED, "Detected", "entered_in_error",
+    ]  # fmt: skip
+    names = ("value_num", "value_operator", "unit_raw", "unit_ucum", "range_low", "range_high", "is_critical", "status_norm")
+    assert [measured[name] for name in names] == [20, "<", "thousand per microliter", "10*3/uL", 150, None, True, "amended"]
+
+
+def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab) -> None:
+    counts = made(whole, 1, "result").counts
+    assert {name: count for name, count in counts.items() if name.startswith("unmapped")} == {
+        "unmapped_loinc": 13,
+        "unmapped_unit_ucum": 1,
+        "unmapped_flag_norm": 0,
+        "unmapped_status_norm": 0,
+    }
+
+
+# Columns of which messages say nothing, each with why: all others are mapped.
+_FREE = "their times have the form of their standard"
+_OWN = "the CRM alone has it"
+UNSAID = {
+    "account": {"parent_account_id": _OWN, "status": _OWN, "created_at": _OWN},
+    "encounter": {
+        "discharged_on_raw": "a stamp that is none stands in the message",
+        "arrival_raw": "PV1 has no time that somebody typed",
+        "arrival_time": "the same",
+    },
+    "lab_order": {"accession": "the laboratory's own system gives it", "unread_times": _FREE},
+    "order_item": {"completed_at": "an order is complete by its results"},
+    "patient": {"unread_times": _FREE},
+    "provider": dict.fromkeys(("account_id", "credential", "specialty", "email", "phone", "created_at"), _OWN),
+    "result": {"unread_times": _FREE},
+    "result_version": {"updated_at": "a version is what was said, whenever", "removed_at": "a message takes nothing back but by a status"},
+    "specimen": {"volume_ml": "no record of a specimen has it"},
+}
+
+
+@pytest.mark.parametrize("table", TOLD)
+def test_every_column_of_a_table_is_mapped_or_said_why_not(table: str) -> None:
+    for contract, mapping in every():
+        if contract.table == table and mapping.source.name == "messages" and not mapping.is_own:
+            unmapped = [column.name for column in contract.columns if column.name not in dict(mapping.columns)]
+            assert unmapped == [*UNSAID.get(table, {})]
+
+
+def test_what_a_code_means_is_said_by_the_contract_where_it_says_it_at_all() -> None:
+    said_twice = {
+        (contract.table, name)
+        for contract, mapping in every()
+        if mapping.source.name == "messages" and not mapping.is_own
+        for name, rule in mapping.columns
+        if rule.values and (column := contract.column(name)) and column.values
+    }
+    assert said_twice == set()
 
 
 def test_specimens_of_messages_are_of_their_order_with_how_far_they_came(whole: Lab) -> None:

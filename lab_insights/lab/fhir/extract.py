@@ -178,7 +178,8 @@ class _Walk:
         flags = "~".join(code for each in holder.get("interpretation") or () if (code := concept(each)[0])) or None
         span = first(holder.get("referenceRange"))
         (low, _), (high, _) = values.number(self._document, span.get("low")), values.number(self._document, span.get("high"))
-        written = text(span.get("text")) or (f"{low or ''}-{high or ''}" if low or high else None)
+        # A text beside them says the same in words.
+        written = f"{low}-{high}" if low and high else f">={low}" if low else f"<={high}" if high else text(span.get("text"))
         note = comment or absent[1] or absent[0]
         answered = verified(status, stamps[-1])
         row = (*links, kind, *value, unit, ucum, written, low, high, flags, status, lab, note, *stamps, answered)

@@ -115,7 +115,17 @@ def _other(document: Document, kind: str, value: Any) -> tuple[tuple[Any, ...], 
     match kind:
         case "CodeableConcept":
             code, told, system = concept(value)
-            return (told or code, None, None, None, None, code, system, told or code), _UNLIKE
+            # As HL7 v2 writes a coded value, so that both are read as one.
+            return (
+                "^".join((code or "", told or "", system or "")).rstrip("^"),
+                None,
+                None,
+                None,
+                None,
+                code,
+                system,
+                told or code,
+            ), _UNLIKE
         case "Integer":
             digits = document.number(value)
             return (digits, digits, None, None, None, None, None, None), _UNLIKE

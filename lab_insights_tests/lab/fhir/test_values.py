@@ -13,7 +13,7 @@ from lab_insights_tests.lab.reading import rows, told
 
 VALUES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "Quantity": ({"value": 4.25, "comparator": "<", "unit": "mmol/L"}, ("<4.25", "4.25", "<", None, None, None, None)),
-    "CodeableConcept": ({"coding": [{"code": "POS", "display": "Positive"}]}, ("Positive", None, None, None, None, "POS", "Positive")),
+    "CodeableConcept": ({"coding": [{"code": "POS", "display": "Positive"}]}, ("POS^Positive", None, None, None, None, "POS", "Positive")),
     "String": ("a text", ("a text", None, None, None, None, None, "a text")),
     "Boolean": (False, ("false", None, None, None, None, "false", "false")),
     "Integer": (7, ("7", "7", None, None, None, None, None)),
