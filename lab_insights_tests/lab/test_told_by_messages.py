@@ -224,16 +224,9 @@ def whole(lake: Lake) -> Lab:
     orc = "ORC|RE|{0}|{1}|||||||||{2}|||||||||Clinic^^{3}|^^Town"
     spm = "SPM|1|T1||SER|||||||||||||20260301080000+0000|20260301083000+0000"
     obr = "OBR|1|{0}|{1}|{2}|||20260301080000+0000||||A|||||||||||20260301100000+0000|||F"
-    known = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(
-        [
-            "PV1|1|E|||||||||||||||||V1",
-            orc.format("P1", "F1", "D1^Who", "C1"),
-            obr.format("P1", "F1", "BMP"),
-            "OBX|1|NM|K||4.0||||||F",
-            *SENT,
-            spm,
-        ]
-    )
+    answered = ["PV1|1|E|||||||||||||||||V1", orc.format("P1", "F1", "D1^Who", "C1"), obr.format("P1", "F1", "BMP")]
+    head = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(answered)
+    known = "\r".join([head, "OBX|1|NM|K||4.0||||||F", *SENT, spm])
     variant = [
         "OBX|1|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F",
         "OBX|2|CWE|53037-8^Significance^LN|1a|LA6668-3^Pathogenic^LN||||||F",
@@ -246,7 +239,10 @@ def whole(lake: Lake) -> Lab:
     given = "RXD|1|855332^Warfarin 5 MG^RXNORM|20260301120000+0000|30|TAB"
     prescribed = _HEAD.format(kind="RDE^O11", mrn="M1") + f"ORC|NW|RX1\r{drug}"
     again = _HEAD.format(kind="RDS^O13", mrn="M1") + "\r".join(["ORC|RE|RX1|", drug, given, given.replace("120000", "180000")])
-    bodies = [known, other, lost, prescribed, again, again, json.dumps(CODED), json.dumps(MEASURED)]
+    iron = head + "\rOBX|1|NM|FE||{0}||||||{1}"
+    resent = iron.format("60", "F").replace("20260301100000", "20260301120000")
+    stated = [iron.format("60", "F"), resent, iron.format("61", "C"), iron.format("62", "C")]
+    bodies = [known, other, lost, prescribed, again, again, json.dumps(CODED), json.dumps(MEASURED), *stated]
     tell(lab, 1, *(message(key, body) for key, body in enumerate(bodies, start=1)), kind="snapshot")
     return lab
 
@@ -288,11 +284,16 @@ def test_a_result_of_a_document_is_normalised_as_well(whole: Lab) -> None:
 def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab) -> None:
     counts = made(whole, 1, "result").counts
     assert {name: count for name, count in counts.items() if name.startswith("unmapped")} == {
-        "unmapped_loinc": 13,
+        "unmapped_loinc": 14,
         "unmapped_unit_ucum": 1,
         "unmapped_flag_norm": 0,
         "unmapped_status_norm": 0,
     }
+
+
+def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correction_another(whole: Lab) -> None:
+    found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:P1^FE^"]
+    assert sorted((row["status_norm"], row["value_raw"]) for row in found) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
 
 
 # Columns of which messages say nothing, each with why: all others are mapped.
