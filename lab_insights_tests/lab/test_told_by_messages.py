@@ -221,7 +221,7 @@ def whole(lake: Lake) -> Lab:
         ],
         provider=[{"id": "d1", "is_provider": "1"}, {"id": "d2", "is_provider": "1", "npi": "99"}],
     )
-    orc = "ORC|RE|{0}|{1}|||||||||{2}|||||||||Clinic^^{3}|^^Town"
+    orc = "ORC|RE|{0}|{1}|G{0}||||||||{2}|||||||||Clinic^^{3}|^^Town"
     spm = "SPM|1|T1||SER|||||||||||||20260301080000+0000|20260301083000+0000"
     obr = "OBR|1|{0}|{1}|{2}|||20260301080000+0000||||A|||||||||||20260301100000+0000|||F"
     answered = ["PV1|1|E|||||||||||||||||V1", orc.format("P1", "F1", "D1^Who", "C1"), obr.format("P1", "F1", "BMP")]
@@ -232,7 +232,12 @@ def whole(lake: Lake) -> Lab:
         "OBX|2|CWE|53037-8^Significance^LN|1a|LA6668-3^Pathogenic^LN||||||F",
     ]
     other = _HEAD.format(kind="ORU^R01", mrn="M1") + "\r".join(
-        [orc.format("P2", "F2", "99^Dr^^^^^^^NPI", "C9"), obr.format("P2", "F2", "BRCA"), *variant, spm.replace("T1", "T2") + "|||HEM"]
+        [
+            orc.format("P2", "F2", "99^Dr^^^^^^^NPI", "C9"),
+            obr.format("P2", "F2", "BRCA"),
+            *variant,
+            spm.replace("T1", "T2") + "|||HEM|||CLOT",
+        ]
     )
     lost = _HEAD.format(kind="ORM^O01", mrn="M1") + "ORC|CA|P3||||||||||||||||||||\rOBR|1|P3||BMP"
     drug = "RXE||855332^Warfarin 5 MG^RXNORM|1||TAB|||||30|TAB"
@@ -336,10 +341,13 @@ def test_what_a_code_means_is_said_by_the_contract_where_it_says_it_at_all() -> 
 
 
 def test_specimens_of_messages_are_of_their_order_with_how_far_they_came(whole: Lab) -> None:
-    found = {key: (row["lab_order_id"], row["status"], row["reject_reason"]) for key, row in told_of(whole, "specimen").items()}
+    names = ("lab_order_id", "status", "reject_reason", "condition", "collected_at", "received_at")
+    found = {key: tuple(row[name] for name in names) for key, row in told_of(whole, "specimen").items()}
     assert found == {
-        "messages:P1^T1": ("messages:P1", "received", None),
-        "messages:P2^T2": ("messages:P2", "rejected", "HEM"),
+        "messages:P1^T1": ("messages:P1", "received", None, None, at(1, 8), at(1, 8.5)),
+        "messages:P2^T2": ("messages:P2", "rejected", "HEM", "CLOT", at(1, 8), at(1, 8.5)),
+        # of messages that have no SPM, by OBR-7
+        "messages:P1^": ("messages:P1", "collected", None, None, at(1, 8), None),
     }
 
 
@@ -392,4 +400,5 @@ def test_a_variant_and_a_visit_stand_with_what_they_belong_to(whole: Lab) -> Non
     )  # fmt: skip
     [(key, visit)] = told_of(whole, "encounter").items()
     assert (key, visit["patient_id"], visit["encounter_class"]) == ("messages:V1", "messages:H^M1", "emergency")
-    assert {row["encounter_id"] for row in told_of(whole, "lab_order").values()} == {"messages:V1", None}
+    orders = told_of(whole, "lab_order").values()
+    assert {(row["encounter_id"], row["requisition"]) for row in orders} == {("messages:V1", "GP1"), (None, "GP2"), (None, None)}

@@ -138,11 +138,13 @@ class _Walk:
         collection = resource.get("collection") or {}
         collected = collection.get("collectedDateTime") or (collection.get("collectedPeriod") or {}).get("end")
         code, name, _system = concept(resource.get("type"))
-        condition = concept(first(resource.get("condition")))
+        code_of, name_of, _ = concept(first(resource.get("condition")))
+        # R4 has no reason of a rejection but the condition that the specimen came in.
+        condition = name_of or code_of
         status, stamps = text(resource.get("status")), (instant(collected), instant(resource.get("receivedTime")))
         row = (
             text(resource.get("id")), _tube(resource), *numbers, *self._subject(resource), code, name, status,
-            specimen_state(status == "unsatisfactory", *stamps), *stamps, None, condition[1] or condition[0],
+            specimen_state(status == "unsatisfactory", *stamps), *stamps, condition if status == "unsatisfactory" else None, condition,
         )  # fmt: skip
         self._add("specimen", row)
 

@@ -192,9 +192,8 @@ class _Walk:
         for specimen in group.specimens:
             self._sample(specimen, group)
         first = group.specimens[0] if group.specimens else self._specimen
-        if first is None and obr[15]:
+        if first is None and (obr[15] or obr[7] or obr[14]):
             self._source(group, obr)
-        received = part(first[18], 1) if first else None
         if group.orc or group.obr:
             self._provider(ordered_by, "ordering")
             self._organization(orc[21], orc[22], "ordering")
@@ -209,7 +208,7 @@ class _Walk:
                 (
                     None, *numbers, part(orc[4], 1), *self._patient, *test, control, status, part(obr[11], 1), priority, part(ordered_by, 1),
                     *self._ordering(orc[21]), self._visit, part(obr[24], 1), part(parent, 1), instant(orc[9] or obr[6]),
-                    instant(first[17]) if first and first[17] else observed, instant(first[18] if first and received else obr[14]),
+                    *self._stamps(first, obr),
                 ),
             )  # fmt: skip
         if message.type not in RESULTS:
@@ -231,19 +230,25 @@ class _Walk:
     def _sample(self, spm: Segment, group: _Group) -> None:
         message, part = self._message, self._message.part
         code, name, _ = results.coded(message, spm[4])
-        stamps, reason = (message.instant(spm[17]), message.instant(spm[18])), part(spm[21], 2) or part(spm[21], 1)
+        stamps, reason = self._stamps(spm, group.obr), part(spm[21], 2) or part(spm[21], 1)
         row = (
             None, _number(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1),
             specimen_state(type(reason) is str, *stamps), *stamps, reason, part(spm[24], 2) or part(spm[24], 1),
         )  # fmt: skip
         self._add("specimen", row)
 
+    def _stamps(self, spm: Segment | None, obr: Segment | None) -> tuple[object, object]:
+        """Return when a specimen was collected and received, each by the specimen itself, else by its order."""
+        instant, part = self._message.instant, self._message.part
+        its, order = spm or _ABSENT, obr or _ABSENT
+        return instant(its[17] if part(its[17], 1) else order[7]), instant(its[18] if part(its[18], 1) else order[14])
+
     def _source(self, group: _Group, obr: Segment) -> None:
-        """Add the specimen of a release without SPM: a field of the order, with no number of its own."""
+        """Add the specimen that has no segment: what its order says of it, with no number of its own."""
         message = self._message
         kind = message.parts(obr[15])[0].split(message.delimiters.subcomponent)
         code, name = message.text(kind[0]), message.text(kind[1]) if len(kind) > 1 else None
-        stamps = message.instant(obr[7]), message.instant(obr[14])
+        stamps = self._stamps(None, obr)
         self._add(
             "specimen",
             (None, None, *self._numbers(group), *self._patient, code, name, None, specimen_state(False, *stamps), *stamps, None, None),

@@ -190,11 +190,18 @@ def test_a_request_that_names_no_test_is_one_of_each_report_on_it() -> None:
 
 def test_a_specimen_that_names_no_order_is_of_that_of_its_observations() -> None:
     tube = {"resourceType": "Specimen", "id": "s1", "identifier": [{"value": "S9"}], "status": "unsatisfactory"}
+    tube["condition"] = [{"coding": [{"code": "HEM", "display": "Hemolyzed"}]}]
     of = OBSERVATION | {"basedOn": [{"reference": "ServiceRequest/r1"}], "specimen": {"reference": "Specimen/s1"}}
     [row] = rows(bundle(tube, of, REQUEST), "specimen")
-    assert told(row, "specimen_number", "placer_number", "filler_number", "state") == ("S9", "P1", "F1", "rejected")
+    assert told(row, "specimen_number", "placer_number", "filler_number", "state", "reject_reason") == (
+        "S9",
+        "P1",
+        "F1",
+        "rejected",
+        "Hemolyzed",
+    )
     [alone] = rows(bundle(tube | {"status": "available", "receivedTime": "2026-03-01T08:00:00Z"}), "specimen")
-    assert told(alone, "placer_number", "state") == (None, "received")
+    assert told(alone, "placer_number", "state", "reject_reason", "condition") == (None, "received", None, "Hemolyzed")
 
 
 def test_who_performs_tests_is_told_from_who_asks_for_them() -> None:

@@ -89,6 +89,28 @@ def test_before_2_5_the_specimen_is_a_field_of_the_order() -> None:
     assert told(row, "type_code", "type_name", "collected_at") == ("BLD", "Whole blood", datetime(2026, 3, 1, 8, 45))
 
 
+def test_a_specimen_was_collected_and_received_when_it_says_else_when_its_order_does() -> None:
+    obr, spm = "OBR|1|P1|F1|K|||20260301084500+0000|||||||20260301095000+0000", "SPM|1|S1||SER|||||||||||||{0}|{1}"
+    times = {
+        ("20260301080000+0000^20260301081000+0000", "20260301090000+0000"): (datetime(2026, 3, 1, 8), datetime(2026, 3, 1, 9)),
+        ("", "20260301090000+0000"): (datetime(2026, 3, 1, 8, 45), datetime(2026, 3, 1, 9)),
+        ("20260301080000+0000", ""): (datetime(2026, 3, 1, 8), datetime(2026, 3, 1, 9, 50)),
+        ('""', ""): (None, datetime(2026, 3, 1, 9, 50)),
+    }
+    for (collected, received), expected in times.items():
+        body = message("ORU^R01", PID, obr, spm.format(collected, received))
+        [tube], [order] = rows(body, "specimen"), rows(body, "order")
+        assert told(tube, "collected_at", "received_at") == told(order, "collected_at", "received_at") == expected
+
+
+def test_an_order_with_a_time_of_collection_has_a_specimen_without_a_segment_of_it() -> None:
+    [row] = rows(message("ORU^R01", PID, "OBR|1|P1|F1|K|||20260301084500+0000"), "specimen")
+    assert told(row, "placer_number", "specimen_number", "type_code", "state", "collected_at") == (
+        "P1", None, None, "collected", datetime(2026, 3, 1, 8, 45),
+    )  # fmt: skip
+    assert rows(message("ORU^R01", PID, "OBR|1|P1|F1|K"), "specimen") == []
+
+
 def test_in_oul_the_specimen_comes_first_and_the_common_order_behind_its_request() -> None:
     body = message(
         "OUL^R22", PID, "SPM|1|S1||SER", "OBR|1|P1||K", "ORC|SC|P1|F1", "OBX|1|NM|K||4|", "SPM|2|S2||UR", "OBR|1|P2||UA", "OBX|1|NM|UA||7|"
