@@ -16,7 +16,11 @@ PERSON = (
     Field("sex", "string", "Administrative sex of the patient."),
     Field("birth_date", "date", "Date of birth of the patient."),
 )
-SURVIVOR = Field("surviving_patient_id", "string", "Where that patient lives on: the end of its merges, or itself.")
+SURVIVOR = Field(
+    "surviving_patient_id",
+    "string",
+    "Where that patient lives on: the end of its merges; of whom messages tell the patient of the system with the same number; or itself.",
+)
 
 
 def account_codes(inputs: Inputs) -> ir.Table:
@@ -42,13 +46,45 @@ def touched_codes(inputs: Inputs) -> ir.Column:
     return packed.select(code=packed.touched.split("^").unnest()).code
 
 
+def same_number(patients: ir.Table) -> ir.Table:
+    """One row per medical record number (`same_mrn`) that one patient of a laboratory system alone has: that patient (`linked_patient_id`).
+
+    Of a number that two have nobody knows whose it is.
+    """
+    own = patients.filter(~is_told(patients) & ~patients.is_deleted)
+    known = own.group_by(same_mrn=own.mrn).agg(n=own.count(), linked_patient_id=own.patient_id.min())
+    return known.filter(known.n == 1).drop("n")
+
+
 def merged_people(inputs: Inputs) -> ir.Table:
-    """Each patient, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with."""
-    people = identities.survivors(inputs.live("patient"))
-    changed = inputs.touched("patient", "patient_id").as_table().union(inputs.touched("patient", "merged_into_patient_id").as_table())
-    return people.mutate(touched=people.person.isin(identities.merged_with(people, changed.touched).person)).rename(
-        surviving_patient_id="survivor"
+    """Each patient, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with.
+
+    Whom messages tell of is the patient of the system with the same number, where there is one: so merges that messages tell are that patient's as well,
+    unless the system itself says into whom it was merged.
+    """
+    import ibis
+
+    every = inputs.newest("patient", "source_system")
+    rows, same = every.filter(~every.is_deleted), same_number(every)
+    rows = rows.left_join(same, [rows.mrn == same.same_mrn, is_told(rows)])
+    rows = rows.mutate(one=rows.linked_patient_id.coalesce(rows.patient_id))
+    ones = rows.select(other=rows.patient_id, into=rows.one)
+    into = rows.left_join(ones, rows.merged_into_patient_id == ones.other)
+    into = into.mutate(into=into.into.coalesce(into.merged_into_patient_id))
+    merges = into.filter(into.into.notnull() & (into.into != into.one))
+    merged = merges.group_by(merged_one=merges.one).agg(own=merges.into.min(where=~is_told(merges)), told=merges.into.min())
+    each = rows.select(person=rows.one).distinct().left_join(merged, [("person", "merged_one")])
+    ends = identities.survivors(each.select(patient_id=each.person, merged_into_patient_id=ibis.coalesce(each.own, each.told)))
+    ends = ends.rename(ended="person")
+    found = rows.left_join(ends, rows.one == ends.ended)
+    people = found.select(person=found.patient_id, mrn=found.mrn, survivor=found.survivor)
+    numbers = inputs.touched("patient", "mrn")
+    changed = ibis.union(
+        *(inputs.touched("patient", name).as_table() for name in ("patient_id", "merged_into_patient_id")),
+        people.filter(people.mrn.isin(numbers)).select(touched="person"),
     )
+    touched = identities.merged_with(people.drop("mrn"), changed.touched).person
+    return people.select(person=people.person, surviving_patient_id=people.survivor, touched=people.person.isin(touched))
 
 
 def is_told(rows: ir.Table) -> ir.BooleanValue:

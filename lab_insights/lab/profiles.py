@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab_insights.lab import pairs
-from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, same_code, touched_codes
+from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, same_code, same_number, touched_codes
 from lab_insights.lab.transform import Field, Inputs, Wide
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def _provider_profile(inputs: Inputs) -> ir.Table:
 
 def _patient_profile(inputs: Inputs) -> ir.Table:
     patients, merged = inputs.newest("patient", "source_system"), merged_people(inputs)
-    # A number that two patients of a laboratory system have says which of them nobody knows.
-    own = patients.filter(~is_told(patients) & ~patients.is_deleted)
-    known = own.group_by("mrn").agg(n=own.count(), linked_patient_id=own.patient_id.min())
-    same = known.filter(known.n == 1).select(same_mrn=known.mrn, linked_patient_id=known.linked_patient_id)
+    same = same_number(patients)
     patients = patients.left_join(same, [patients.mrn == same.same_mrn, is_told(patients)]).drop("same_mrn")
     events = inputs.live("audit_event")
     by_message = _count_and_last(inputs.live("message_log"), "patient_mrn", "received_at", "message")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -402,3 +403,36 @@ def test_a_variant_and_a_visit_stand_with_what_they_belong_to(whole: Lab) -> Non
     assert (key, visit["patient_id"], visit["encounter_class"]) == ("messages:V1", "messages:H^M1", "emergency")
     orders = told_of(whole, "lab_order").values()
     assert {(row["encounter_id"], row["requisition"]) for row in orders} == {("messages:V1", "GP1"), (None, "GP2"), (None, None)}
+
+
+def test_a_merge_that_messages_tell_is_one_of_the_systems_patients(lake: Lake) -> None:
+    lab = Lab(lake, fresh_tenant())
+    of = {"o1": "p1", "o8": "p8", "o9": "p9"}
+    orders = [order(key, of[key], None, key) for key in of]
+    results = [{"id": f"r{key}", "lab_order_id": key, "patient_id": its, "status_raw": "F"} for key, its in of.items()]
+    people = [patient("p1", "M1"), patient("p8", "M8"), patient("p9", "M9")]
+    lab.modelled(1, "snapshot", patient=people, lab_order=orders, result=results)
+    tell(lab, 1, message(1, oru("M8", "P8", "F8", "4.0")), message(2, oru("M7", "P7", "F7", "4.0")), kind="snapshot")
+    survivors = linked(lab, 1, "patient_profile", "patient_id", "surviving_patient_id")
+    assert survivors == {"p1": "p1", "p8": "p8", "p9": "p9", "messages:H^M8": "p8", "messages:H^M7": "messages:H^M7"}
+    a40 = _HEAD.format(kind="ADT^A40^ADT_A39", mrn="M1") + "MRG|M8^^^H^MR~M7^^^H^MR"
+    lab.modelled(2)
+    tell(lab, 2, message(3, a40, 2))
+    retired = lab.state("curated", "patient", "patient_id", 2)["messages:H^M8"]
+    assert (retired["merged_into_patient_id"], retired["birth_date"], retired["sex"]) == ("messages:H^M1", date(1980, 5, 6), "female")
+    merged = ["p1", "p8", "messages:H^M1", "messages:H^M7", "messages:H^M8"]
+    assert linked(lab, 2, "patient_profile", "patient_id", "surviving_patient_id") == dict.fromkeys(merged, "p1")
+    assert linked(lab, 2, "order_detail", "lab_order_id", "surviving_patient_id") == dict.fromkeys(
+        ["o1", "o8", "messages:P8", "messages:P7"], "p1"
+    )
+    assert linked(lab, 2, "result_detail", "result_id", "surviving_patient_id") == dict.fromkeys(
+        ["ro1", "ro8", "messages:P8^K^", "messages:P7^K^"], "p1"
+    )
+    # What the system says of its own patient counts; a number that is another's now gives its people back.
+    lab.modelled(3, patient=[patient("p8", "M8") | {"merged_into_id": "p9"}, patient("p1", "M5")])
+    tell(lab, 3)
+    assert linked(lab, 3, "result_detail", "result_id", "surviving_patient_id") == {
+        **dict.fromkeys(["ro8", "ro9", "messages:P8^K^"], "p9"),
+        "ro1": "p1",
+        "messages:P7^K^": "messages:H^M1",
+    }

@@ -62,6 +62,7 @@ class _Walk:
     def __init__(self, message: Message, add: Add) -> None:
         self._message, self._add = message, add
         self._patient: tuple[Any, ...] = people.NOBODY
+        self._person: Row | None = None
         self._visit: Any = None
         self._group: _Group | None = None
         self._specimen: Segment | None = None
@@ -83,13 +84,14 @@ class _Walk:
         self._finish_specimen()
         self._visit = None
         row, self._patient, identifiers = people.patient(self._message, segment)
+        self._person = row
         self._add("patient", row)
         for its in identifiers:
             self._add("identifier", its)
 
     def _mrg(self, segment: Segment) -> None:
-        if self._message.event in people.MERGES:
-            for row in people.merged(self._message, segment, self._patient):
+        if self._person and self._message.event in people.MERGES:
+            for row in people.merged(self._message, segment, self._person):
                 self._add("patient", row)
 
     def _pv1(self, segment: Segment) -> None:

@@ -27,13 +27,16 @@ def patient(message: Message, pid: list[str]) -> tuple[Row, tuple[Any, ...], lis
     return row, link, [(None, *link, value, its, kind if type(kind) is str else UNSPECIFIED) for value, its, kind in identifiers]
 
 
-def merged(message: Message, mrg: list[str], survivor: tuple[Any, ...]) -> Iterator[Row]:
-    """Yield a record for each identifier that an MRG segment retires: that patient is merged into the survivor."""
+def merged(message: Message, mrg: list[str], survivor: Row) -> Iterator[Row]:
+    """Yield a record for each identifier that an MRG segment retires: that patient is merged into the survivor of the record given.
+
+    Both are one person: what PID says of birth, sex, address and telephone is said of the retired number, too.
+    """
     name = message.parts(mrg[7])
     family, given = _surname(message, name[0]), message.text(name[1])
-    mrn, authority, _ = survivor
+    _, mrn, authority, *_ = survivor
     for prior, its, _ in _identifiers(message, mrg[1]) or []:
-        yield None, prior, its, None, family, given, None, None, None, None, mrn, authority, message.event
+        yield None, prior, its, None, family, given, *survivor[6:10], mrn, authority, message.event
 
 
 def providers(message: Message, raw: str, role: str) -> Iterator[Row]:
