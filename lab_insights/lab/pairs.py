@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lab_insights.lab.joins import account_codes
+from lab_insights.lab.terminology import REPORTED
 from lab_insights.lab.transform import VERSION, Field, Inputs, newest_first
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Activity:
     """Something that owners have, in the curated `table`; `at` is its time, and `own` the column that names its owner.
 
     A column of `own` that the table lacks is its order's. What is `linked` belongs to those that `activity_link` names as well.
+    Where `statuses` are given, rows of another `status_norm` are none.
     """
 
     name: str
@@ -32,12 +34,13 @@ class Activity:
     at: str
     own: Mapping[Owner, str]
     linked: bool = False
+    statuses: tuple[str, ...] = ()
 
 
 _BY_ORDER: Mapping[Owner, str] = {"account": "account_host_code", "provider": "provider_id", "patient": "patient_id"}
 ACTIVITIES = (
     Activity("order", "lab_order", "lab_order_id", "ordered_at", _BY_ORDER),
-    Activity("result", "result", "result_id", "resulted_at", _BY_ORDER),
+    Activity("result", "result", "result_id", "resulted_at", _BY_ORDER, statuses=(*REPORTED, "preliminary")),
     Activity(
         "case",
         "crm_case",
@@ -63,7 +66,11 @@ def fields() -> tuple[Field, ...]:
         each
         for activity in ACTIVITIES
         for each in (
-            Field(f"{activity.name}_count", "int64", f"How many {activity.name}s there are; those that users deleted are none."),
+            Field(
+                f"{activity.name}_count",
+                "int64",
+                f"How many {activity.name}s there are{_counted(activity)}; those that users deleted are none.",
+            ),
             Field(f"last_{activity.name}_at", "timestamp", f"Time of the newest {activity.name} ({activity.at}), UTC."),
             Field(
                 f"newest_{activity.name}s",
@@ -72,6 +79,10 @@ def fields() -> tuple[Field, ...]:
             ),
         )
     )
+
+
+def _counted(activity: Activity) -> str:
+    return f" ({', '.join(activity.statuses)})" if activity.statuses else ""
 
 
 def had(inputs: Inputs, owner: Owner) -> tuple[ir.Table, ir.Table]:
@@ -130,6 +141,8 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
     elif column:
         naming["order_id"] = rows.lab_order_id
     gone = rows.is_deleted | rows.is_removed.fill_null(False) if "is_removed" in rows.columns else rows.is_deleted
+    if activity.statuses:
+        gone = gone | ~rows.status_norm.isin(activity.statuses).fill_null(False)
     is_open = (rows.status != "closed").fill_null(False) if activity.name == "case" else ibis.literal(False)
     shared = {"kind": ibis.literal(activity.name), "key": rows[activity.key], "at": rows[activity.at], "is_open": is_open, "gone": gone}
     return rows.select(**shared, **naming, **{name: rows[name] for name in VERSION})

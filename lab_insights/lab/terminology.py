@@ -26,6 +26,13 @@ _SPELLINGS = {
 }  # fmt: skip
 UNITS: dict[str, str] = {unit.lower(): unit for unit in UCUM} | _SPELLINGS
 
+# What `status_norm` says of a result: it was released; it is still to come, or to be released; the row is none (OBX-11 O and N).
+REPORTED = ("final", "corrected", "amended", "appended")
+AWAITED = ("preliminary", "registered")
+NO_RESULT = ("order_detail", "not_asked")
+# Statuses after which nothing more is to come of a component.
+SETTLED = (*REPORTED, "cancelled", "entered_in_error", "not_asked")
+
 # Value types whose values are `code^text^system`: HL7's, and FHIR's, which its reader writes so.
 CODED_TYPES = ("CE", "CWE", "CF", "CNE", "CodeableConcept")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lab_insights.lab.fields import UDF_VALUE_LONG
 from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, touched_codes
 from lab_insights.lab.profiles import PROFILES
+from lab_insights.lab.terminology import NO_RESULT, REPORTED
 from lab_insights.lab.transform import Field, Inputs, Wide
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _order_detail(inputs: Inputs) -> ir.Table:
     codes, people = account_codes(inputs), merged_people(inputs).rename(merged_person="person")
     person = patients.select(person=patients.patient_id, mrn=patients.mrn, sex=patients.sex, birth_date=patients.birth_date)
     links = _order_links(orders, person)
-    reported = results.filter(results.status_norm.isin(["final", "corrected", "amended"]))
+    reported = results.filter(results.status_norm.isin(REPORTED))
     by_result = (
         reported.group_by("lab_order_id")
         .agg(result_count=reported.count(), last_verified_at=reported.verified_at.max())
@@ -80,6 +81,8 @@ def _result_detail(inputs: Inputs) -> ir.Table:
         .left_join(told, results.result_id == told.told_of)
         .left_join(people, results.patient_id == people.merged_person)
     )
+    # A row that says it is no result takes back what an earlier version of it said.
+    gone = rows.is_deleted | rows.status_norm.isin(NO_RESULT).fill_null(False)
     return rows.filter(
         rows.result_id.isin(inputs.touched("result", "result_id"))
         | rows.lab_order_id.isin(inputs.touched("lab_order", "lab_order_id"))
@@ -88,7 +91,7 @@ def _result_detail(inputs: Inputs) -> ir.Table:
         | rows.result_id.isin(inputs.touched("critical_notification", "result_id"))
         | rows.account_id.isin(inputs.touched("account", "account_id"))
         | rows.account_host_code.isin(touched_codes(inputs))
-    )
+    ).mutate(is_deleted=gone)
 
 
 _ACCOUNT = (
@@ -122,7 +125,7 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("priority", "string", "stat, asap, routine, preoperative or timed."),
             Field("status", "string", "Status of the order."),
             Field("ordered_at", "timestamp", "When the order was placed, UTC."),
-            Field("result_count", "int64", "Final, corrected and amended results of the order."),
+            Field("result_count", "int64", "Results of the order that were released: final, corrected, amended or appended."),
             Field("last_verified_at", "timestamp", "When the newest of them was verified, UTC."),
         ),
         _order_detail,
@@ -147,8 +150,12 @@ WIDE_TABLES: tuple[Wide, ...] = (
             Field("value_raw", "string", "Value as reported."),
             Field("value_num", "decimal(38,9)", "The value as a number, where it is one."),
             Field("unit_raw", "string", "Unit as reported."),
-            Field("flag_norm", "string", "high, low, critical_high, critical_low or abnormal."),
-            Field("status_norm", "string", "preliminary, final, corrected, amended, cancelled …"),
+            Field("flag_norm", "string", "high, low, critical_high, critical_low, abnormal, critical_abnormal …"),
+            Field(
+                "status_norm",
+                "string",
+                "final, corrected, amended, preliminary, registered, cancelled …; rows of order_detail and not_asked are not here.",
+            ),
             Field("ordered_at", "timestamp", "When the order was placed, UTC."),
             Field("resulted_at", "timestamp", "When the value was reported first, UTC."),
             Field("verified_at", "timestamp", "When the value was verified, UTC."),

@@ -57,7 +57,11 @@ def lab(lake: Lake) -> Lab:
         provider=[{"id": name, "is_provider": "1", "account_id": "a3"} for name in OWNERS["provider"]],
         patient=[patient(name) for name in OWNERS["patient"]],
         lab_order=[ordered(number) for number in every],
-        result=[result(f"r{number}", f"o{number}", "p1" if number < 7 else "p2", resulted_at=at(1, number)) for number in every],
+        # the newest rows are no results: nothing came, it is to come, or it was taken back
+        result=[
+            *(result(f"r{number}", f"o{number}", "p1" if number < 7 else "p2", resulted_at=at(1, number)) for number in every),
+            *(result(f"r{letter}", "o1", "p1", status_raw=letter, resulted_at=at(1, 9)) for letter in "ONXDWI"),
+        ],
         # the CRM names account, contact and patient on a case itself, and on all that links say so; a task or memo has its account alone
         crm_case=[
             *({"id": f"k{number}", **its(number), "status": "open", "opened_at": at(1, number)} for number in every),
@@ -78,6 +82,7 @@ def lab(lake: Lake) -> Lab:
     lab.modelled(
         7, activity_link=[link("task", "t1", "contact", "d2"), link("memo", "m1", "patient", "mp2"), link("case", "k1", "account", "a3")]
     )
+    lab.modelled(8, result=[result("r7", "o7", "p2", status_raw="X"), *(result(key, "o1", "p1", status_raw="A") for key in ("r5", "r6"))])
     return lab
 
 
@@ -113,6 +118,12 @@ def test_a_new_link_re_emits_whom_it_names(lab: Lab, owner: str, kind: str, gain
     rows = profiles(lab, owner, 7)
     assert set(rows) == {gained}
     assert carried(rows[gained], kind)[0] == count
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_a_result_that_is_cancelled_leaves_its_owner_and_an_amended_one_stays(lab: Lab, owner: str) -> None:
+    rows = profiles(lab, owner, 8)
+    assert [carried(rows[name], "result")[0] for name in OWNERS[owner][:2]] == [6, 0]
 
 
 def test_a_provider_is_re_emitted_with_the_name_of_its_account(lab: Lab) -> None:

@@ -105,6 +105,16 @@ def test_a_patients_profile_counts_what_is_his_and_follows_what_moved(lived: Lab
     ]
 
 
+def test_rows_that_say_they_are_no_result_are_none_and_take_back_what_they_were(lake: Lake, tenant: TenantId) -> None:
+    lab = Lab(lake, tenant)
+    results = [result("r1", "o1", "p1"), result("r2", "o1", "p1", status_raw="A"), result("r3", "o1", "p1", status_raw="O")]
+    lab.modelled(1, "snapshot", patient=[patient("p1")], lab_order=[order("o1", "p1")], result=results)
+    lab.modelled(2, result=[result("r1", "o1", "p1", status_raw="N")])
+    assert {row["result_id"]: row["is_deleted"] for row in lab.transform("result_detail", 1)} == {"r1": False, "r2": False, "r3": True}
+    assert {row["result_id"]: row["is_deleted"] for row in lab.transform("result_detail", 2)} == {"r1": True}
+    assert [lab.transform("order_detail", day)[0]["result_count"] for day in (1, 2)] == [2, 1]
+
+
 def test_an_accounts_profile_follows_a_case_that_moved_to_another(lived: Lab) -> None:
     assert emitted(lived, "account_profile", 1, "account_id", "case_count", "open_case_count", "order_count") == [
         ("a1", 1, 1, 1),
