@@ -13,8 +13,9 @@ import pandas as pd
 import yaml
 
 from lab_insights.lab.kpis.monitoring import LIST
-from lab_insights_tests.warehouse import kpi_oracle
-from lab_insights_tests.warehouse.kpi_data import Row, Tables
+from lab_insights_tests.warehouse.kpi_tables import Row, Tables
+from lab_insights_tests.warehouse.oracle import ordered
+from lab_insights_tests.warehouse.oracle.instants import day_of
 
 FIRST, AS_OF = datetime(2026, 1, 5, 9), date(2026, 7, 1)
 ANALYTES = {
@@ -26,7 +27,14 @@ ANALYTES = {
 DRUGS = ("Warfarin sodium 5 mg tablet", "LISINOPRIL 10mg", "Spironolactone", "metformin", "Aspirin")
 
 
-def half_a_year(seed: int = 7) -> Tables:
+# Columns that nothing is said in of an analyte that was never measured.
+_OF_VALUES = (
+    "observations", "last_at", "last_day", "unit", "range_low", "range_high", "last_value", "previous_value", "previous_at", "range_position",
+    "change_percent", "is_changed", "slope_30_days", "trend", "follow_up_due_at",
+)  # fmt: skip
+
+
+def half_a_year(seed: int = 9) -> Tables:
     rng, made = random.Random(seed), Tables()
     made.add("orderable", orderable_id="1", test_code="K", name="K", department="chemistry", min_retest_hours=72, is_billable=True)
     for number in range(12):
@@ -78,7 +86,7 @@ def _result(rng: random.Random, made: Tables, number: int) -> None:
         unit_ucum=unit,
         range_low=_number(low),
         range_high=_number(high) if rng.random() < 0.9 else None,
-        status_norm=rng.choice(["final"] * 8 + ["corrected", "preliminary", "cancelled"]),
+        status_norm=rng.choice(["final"] * 8 + ["corrected", "amended", "preliminary", "cancelled"]),
         resulted_at=datetime(1970, 1, 1) if rng.random() < 0.05 else at,
         verified_at=verified,
     )
@@ -123,7 +131,7 @@ def insights(made: Tables) -> dict[tuple[str, str, str], Row]:
 
     taken = _taken(made, listed["drugs"], {patient: person(patient) for patient in profiles}, now)
     frame = pd.DataFrame(made.rows["result"])
-    frame = frame[frame.status_norm.isin(["final", "corrected"]) & frame.value_num.notna() & frame.value_operator.isna()]
+    frame = frame[frame.status_norm.isin(ordered.RELEASED) & frame.value_num.notna() & frame.value_operator.isna()]
     frame = frame.assign(
         person=frame.patient_id.map(person),
         analyte=frame.loinc.fillna(frame.component_code),
@@ -131,13 +139,13 @@ def insights(made: Tables) -> dict[tuple[str, str, str], Row]:
         unit=frame.unit_ucum.fillna(""),
     )
     frame = frame[frame["at"] > datetime(1971, 1, 1)].sort_values(["at", "result_id"])
-    tests = kpi_oracle.tests(made)
-    repeated = set(tests[tests.duplicate].item)
+    tests = ordered.tests(made)
+    repeated = set(tests[tests.is_duplicate.astype(bool)].order_item_id)
     found: dict[tuple[str, str, str], Row] = {}
     for (patient, analyte), rows in frame.groupby(["person", "analyte"]):
         alike = rows[rows.unit == rows.unit.iloc[-1]].tail(5)
         its = _trend(alike, limits.get(analyte, {}), now)
-        its |= {"results": len(rows), "duplicates": len(repeated.intersection(rows.order_item_id))}
+        its |= _named(analyte, limits, now) | {"results": len(rows), "duplicates": len(repeated.intersection(rows.order_item_id))}
         drugs = {drug: told for (who, of, drug), told in taken.items() if (who, of) == (patient, analyte)}
         for drug, told in (drugs or {"none": None}).items():
             due = its["last_at"] + timedelta(days=told["days"]) if told else None
@@ -145,22 +153,31 @@ def insights(made: Tables) -> dict[tuple[str, str, str], Row]:
     for (patient, analyte, drug), told in taken.items():
         if (patient, analyte, drug) not in found:
             found[patient, analyte, drug] = {
+                **_named(analyte, limits, now),
+                **dict.fromkeys(_OF_VALUES),
                 "results": 0,
                 "duplicates": 0,
+                "is_follow_up_overdue": False,
                 **_beside(told, told["since"] + timedelta(days=told["days"]), now),
             }
     return found
 
 
+def _named(analyte: str, limits: dict[str, Row], now: datetime) -> Row:
+    listed = limits.get(analyte, {})
+    return {"analyte_name": listed.get("name"), "change_limit_percent": _limit(listed), "as_of": now}
+
+
+def _limit(listed: Row) -> float | None:
+    """1.96 standard deviations of a difference of two, each with its own and half as much analytical variation."""
+    cv = listed.get("within_person_cv")
+    return None if cv is None else round(1.96 * math.sqrt(2) * math.hypot(cv, cv / 2), 1)
+
+
 def _trend(alike: pd.DataFrame, limit: Row, now: datetime) -> Row:
     values, times = [float(value) for value in alike.value_num], list(alike["at"])
     last = alike.iloc[-1]
-    # 1.96 standard deviations of a difference of two, each with its own and half as much analytical variation
-    most = (
-        round(1.96 * math.sqrt(2) * math.hypot(limit["within_person_cv"], limit["within_person_cv"] / 2), 1)
-        if "within_person_cv" in limit
-        else None
-    )
+    most = _limit(limit)
     low, high = (None if pd.isna(last[name]) else float(last[name]) for name in ("range_low", "range_high"))
     position = None if low is None and high is None else "within"
     if low is not None and values[-1] < low:
@@ -180,6 +197,11 @@ def _trend(alike: pd.DataFrame, limit: Row, now: datetime) -> Row:
     return {
         "observations": len(values),
         "last_at": times[-1],
+        "last_day": day_of(times[-1]),
+        "unit": last["unit"],
+        "range_low": low,
+        "range_high": high,
+        "previous_at": times[-2] if len(values) > 1 else None,
         "last_value": values[-1],
         "previous_value": values[-2] if len(values) > 1 else None,
         "range_position": position,

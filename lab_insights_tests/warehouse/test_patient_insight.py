@@ -27,7 +27,7 @@ from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.reports import refresh, table
 from lab_insights.warehouse.session import Login, Session, connect
 from lab_insights_tests.warehouse.insight_oracle import half_a_year, insights
-from lab_insights_tests.warehouse.kpi_data import ZONE, Tables
+from lab_insights_tests.warehouse.kpi_tables import ZONE, Tables
 from lab_insights_tests.warehouse.lake import TestLake
 from lab_insights_tests.warehouse.test_masking import recorded
 
@@ -65,6 +65,7 @@ def alike(one: Any, other: Any) -> bool:
 def test_every_insight_is_what_the_oracle_says(session: Session, made: Tables) -> None:
     found, expected = rows(session), insights(made)
     assert found.keys() == expected.keys()
+    assert {*INSIGHT.key, *(name for its in expected.values() for name in its)} == set(INSIGHT.columns)
     different = {
         key: (name, found[key][name], value)
         for key, its in expected.items()
@@ -72,11 +73,12 @@ def test_every_insight_is_what_the_oracle_says(session: Session, made: Tables) -
         if not alike(found[key][name], value)
     }
     assert different == {}
+    assert [name for name in INSIGHT.columns if name not in INSIGHT.key and len({row[name] for row in expected.values()}) < 2] == ["as_of"]
     # Each thing that is looked for is there, and so is its opposite.
     for name in ("is_changed", "is_follow_up_overdue", "is_monitoring_overdue"):
-        assert {row[name] for row in expected.values() if name in row} >= {True, False}, name
+        assert {row[name] for row in expected.values()} >= {True, False}, name
     for name, values in {"trend": {"rising", "falling", "steady", None}, "range_position": {"low", "within", "high", None}}.items():
-        assert {row.get(name) for row in expected.values()} == values
+        assert {row[name] for row in expected.values()} == values
     assert any(row["duplicates"] for row in expected.values())
     assert any(row["results"] == 0 for row in expected.values()), "a drug whose analyte was never measured"
 

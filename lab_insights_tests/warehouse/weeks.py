@@ -1,4 +1,4 @@
-"""Four weeks of generated rows in a tenant's database, with every KPI table computed from them, beside their oracle."""
+"""A generated laboratory in a tenant's database, with every KPI table computed from them, beside their oracle."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
+from lab_insights.lab.kpis import Report
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
 from lab_insights.names import tenant_id
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.provision import provision
-from lab_insights.warehouse.reports import refresh
+from lab_insights.warehouse.reports import refresh, table
 from lab_insights.warehouse.session import Session, connect
-from lab_insights_tests.warehouse import kpi_oracle as oracle
-from lab_insights_tests.warehouse.kpi_data import ZONE, Tables, four_weeks
+from lab_insights_tests.warehouse.kpi_orders import laboratory
+from lab_insights_tests.warehouse.kpi_tables import ZONE, Row, Tables
 from lab_insights_tests.warehouse.lake import TestLake
+from lab_insights_tests.warehouse.oracle.ordered import tests
 
 DAY = date(2026, 3, 10)
 
@@ -33,16 +36,22 @@ class Weeks:
     tests: pd.DataFrame
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(float(v) if type(v).__name__ == "Decimal" else v for v in row) for row in self.session.execute(sql)]
+        return [tuple(float(v) if isinstance(v, Decimal) else v for v in row) for row in self.session.execute(sql)]
+
+    def table(self, report: Report) -> dict[tuple[Any, ...], Row]:
+        """Return every row of a KPI table by its key."""
+        names = list(report.columns)
+        rows = [dict(zip(names, row, strict=True)) for row in self.rows(f"SELECT {', '.join(names)} FROM {table(report.name)}")]
+        return {tuple(row[name] for name in report.key): {name: row[name] for name in names if name not in report.key} for row in rows}
 
 
 @contextmanager
 def computed(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Weeks]:
     tenant = tenant_id("kpi_weeks")
-    made = four_weeks()
+    made = laboratory()
     with connect(account, aws, run_id="test") as session:
         provision(session, storage, tenant)
         load(session, storage, tenant, made.write(TestLake(storage, tenant, State(storage.aws, storage.prefix)), 1), run_id="test")
         refresh(session, tenant, ZONE, DAY)
-        yield Weeks(session, made, oracle.tests(made))
+        yield Weeks(session, made, tests(made))
         session.execute('DROP DATABASE "LAB_INSIGHTS_KPI_WEEKS"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, MINUTES, YEAR_MINUTES, Column, Relations, Report, day, minutes, percentile
+from lab_insights.lab.kpis.model import COUNT, MINUTES, YEAR_MINUTES, Column, Relations, Report, day, minutes, percentile, reported
 
 
 def _build(relations: Relations, zone: str) -> str:
@@ -15,7 +15,7 @@ WITH ORDERS AS (
         COALESCE(O.STATUS, '') = 'cancelled' AS CANCELLED,
         {minutes("O.ORDERED_AT", "R.VERIFIED_AT")} AS MINUTES
     FROM {relations["result"]} AS R LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = R.LAB_ORDER_ID
-    WHERE R.STATUS_NORM IN ('final', 'corrected') AND COALESCE(R.VERIFIED_AT, R.RESULTED_AT) IS NOT NULL
+    WHERE {reported()} AND COALESCE(R.VERIFIED_AT, R.RESULTED_AT) IS NOT NULL
 ), JUDGED AS (
     SELECT EVENT_DAY, STATUS_NORM,
         CASE WHEN NOT CANCELLED AND MINUTES BETWEEN 0 AND {YEAR_MINUTES} THEN MINUTES END AS MINUTES,
@@ -23,7 +23,7 @@ WITH ORDERS AS (
         CASE WHEN NOT CANCELLED AND (MINUTES < 0 OR MINUTES > {YEAR_MINUTES}) THEN 1 ELSE 0 END AS IMPLAUSIBLE
     FROM TIMED
 ), RESULTS AS (
-    SELECT EVENT_DAY, COUNT(CASE WHEN STATUS_NORM = 'final' THEN 1 END) AS FINAL,
+    SELECT EVENT_DAY, COUNT(CASE WHEN STATUS_NORM <> 'corrected' THEN 1 END) AS FINAL,
         COUNT(CASE WHEN STATUS_NORM = 'corrected' THEN 1 END) AS CORRECTED,
         COUNT(MINUTES) AS OBSERVATIONS, {percentile("0.5", "MINUTES")} AS MEDIAN_MINUTES, {percentile("0.9", "MINUTES")} AS P90_MINUTES,
         SUM(MISSING) AS MISSING, SUM(IMPLAUSIBLE) AS IMPLAUSIBLE
@@ -56,7 +56,9 @@ DAILY_ACTIVITY = Report(
     {
         "event_day": Column("DATE", "Day in the tenant's zone."),
         "orders": Column(COUNT, "Orders placed on the day that were not cancelled."),
-        "results_final": Column(COUNT, "Results verified on the day (reported, where the verification is missing) that are final."),
+        "results_final": Column(
+            COUNT, "Results verified on the day (reported, where that is missing) that are final, amended or appended."
+        ),
         "results_corrected": Column(
             COUNT, "Those that stand corrected. Preliminary results, and statuses that are no result, count as neither."
         ),

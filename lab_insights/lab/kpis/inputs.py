@@ -40,6 +40,7 @@ INPUTS: dict[str, Input] = {
             "unit_ucum": _TEXT,
             "flag_raw": _TEXT,
             "flag_norm": _TEXT,
+            "is_critical": _FLAG,
             "status_raw": _TEXT,
             "status_norm": _TEXT,
             "performing_lab": _TEXT,
@@ -47,6 +48,11 @@ INPUTS: dict[str, Input] = {
             "verified_at": _AT,
         },
         counted_once=True,
+    ),
+    "result_version": Input(
+        "result_version",
+        dict.fromkeys(("result_id", "value_raw", "unit_raw", "flag_raw", "status_norm"), _TEXT) | {"resulted_at": _AT, "verified_at": _AT},
+        optional=True,
     ),
     "critical_notification": Input(
         "critical_notification", {"notification_id": _ID, "result_id": _ID, "notified_at": _AT, "acknowledged_at": _AT}

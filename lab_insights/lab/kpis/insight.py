@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, day, known
+from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, day, known, reported
 from lab_insights.lab.kpis.monitoring import monitoring
 
 # A trend is that of so many newest values; a change counts as one between values that are not further apart.
@@ -27,7 +27,7 @@ WITH PEOPLE AS (
         {known("COALESCE(R.VERIFIED_AT, R.RESULTED_AT)")} AS TOLD_AT, COALESCE(R.UNIT_UCUM, R.UNIT_RAW, '') AS UNIT, R.VALUE_NUM AS VALUE,
         R.RANGE_LOW, R.RANGE_HIGH, R.RESULT_ID, R.ORDER_ITEM_ID
     FROM {relations["personal_result"]} AS R LEFT JOIN PEOPLE AS P ON P.PATIENT_ID = R.PATIENT_ID
-    WHERE R.STATUS_NORM IN ('final', 'corrected') AND R.VALUE_NUM IS NOT NULL AND COALESCE(R.VALUE_OPERATOR, '') = ''
+    WHERE {reported()} AND R.VALUE_NUM IS NOT NULL AND COALESCE(R.VALUE_OPERATOR, '') = ''
 ), TIMED AS (
     SELECT *, FIRST_VALUE(UNIT) OVER (PARTITION BY PATIENT_ID, ANALYTE ORDER BY TOLD_AT DESC, RESULT_ID DESC) AS LAST_UNIT
     FROM REPORTED WHERE TOLD_AT IS NOT NULL AND PATIENT_ID IS NOT NULL AND ANALYTE IS NOT NULL
@@ -126,7 +126,7 @@ INSIGHT = Report(
         "analyte_name": Column("VARCHAR", "Name of a listed analyte.", "clinical"),
         "as_of": Column("TIMESTAMP_NTZ", "End of the newest day that the profiles of patients are as of, UTC; what is overdue is so then."),
         "last_day": Column("DATE", "Day of the last value in the tenant's zone.", "quasi"),
-        "results": Column(COUNT, "Final and corrected results of the analyte that are numbers.", "clinical"),
+        "results": Column(COUNT, "Released results of the analyte (final, corrected, amended or appended) that are numbers.", "clinical"),
         "observations": Column(COUNT, f"Those of the trend: the newest {NEWEST} in the unit of the last.", "clinical"),
         "last_at": Column("TIMESTAMP_NTZ", "When the last value was verified (reported, where the verification is missing), UTC.", "quasi"),
         "last_value": Column(_VALUE, "The last value.", "clinical"),

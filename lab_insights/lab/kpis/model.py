@@ -9,6 +9,7 @@ from typing import Literal
 
 from lab_insights.config import Phi
 from lab_insights.lab.mappings import told_by_messages
+from lab_insights.lab.terminology import REPORTED
 from lab_insights.names import quoted
 
 # Percentiles of fewer observations are not given.
@@ -116,6 +117,17 @@ def day(instant: str, zone: str) -> str:
 def day_ends(of: str, zone: str) -> str:
     """Return the instant (naive, UTC) at which a day of `zone` ends: 23 or 25 hours after it began where clocks change."""
     return f"CONVERT_TIMEZONE('{zone.replace(chr(39), '')}', 'UTC', CAST(DATEADD('day', 1, {of}) AS TIMESTAMP_NTZ))"
+
+
+def one_of(column: str, values: Sequence[str]) -> str:
+    """Return whether a column is one of `values`; null where it is null."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
+
+def reported(alias: str = "R") -> str:
+    """Return whether a row of `result` was released: nothing else is counted as a result."""
+    return one_of(f"{alias}.STATUS_NORM", REPORTED)
 
 
 def known(instant: str) -> str:

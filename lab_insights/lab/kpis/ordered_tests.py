@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, MINUTES, YEAR_MINUTES, Column, Relations, Report, date_only, day, in_zone, known, minutes
+from lab_insights.lab.kpis.model import (
+    COUNT,
+    MINUTES,
+    YEAR_MINUTES,
+    Column,
+    Relations,
+    Report,
+    date_only,
+    day,
+    in_zone,
+    known,
+    minutes,
+    one_of,
+    reported,
+)
+from lab_insights.lab.terminology import AWAITED, REPORTED, SETTLED
 
 # Stage → where it begins and ends. The stages of one test add up to its total.
 STAGES = {
@@ -32,10 +47,16 @@ def _build(relations: Relations, zone: str) -> str:
     )
     return f"""
 WITH REPORTED AS (
-    SELECT ORDER_ITEM_ID, COUNT(*) AS REPORTABLE, COUNT(CASE WHEN STATUS_NORM <> 'preliminary' THEN 1 END) AS FINAL,
-        MAX(CASE WHEN STATUS_NORM <> 'preliminary' THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB,
+    SELECT ORDER_ITEM_ID, COUNT(*) AS REPORTABLE, COUNT(CASE WHEN {reported()} THEN 1 END) AS FINAL,
+        MAX(CASE WHEN {reported()} THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB,
         COUNT(CASE WHEN LOINC IN ({", ".join(f"'{code}'" for code in POTASSIUM)}) THEN 1 END) > 0 AS HAS_POTASSIUM
-    FROM {relations["result"]} AS R WHERE STATUS_NORM IN ('preliminary', 'final', 'corrected') GROUP BY 1
+    FROM {relations["result"]} AS R WHERE {one_of("STATUS_NORM", (*REPORTED, *AWAITED))} GROUP BY 1
+), LISTED AS (SELECT TEST_CODE, COUNT(DISTINCT COMPONENT_CODE) AS N FROM {relations["test_component"]} AS C GROUP BY 1
+), SETTLED AS (
+    SELECT I.ORDER_ITEM_ID, COUNT(DISTINCT C.COMPONENT_CODE) AS N FROM {relations["order_item"]} AS I
+    JOIN {relations["test_component"]} AS C ON C.TEST_CODE = I.TEST_CODE
+    JOIN {relations["result"]} AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID AND (R.COMPONENT_CODE = C.COMPONENT_CODE OR R.LOINC = C.LOINC)
+    WHERE {one_of("R.STATUS_NORM", SETTLED)} GROUP BY 1
 ), SPECIMENS AS (
     SELECT LAB_ORDER_ID, COUNT(*) AS N, COUNT(CASE WHEN STATUS = 'rejected' THEN 1 END) AS REJECTED,
         MIN(CASE WHEN STATUS <> 'rejected' THEN COLLECTED_AT END) AS COLLECTED_AT,
@@ -52,7 +73,8 @@ WITH REPORTED AS (
         CASE WHEN O.PRIORITY = 'stat' AND V.ENCOUNTER_CLASS = 'emergency' AND R.HAS_POTASSIUM THEN '{SAMPLE}' ELSE 'other' END AS SAMPLED_AS,
         {times["COLLECTED_AT"]} AS COLLECTED_AT, {times["RECEIVED_AT"]} AS RECEIVED_AT,
         CASE WHEN S.N > 0 AND S.REJECTED = S.N THEN 'rejected' WHEN I.STATUS = 'cancelled' OR O.STATUS = 'cancelled' THEN 'cancelled'
-            WHEN R.REPORTABLE > 0 AND R.FINAL = R.REPORTABLE AND COALESCE(I.STATUS, 'completed') = 'completed' THEN 'complete'
+            WHEN R.REPORTABLE > 0 AND R.FINAL = R.REPORTABLE AND COALESCE(I.STATUS, 'completed') = 'completed'
+                AND COALESCE(E.N >= L.N, TRUE) THEN 'complete'
             WHEN R.REPORTABLE IS NULL AND I.STATUS = 'completed' THEN 'without_result' ELSE 'pending' END AS STATE,
         {known("R.VERIFIED_AT")} AS LAST_VERIFIED_AT
     FROM {relations["order_item"]} AS I
@@ -61,6 +83,8 @@ WITH REPORTED AS (
     LEFT JOIN {relations["visit"]} AS V ON V.ENCOUNTER_ID = O.ENCOUNTER_ID
     LEFT JOIN {relations["orderable"]} AS P ON P.TEST_CODE = I.TEST_CODE
     LEFT JOIN REPORTED AS R ON R.ORDER_ITEM_ID = I.ORDER_ITEM_ID
+    LEFT JOIN LISTED AS L ON L.TEST_CODE = I.TEST_CODE
+    LEFT JOIN SETTLED AS E ON E.ORDER_ITEM_ID = I.ORDER_ITEM_ID
     LEFT JOIN SPECIMENS AS S ON S.LAB_ORDER_ID = I.LAB_ORDER_ID
 ), ANALYTES AS (SELECT DISTINCT TEST_CODE, COALESCE(LOINC, COMPONENT_CODE) AS ANALYTE FROM {relations["test_component"]} AS C
 ), ASKED AS (
@@ -117,8 +141,9 @@ ORDERED_TEST = Report(
         ),
         "state": Column(
             "VARCHAR",
-            "rejected when all its specimens were; cancelled; complete when the LIS completed it and every result that it has is final or "
-            "corrected (a panel with a preliminary part is not); without_result when the LIS completed it and it has none; else pending.",
+            "rejected when all its specimens were; cancelled; complete when the LIS completed it, every result that it has was released (final, corrected, "
+            "amended or appended), and so was every component that the catalogue lists of it, unless it was cancelled, taken back or not asked for (the list "
+            "counts for results that it names, by local code or LOINC); without_result when the LIS completed it and it has none; else pending.",
         ),
         "is_add_on": Column("BOOLEAN", "Added to an order that was there; it starts when it was added."),
         "is_billable": Column("BOOLEAN", "Whether the orderable is billed; yes where nothing is said."),

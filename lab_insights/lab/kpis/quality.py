@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, count_if, day, known
+from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, count_if, day, known, one_of
 from lab_insights.lab.kpis.ordered_tests import STAGES
-from lab_insights.lab.terminology import UCUM
+from lab_insights.lab.terminology import NO_RESULT, REPORTED, UCUM
 
 _SPELT = {
     "order_to_collect": "order to collection",
@@ -21,7 +21,7 @@ MEASURES: dict[str, str] = {
     "tests_repeated": "Ordered tests repeated within the minimum retest interval.",
     "tests_without_result": "Ordered tests that the LIS completed and that have no result (entered in error, or lost).",
     "results_without_order": "Results whose order is not known (orphans).",
-    "results_without_value": "Final and corrected results without a value.",
+    "results_without_value": "Results that were released without a value.",
     "duplicate_results": "Results of an order item and component that has another live result.",
     "unmapped_loinc": "Results without a LOINC code.",
     "non_ucum_units": "Results whose unit is not of UCUM.",
@@ -67,10 +67,11 @@ def _build(relations: Relations, zone: str) -> str:
     results = _counted(
         f"""SELECT {verified} AS EVENT_DAY, R.*, O.LAB_ORDER_ID AS FOUND,
             COUNT(*) OVER (PARTITION BY R.ORDER_ITEM_ID, R.COMPONENT_CODE) AS SAME FROM {relations["result"]} AS R
-            LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = R.LAB_ORDER_ID""",
+            LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = R.LAB_ORDER_ID
+            WHERE NOT {one_of("COALESCE(R.STATUS_NORM, '')", NO_RESULT)}""",
         {
             "results_without_order": ("TRUE", "FOUND IS NULL"),
-            "results_without_value": ("STATUS_NORM IN ('final', 'corrected')", "VALUE_RAW IS NULL OR VALUE_RAW = ''"),
+            "results_without_value": (one_of("STATUS_NORM", REPORTED), "VALUE_RAW IS NULL OR VALUE_RAW = ''"),
             "duplicate_results": ("ORDER_ITEM_ID IS NOT NULL AND COMPONENT_CODE IS NOT NULL", "SAME > 1"),
             "unmapped_loinc": ("TRUE", "LOINC IS NULL"),
             "non_ucum_units": ("UNIT_RAW IS NOT NULL", f"UNIT_RAW NOT IN ({units})"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, MINUTES, Column, Relations, Report, count_if, day, known, minutes, percentile
+from lab_insights.lab.kpis.model import COUNT, MINUTES, Column, Relations, Report, count_if, day, known, minutes, percentile, reported
 
 
 def _rejection(relations: Relations, zone: str) -> str:
@@ -36,13 +36,30 @@ REJECTION = Report(
 
 
 def _corrected(relations: Relations, zone: str) -> str:
+    # A version that says what the one before it said is the same correction, sent again.
     return f"""
-SELECT {day("COALESCE(R.VERIFIED_AT, R.RESULTED_AT)", zone)} AS EVENT_DAY, COALESCE(F.TEST_CODE, 'unknown') AS TEST_CODE, COUNT(*) AS RESULTS,
-    {count_if("R.STATUS_NORM = 'corrected'")} AS CORRECTED, COUNT(DISTINCT CASE WHEN F.IS_BILLABLE THEN F.ORDER_ITEM_ID END) AS BILLABLE_TESTS
-FROM {relations["result"]} AS R LEFT JOIN {relations["ordered_test"]} AS F ON F.ORDER_ITEM_ID = R.ORDER_ITEM_ID
-WHERE R.STATUS_NORM IN ('final', 'corrected') AND COALESCE(R.VERIFIED_AT, R.RESULTED_AT) IS NOT NULL
-    AND COALESCE(R.VALUE_TYPE, '') NOT IN ('TX', 'FT') AND COALESCE(F.DEPARTMENT, '') <> 'pathology'
-GROUP BY 1, 2"""
+WITH KEPT AS (
+    SELECT R.RESULT_ID, {_told("R")} AS TOLD_AT, R.STATUS_NORM, COALESCE(F.TEST_CODE, 'unknown') AS TEST_CODE,
+        CASE WHEN F.IS_BILLABLE THEN F.ORDER_ITEM_ID END AS BILLED
+    FROM {relations["result"]} AS R LEFT JOIN {relations["ordered_test"]} AS F ON F.ORDER_ITEM_ID = R.ORDER_ITEM_ID
+    WHERE {reported()} AND {_told("R")} IS NOT NULL
+        AND COALESCE(R.VALUE_TYPE, '') NOT IN ('TX', 'FT') AND COALESCE(F.DEPARTMENT, '') <> 'pathology'
+), SAID AS (
+    SELECT V.RESULT_ID, {_told("V")} AS TOLD_AT, CONCAT(COALESCE(VALUE_RAW, ''), '^', COALESCE(UNIT_RAW, ''), '^', COALESCE(FLAG_RAW, '')) AS SAYS
+    FROM {relations["result_version"]} AS V WHERE STATUS_NORM = 'corrected' AND {_told("V")} IS NOT NULL
+), CORRECTIONS AS (
+    SELECT RESULT_ID, TOLD_AT, COALESCE(SAYS <> LAG(SAYS) OVER (PARTITION BY RESULT_ID ORDER BY TOLD_AT, SAYS), TRUE) AS IS_NEW FROM SAID
+), EVENTS AS (
+    SELECT K.TOLD_AT, K.TEST_CODE, 1 AS RESULTS, CASE WHEN K.STATUS_NORM = 'corrected' AND C.RESULT_ID IS NULL THEN 1 ELSE 0 END AS CORRECTED, K.BILLED
+    FROM KEPT AS K LEFT JOIN (SELECT DISTINCT RESULT_ID FROM CORRECTIONS) AS C ON C.RESULT_ID = K.RESULT_ID
+    UNION ALL SELECT C.TOLD_AT, K.TEST_CODE, 0, 1, NULL FROM CORRECTIONS AS C JOIN KEPT AS K ON K.RESULT_ID = C.RESULT_ID WHERE C.IS_NEW
+)
+SELECT {day("TOLD_AT", zone)} AS EVENT_DAY, TEST_CODE, SUM(RESULTS) AS RESULTS, SUM(CORRECTED) AS CORRECTED, COUNT(DISTINCT BILLED) AS BILLABLE_TESTS
+FROM EVENTS AS E GROUP BY 1, 2"""
+
+
+def _told(alias: str) -> str:
+    return f"COALESCE({alias}.VERIFIED_AT, {alias}.RESULTED_AT)"
 
 
 CORRECTED = Report(
@@ -53,14 +70,15 @@ CORRECTED = Report(
     {
         "event_day": Column("DATE", "Day of the verification (of the report where that is missing) in the tenant's zone."),
         "test_code": Column("VARCHAR", "Orderable."),
-        "results": Column(COUNT, "Final and corrected results."),
+        "results": Column(COUNT, "Results that were released: final, corrected, amended or appended."),
         "corrected": Column(
             COUNT,
-            "Results that stand corrected, each once however often it is sent again. A lower bound: versions between two loads are not seen.",
+            "Corrections of them on the day of their first report, each once however often it is sent again: every version of `result_version` that is one, "
+            "else the result that stands corrected. A lower bound where versions between two loads are not seen; of messages all are.",
         ),
         "billable_tests": Column(COUNT, "Billable tests that they belong to. Rate = 10,000 × corrected / billable_tests, of the sums."),
     },
-    ("result",),
+    ("result", "result_version"),
     _corrected,
     after=("ordered_test",),
 )
@@ -69,7 +87,7 @@ CORRECTED = Report(
 def _critical(relations: Relations, zone: str) -> str:
     return f"""
 SELECT R.RESULT_ID, COALESCE(F.TEST_CODE, 'unknown') AS TEST_CODE, COALESCE(F.PRIORITY, 'unknown') AS PRIORITY,
-    {day("COALESCE(R.VERIFIED_AT, R.RESULTED_AT)", zone)} AS EVENT_DAY, N.RESULT_ID IS NOT NULL AS IS_DOCUMENTED,
+    {day(_told("R"), zone)} AS EVENT_DAY, N.RESULT_ID IS NOT NULL AS IS_DOCUMENTED,
     COALESCE(N.IS_ACKNOWLEDGED, FALSE) AS IS_ACKNOWLEDGED,
     CASE WHEN N.NOTIFIED_AT >= R.VERIFIED_AT THEN {minutes("R.VERIFIED_AT", "N.NOTIFIED_AT")} END AS MINUTES_TO_NOTIFY,
     COALESCE(N.NOTIFIED_AT < R.VERIFIED_AT, FALSE) AS IS_IMPLAUSIBLE
@@ -78,12 +96,12 @@ FROM {relations["result"]} AS R LEFT JOIN (
     FROM {relations["critical_notification"]} AS C WHERE NOTIFIED_AT IS NOT NULL GROUP BY 1
 ) AS N ON N.RESULT_ID = R.RESULT_ID
 LEFT JOIN {relations["ordered_test"]} AS F ON F.ORDER_ITEM_ID = R.ORDER_ITEM_ID
-WHERE R.FLAG_NORM IN ('critical_high', 'critical_low') AND R.STATUS_NORM IN ('final', 'corrected')"""
+WHERE COALESCE(R.IS_CRITICAL, STARTSWITH(R.FLAG_NORM, 'critical_'), FALSE) AND {reported()}"""
 
 
 CRITICAL_RESULT = Report(
     "critical_result",
-    "Critical results as facts: one row per final or corrected result beyond its critical limits, with its first documented notification.",
+    "Critical results as facts: one row per released result whose flag is critical, with its first documented notification.",
     "CAP Q-Tracks QT10; IFCC quality indicators.",
     ("result_id",),
     {
@@ -124,7 +142,7 @@ CRITICAL_REPORTING = Report(
     ("event_day",),
     {
         "event_day": Column("DATE", "Day of the verification in the tenant's zone."),
-        "criticals": Column(COUNT, "Final and corrected results beyond their critical limits."),
+        "criticals": Column(COUNT, "Released results whose flag is critical."),
         "documented": Column(COUNT, "Those with a documented notification; % documented = documented / criticals, of the sums."),
         "acknowledged": Column(COUNT, "Those read back."),
         "observations": Column(COUNT, "Notifications at or after the verification."),
