@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 Kind = Literal["text", "day", "count", "share", "minutes", "hours"]
+Better = Literal["up", "down"]
 ChartKind = Literal["days", "lines", "bars", "columns", "ranges", "stacked"]
 Row = dict[str, Any]
 
@@ -42,19 +43,24 @@ HIDDEN = Hidden()
 
 @dataclass(frozen=True)
 class Tile:
-    """One number with that of the prior period; `better` says which way is good, where one is."""
+    """One number with that of the prior period; `better` says which way is good, where one is, and `of` which tile it is a part of."""
 
     label: str
     kind: Kind
     now: Any
     before: Any
     note: str = ""
-    better: Literal["up", "down"] | None = None
+    better: Better | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A table, and the chart that is drawn from it: `columns` are names with kinds, the first is the axis. `totals` counts rows that are left out."""
+    """A table, and the chart that is drawn from it: `columns` are names with kinds, the first is the axis.
+
+    Its other fields say which cells tell of each other: in a row the first of `parts` is the sum of the others, or more; a row's first of `flow` is that of
+    the row before, and the second, less the third; columns of `added` have sums that may be known, those of a week where rows are days.
+    """
 
     title: str
     summary: str
@@ -64,6 +70,9 @@ class Figure:
     drawn: tuple[str, ...] = ()
     unit: str = ""
     note: str = ""
+    parts: tuple[tuple[str, ...], ...] = ()
+    flow: tuple[str, str, str] | None = None
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from lab_insights.lab.kpis.quality import MEASURES
-from lab_insights.lab.report.model import ChartKind, Figure, Measured, Report, Row, Section
+from lab_insights.lab.report.model import ChartKind, Figure, Kind, Measured, Report, Row, Section
 from lab_insights.lab.report.queries import BINS
 from lab_insights.lab.report.tiles import tiles
 from lab_insights.lab.report.values import Days, Rows, count, measured, share
@@ -63,6 +63,7 @@ def _turnaround(rows: Rows, names: Mapping[str, str]) -> list[Figure]:
             spread if bins else [],
             "columns",
             unit="tests",
+            added=("STAT", "Other"),
         ),
         _by_dimension(rows, "test", "Turnaround by test", names, chart=True),
         _by_dimension(rows, "priority", "Turnaround by priority", {}),
@@ -98,6 +99,7 @@ def _by_dimension(rows: Rows, dimension: str, title: str, names: Mapping[str, st
         "ranges" if chart else None,
         ("Median", "90th percentile"),
         unit="hours",
+        added=("Tests",),
     )
 
 
@@ -111,6 +113,8 @@ def _volume(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> lis
             "days",
             "tests",
             ("Tests",),
+            parts=(("Tests", "Repeated too early"),),
+            added=("Tests", "Cancelled", "Repeated too early"),
         ),
         _compared(rows["by_account"], "Volume by account", "Account", "Tests ordered, the twelve largest accounts of the last 7 days."),
         _compared(
@@ -120,15 +124,24 @@ def _volume(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> lis
 
 
 def _by_day(
-    title: str, summary: str, days: Days, counts: Mapping[str, str], chart: ChartKind, unit: str, drawn: tuple[str, ...] = ()
+    title: str,
+    summary: str,
+    days: Days,
+    counts: Mapping[str, str],
+    chart: ChartKind,
+    unit: str,
+    drawn: tuple[str, ...] = (),
+    **sums: Any,
 ) -> Figure:
-    """Return the trend of counts, by what the page calls them."""
-    return Figure(title, summary, {"Day": "day", **dict.fromkeys(counts, "count")}, days.trend(*counts.values()), chart, drawn, unit)
+    """Return the trend of counts, by what the page calls them; `sums` are those of `Figure`."""
+    columns: dict[str, Kind] = {"Day": "day", **dict.fromkeys(counts, "count")}
+    return Figure(title, summary, columns, days.trend(*counts.values()), chart, drawn, unit, **sums)
 
 
 def _compared(found: Sequence[Row], title: str, what: str, summary: str, names: Mapping[str, str] | None = None) -> Figure:
     table = [[(names or {}).get(str(row["MEMBER"]), str(row["MEMBER"])), int(row["NOW"]), int(row["BEFORE"])] for row in found]
-    return Figure(title, summary, {what: "text", "Last 7 days": "count", "7 days before": "count"}, table, "bars", ("Last 7 days",))
+    columns: dict[str, Kind] = {what: "text", "Last 7 days": "count", "7 days before": "count"}
+    return Figure(title, summary, columns, table, "bars", ("Last 7 days",), added=("Last 7 days", "7 days before"))
 
 
 def _pending(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> list[Figure]:
@@ -146,6 +159,8 @@ def _pending(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> li
             "stacked",
             ("In time", "Overdue"),
             unit="tests",
+            parts=(("Pending", "Overdue", "In time"), ("Pending", "Not received")),
+            added=("Pending", "Overdue", "In time", "Not received"),
         ),
         _by_day(
             "Pending by day",
@@ -154,6 +169,7 @@ def _pending(rows: Rows, of: Mapping[str, Days], names: Mapping[str, str]) -> li
             {"Pending": "PENDING", "Overdue": "OVERDUE"},
             "lines",
             "tests",
+            parts=(("Pending", "Overdue"),),
         ),
     ]
 
@@ -176,6 +192,8 @@ def _service(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
             "days",
             "results",
             ("Corrected",),
+            parts=(("Results", "Corrected"),),
+            added=("Corrected", "Results", "Billable tests"),
         ),
         Figure(
             "Critical values",
@@ -191,6 +209,7 @@ def _service(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
                 "Told before verified": "count",
             },
             told,
+            parts=(("Within 60 min", "Within 30 min"), ("Within 30 min", "Within 15 min")),
         ),
     ]
 
@@ -204,6 +223,8 @@ def _activities(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
             {"Opened": "OPENED", "Closed": "CLOSED", "Open at its end": "BACKLOG"},
             "lines",
             "cases",
+            flow=("Open at its end", "Opened", "Closed"),
+            added=("Opened", "Closed"),
         ),
         _compared(rows["by_cause"], "Closed cases by root cause", "Root cause", "Cases closed."),
         _by_day(
@@ -214,6 +235,8 @@ def _activities(rows: Rows, of: Mapping[str, Days]) -> list[Figure]:
             "lines",
             "tasks",
             ("Due", "Done on time", "Overdue"),
+            parts=(("Due", "Done on time"), ("Open", "Overdue")),
+            added=("Due", "Done on time"),
         ),
     ]
 
@@ -249,6 +272,7 @@ def _quality(rows: Rows, delivered: Sequence[Row]) -> list[Figure]:
                 "7-day rate": "share",
             },
             sorted(measures, key=lambda row: not row[4]),
+            parts=(("Looked at", "On the day"), ("Last 7 days", "On the day")),
         ),
         Figure(
             "From the source to the warehouse",
@@ -265,5 +289,6 @@ def _quality(rows: Rows, delivered: Sequence[Row]) -> list[Figure]:
                 "Agree": "text",
             },
             table,
+            parts=(("Source", "Landed", "Quarantined"), ("Curated", "Loaded")),
         ),
     ]

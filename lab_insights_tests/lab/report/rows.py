@@ -75,30 +75,16 @@ def rows(seed: int = 3) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def page(found: dict[str, list[dict[str, Any]]] | None = None) -> Report:
-    delivered = [
-        {
-            "table": "result",
-            "of": "result",
-            "source": 400,
-            "raw": 400,
-            "quarantined": 0,
-            "curated": 400,
-            "newest": "11 Mar 00:00",
-            "accounted": True,
-        },
-        {
-            "table": "account",
-            "of": "account",
-            "source": 5,
-            "raw": 4,
-            "quarantined": 0,
-            "curated": 4,
-            "newest": "11 Mar 00:00",
-            "accounted": False,
-        },
-    ]
-    return report(found or rows(), "Aurora Clinic", DAY, ZONE, datetime(2026, 3, 11, 5, 30, tzinfo=UTC), delivered)
+def delivered(table: str, source: int, raw: int, quarantined: int = 0) -> dict[str, Any]:
+    counts = {"source": source, "raw": raw, "quarantined": quarantined, "curated": raw}
+    return {"table": table, "of": table, **counts, "newest": "11 Mar 00:00", "accounted": source == raw + quarantined}
+
+
+DELIVERED = [delivered("result", 400, 400), delivered("account", 5, 4)]
+
+
+def page(found: dict[str, list[dict[str, Any]]] | None = None, came: list[dict[str, Any]] = DELIVERED) -> Report:
+    return report(found or rows(), "Aurora Clinic", DAY, ZONE, datetime(2026, 3, 11, 5, 30, tzinfo=UTC), came)
 
 
 def nothing() -> Report:

@@ -9,11 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lab_insights.lab.report.deidentify import deidentified, suppressed
-from lab_insights.lab.report.model import HIDDEN, Figure, Measured, Share, Tile
+from lab_insights.lab.report.model import HIDDEN, Measured, Share, Tile
 from lab_insights.lab.report.page import render
 from lab_insights.lab.report.text import change, duration, written
-from lab_insights_tests.lab.report.rows import ACCOUNTS, DAY, nothing, page, rows
+from lab_insights_tests.lab.report.rows import DAY, nothing, page, rows
 
 
 class Elements(HTMLParser):
@@ -82,42 +81,6 @@ def test_rates_of_a_week_are_rates_of_sums_and_snapshots_are_never_added() -> No
     assert tiles["Tests pending"].now == found["pending"][-1]["PENDING"]
     assert tiles["Tests pending"].before == found["pending"][-8]["PENDING"]
     assert tiles["Tests ordered"].now == sum(row["TESTS"] for row in found["volume"] if row["DAY"] in week)
-
-
-def test_the_shared_page_names_nobody() -> None:
-    html = render(deidentified(page()))
-    assert not [name for name in (*ACCOUNTS, "Aurora") if name in html]
-    assert "Account 1" in html
-    assert "De-identified" in html
-
-
-def test_small_cells_are_hidden_in_tiles_tables_and_charts() -> None:
-    for figure in _figures():
-        for row in figure.rows:
-            for value in row[1:]:
-                assert not (isinstance(value, int) and 0 < value < 11), figure.title
-                assert not (isinstance(value, Share) and (0 < value.of < 11 or 0 < value.total - value.of < 11)), figure.title
-                assert not (isinstance(value, Measured) and 0 < value.n < 11), figure.title
-    assert "under 11" in render(deidentified(page()))
-
-
-def _figures() -> list[Figure]:
-    return [figure for section in deidentified(page()).sections for figure in section.figures]
-
-
-@pytest.mark.parametrize(
-    ("column", "hidden"),
-    [
-        ([50, 12, 3], [50, HIDDEN, HIDDEN]),
-        ([50, 4, 3], [50, HIDDEN, HIDDEN]),
-        ([50, 0, 12], [50, 0, 12]),
-        ([Share(3, 400), Share(397, 400), Share(30, 400)], [HIDDEN, HIDDEN, Share(30, 400)]),
-        ([Measured(50.0, 10), Measured(None, 0), Measured(1.0, 11)], [HIDDEN, Measured(None, 0), Measured(1.0, 11)]),
-        ([None, "x"], [None, "x"]),
-    ],
-)
-def test_a_cell_that_its_neighbours_would_give_away_is_hidden_with_them(column: list[object], hidden: list[object]) -> None:
-    assert suppressed(column) == hidden
 
 
 @pytest.mark.parametrize(("minutes", "text"), [(0, "0 min"), (59.6, "1 h"), (61, "1 h 01 min"), (2879, "47 h 59 min"), (2880, "2.0 days")])
