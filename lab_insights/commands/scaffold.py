@@ -51,6 +51,8 @@ reads:
 columns:
   event_day: {{type: DATE, definition: "Day of the change in the tenant's zone."}}
   rows_changed: {{type: "NUMBER(19,0)", definition: "Rows whose newest version is of that day."}}
+# A tile on the report's page: the last 7 days beside the 7 days before. Leave it out where the page shall have none.
+tile: {{label: "Rows of {reads}", column: rows_changed}}
 # Names in braces are those of `reads` and `after`, and zone, the tenant's IANA zone. Instants are UTC.
 sql: |
   SELECT TO_DATE(CONVERT_TIMEZONE('UTC', '{{zone}}', {instant})) AS EVENT_DAY, COUNT(*) AS ROWS_CHANGED

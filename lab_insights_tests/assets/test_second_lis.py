@@ -22,6 +22,8 @@ from lab_insights.errors import ConfigError
 from lab_insights.lab import contracts
 from lab_insights.lab.kpis import declared
 from lab_insights.lab.mappings import every
+from lab_insights.lab.report.model import Share
+from lab_insights.lab.report.page import render
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.local import deployer, snowflake
@@ -32,6 +34,7 @@ from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.tenants.registry import Tenant
 from lab_insights.verify.run import verify
 from lab_insights.warehouse.provision import provision, use
+from lab_insights.warehouse.report_page import read
 from lab_insights.warehouse.reports import refresh
 from lab_insights_tests.commands.cli import Cli
 
@@ -241,14 +244,26 @@ def test_the_next_day_follows_each_system_alone_and_everything_is_proven(deploym
     assert {finding.status for finding in report.findings} == {"ok"}, [finding for finding in report.findings if finding.status != "ok"]
 
 
-def test_a_kpi_of_its_own_is_one_file_which_the_command_line_scaffolds(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_kpis_and_their_tiles_on_the_page_are_files_which_the_command_line_scaffolds(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAB_INSIGHTS_CONFIG", str(deployment.path))
     Cli(deployment.path.parent)("scaffold", "kpi", "checks_by_day", "--reads", "instrument_check", code=0)
     declared._kpis.cache_clear()  # the next process
+    zone = "America/New_York"
     with deployment.warehouse.session("test") as session:
-        made = {receipt.table: (receipt.rows, receipt.day_rows) for receipt in refresh(session, BOTH, "America/New_York", FIRST)}
-    assert made["checks_by_day"] == (1, 1)
+        made = {receipt.table: (receipt.rows, receipt.day_rows) for receipt in refresh(session, BOTH, zone, FIRST)}
+        page = read(session, deployment.lake.open(), BOTH, zone, FIRST)
+    assert (made["instrument_checks"], made["checks_by_day"]) == ((1, 1), (1, 1))
     assert deployment.rows("SELECT CAST(EVENT_DAY AS VARCHAR), ROWS_CHANGED FROM REPORTS.CHECKS_BY_DAY") == [(str(FIRST), 1)]
+    own = page.tiles[-2:]
+    assert {(tile.label, tile.kind, tile.now, tile.before, tile.better) for tile in own} == {
+        ("Controls in range", "share", Share(1, 1), Share(0, 0), "up"),
+        ("Rows of instrument_check", "count", 1, 0, None),
+    }
+    html = render(page)
+    assert re.search(r"<dt>Controls in range</dt>\s*<dd class=\"value\">100.0%</dd>", html), "a whole new domain"
+    assert "of those measured" in html
 
 
 def test_a_configuration_that_names_no_directory_is_told_by_its_line(deployment: Deployment, tmp_path: Path) -> None:

@@ -116,6 +116,16 @@ def test_without_a_directory_of_models_the_remedy_says_how_to_get_one(cli: Cli) 
         ({"after": ["ordered_test", "later"]}, "there is no KPI table later"),
         ({"name": "test_volume"}, "there is a KPI table test_volume already"),
         ({"columns": {**KPI["columns"], "n": {"type": "INT; DROP", "definition": "x"}}}, "not a type"),  # type: ignore[dict-item]
+        ({"tile": {"label": "x", "kind": "share", "column": "n"}}, "a share has `numerator`"),
+        ({"tile": {"label": "x", "numerator": "n", "column": "n"}}, "a count has `column`"),
+        ({"tile": {"label": "x", "column": "event_day"}}, "event_day must be one of `columns`, of type NUMBER(p,0)"),
+        (
+            {
+                "tile": {"label": "x", "column": "n"},
+                "columns": {**KPI["columns"], "event_day": {"type": "TIMESTAMP_NTZ", "definition": "x"}},
+            },
+            "event_day must be a DATE",
+        ),  # type: ignore[dict-item]
     ],
 )
 def test_a_kpi_that_can_not_be_is_refused_with_its_file(cli: Cli, changed: dict[str, object], said: str) -> None:

@@ -9,7 +9,7 @@ import functools
 import re
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +19,7 @@ from lab_insights.lab.kpis import INPUTS, REPORTS
 from lab_insights.lab.kpis.model import Column, Input, Relations, Report
 
 _TYPE = re.compile(r"(VARCHAR|BOOLEAN|DATE|FLOAT|TIMESTAMP_NTZ|NUMBER\(\d{1,2},\d{1,2}\))")
+_COUNT = re.compile(r"NUMBER\(\d{1,2},0\)")
 _TYPES = {
     "string": "VARCHAR",
     "json": "VARCHAR",
@@ -45,6 +46,40 @@ class KpiColumn(Model):
     """What it says, in a sentence."""
 
 
+class KpiTile(Model):
+    """A tile of the report's page: the last 7 days beside the 7 days before.
+
+    Days of a `count` are added up, of `at_end` the last one is taken, and a `share` is a sum by a sum.
+    """
+
+    label: str
+    """What the page calls it; the page to share says it too, so name nobody."""
+    kind: Literal["count", "at_end", "share"] = "count"
+    """How days become a number."""
+    column: Name | None = None
+    """The column of a count, or of the count at the end."""
+    numerator: Name | None = None
+    """The column above the line of a share."""
+    denominator: Name | None = None
+    """The column below it."""
+    better: Literal["up", "down"] | None = None
+    """Which way is good, where one is."""
+    note: str = ""
+    """A few words below the number."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return tuple(name for name in (self.column, self.numerator, self.denominator) if name)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        said = {name for name in ("column", "numerator", "denominator") if getattr(self, name)}
+        if said != ({"numerator", "denominator"} if self.kind == "share" else {"column"}):
+            raise ValueError("a share has `numerator` and `denominator`, a count has `column`")
+        return self
+
+
 class Kpi(Model):
     """One KPI table: `sql` returns the declared columns, a row per `key`, whose column `day` says which day a row belongs to.
 
@@ -67,6 +102,8 @@ class Kpi(Model):
     """KPI tables that are read."""
     columns: dict[Name, KpiColumn]
     """The columns, in order."""
+    tile: KpiTile | None = None
+    """Its tile on the report's page; none when left out."""
     sql: str
     """A query with `{name}` for each table of `reads` and `after`, and `{zone}`."""
 
@@ -74,6 +111,11 @@ class Kpi(Model):
     def _consistent(self) -> Self:
         if not set(self.key) <= set(self.columns) or self.day not in self.columns:
             raise ValueError("every column of `key`, and `day`, must be one of `columns`")
+        if self.tile and self.columns[self.day].type != "DATE":
+            raise ValueError(f"tile: {self.day} must be a DATE, for days to be added up")
+        for name in self.tile.columns if self.tile else ():
+            if name not in self.columns or not _COUNT.fullmatch(self.columns[name].type):
+                raise ValueError(f"tile: {name} must be one of `columns`, of type NUMBER(p,0)")
         if both := set(self.reads) & set(self.after):
             raise ValueError(f"{min(both)} stands in `reads` and in `after`")
         try:
@@ -110,6 +152,11 @@ class Kpi(Model):
 def reports() -> tuple[Report, ...]:
     """Return every KPI table, the deployment's own after the package's and after those that they are counted from."""
     return (*REPORTS, *(kpi.report() for kpi in _kpis(directories())))
+
+
+def tiled() -> tuple[tuple[Kpi, KpiTile], ...]:
+    """Return the deployment's KPI tables that have a tile, with it."""
+    return tuple((kpi, kpi.tile) for kpi in _kpis(directories()) if kpi.tile)
 
 
 def inputs() -> dict[str, Input]:

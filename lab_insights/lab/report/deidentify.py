@@ -26,8 +26,8 @@ def deidentified(report: Report) -> Report:
 
 def _tiles(tiles: Sequence[Tile]) -> list[Tile]:
     """A tile of both periods is a row; those that are part of another one are beside it in both."""
-    places = {tile.label: place for place, tile in enumerate(tiles)}
-    pairs = [(places[tile.of], places[tile.label]) for tile in tiles if tile.of in places]
+    places = {tile.label: place for place, tile in reversed(list(enumerate(tiles)))}
+    pairs = [(places[tile.of], place) for place, tile in enumerate(tiles) if tile.of in places]
     sums = [_Sum({(whole, period): 1, (part, period): -1}) for whole, part in pairs for period in range(2)]
     shown = suppressed([[tile.now, tile.before] for tile in tiles], sums)
     return [replace(tile, now=now, before=before) for tile, (now, before) in zip(tiles, shown, strict=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-Kind = Literal["text", "day", "count", "share", "minutes", "hours"]
+Kind = Literal["text", "day", "count", "share", "per 10,000", "minutes", "hours"]
 Better = Literal["up", "down"]
 ChartKind = Literal["days", "lines", "bars", "columns", "ranges", "stacked"]
 Row = dict[str, Any]

@@ -28,7 +28,7 @@ def render(report: Report) -> str:
         day=f"{report.day:%A}, {report.day.day} {report.day:%B %Y}",
         is_over=made_at.date() > report.day,
         made_at=f"{made_at.day} {made_at:%B %Y, %H:%M}",
-        numeric={"count", "share", "minutes", "hours"},
+        numeric={"count", "share", "per 10,000", "minutes", "hours"},
     )
 
 

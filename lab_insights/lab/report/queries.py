@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, timedelta
 
+from lab_insights.lab.kpis.declared import tiled
 from lab_insights.lab.kpis.reporting import critical_reporting
 from lab_insights.lab.kpis.turnaround import turnaround
 
@@ -16,10 +17,18 @@ _ROWS = 12
 
 
 def queries(table: Callable[[str], str], accounts: str, orderables: str, day: date) -> dict[str, str]:
-    """Return the SELECTs by name; `table` names a KPI table, `accounts` and `orderables` are relations that name what codes mean."""
+    """Return the SELECTs by name; `table` names a KPI table, `accounts` and `orderables` are relations that name what codes mean.
 
-    def days(name: str, columns: str) -> str:
-        return f"SELECT EVENT_DAY AS DAY, {columns} FROM {table(name)} WHERE {between('EVENT_DAY', TREND_DAYS)} GROUP BY 1 ORDER BY 1"
+    Those of tiles of the deployment's own are `own:<KPI table>`.
+    """
+
+    def days(name: str, columns: str, length: int = TREND_DAYS, day_column: str = "EVENT_DAY") -> str:
+        return f"SELECT {day_column} AS DAY, {columns} FROM {table(name)} WHERE {between(day_column, length)} GROUP BY 1 ORDER BY 1"
+
+    def week() -> str:
+        ends = [day - timedelta(days=PERIOD_DAYS * back) for back in range(TREND_DAYS // PERIOD_DAYS)]
+        whens = (f"WHEN VERIFIED_DAY > {_date(end - timedelta(days=PERIOD_DAYS))} THEN {_date(end)}" for end in ends)
+        return f"CASE {' '.join(whens)} END"
 
     def between(column: str, length: int) -> str:
         return f"{column} BETWEEN {_date(day - timedelta(days=length - 1))} AND {_date(day)}"
@@ -35,6 +44,7 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
         return f"CASE WHEN {between(column, PERIOD_DAYS)} THEN 'now' WHEN {between(column, 2 * PERIOD_DAYS)} THEN 'before' END"
 
     recent = f"(SELECT * FROM {table('ordered_test')} WHERE {between('VERIFIED_DAY', 2 * PERIOD_DAYS)})"
+    weeks = f"(SELECT * FROM {table('ordered_test')} WHERE {between('VERIFIED_DAY', TREND_DAYS)})"
     hours = "TOTAL_MINUTES / 60"
     bins = " ".join(f"WHEN {hours} < {bound} THEN {index}" for index, bound in enumerate(BINS))
     stat, other = (_count(f"PRIORITY {is_} 'stat'") for is_ in ("=", "<>"))
@@ -47,7 +57,10 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
         "specimens": days(
             "specimen_rejection", "SUM(SPECIMENS) AS SPECIMENS, SUM(CASE WHEN REASON <> 'accepted' THEN SPECIMENS ELSE 0 END) AS REJECTED"
         ),
-        "corrected": days("corrected_result", "SUM(CORRECTED) AS CORRECTED, SUM(BILLABLE_TESTS) AS BILLABLE, SUM(RESULTS) AS RESULTS"),
+        # A month beside the one before.
+        "corrected": days(
+            "corrected_result", "SUM(CORRECTED) AS CORRECTED, SUM(BILLABLE_TESTS) AS BILLABLE, SUM(RESULTS) AS RESULTS", 2 * TREND_DAYS
+        ),
         "pending": days("pending_test", "SUM(PENDING) AS PENDING, SUM(OVERDUE) AS OVERDUE"),
         "cases": days("case_activity", "SUM(OPENED) AS OPENED, SUM(CLOSED) AS CLOSED, SUM(BACKLOG) AS BACKLOG, SUM(REOPENED) AS REOPENED"),
         "tasks": days(
@@ -60,6 +73,10 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
         "tat": (
             f"SELECT PERIOD, STAGE, DIMENSION, MEMBER, TESTS, OBSERVATIONS, MEDIAN_MINUTES, P90_MINUTES, P95_MINUTES, WITH_TARGET, WITHIN_TARGET, NO_TARGET "
             f"FROM ({turnaround(recent, period('VERIFIED_DAY'), ('all', 'test', 'priority', 'department'))}) AS T"
+        ),
+        "tat_weeks": (
+            f"SELECT PERIOD AS WEEK, DIMENSION, MEMBER, OBSERVATIONS, MEDIAN_MINUTES, P90_MINUTES "
+            f"FROM ({turnaround(weeks, week(), ('test', 'priority', 'test_priority'))}) AS T WHERE STAGE = 'total' ORDER BY 1, 2, 3"
         ),
         "tat_bins": (
             f"SELECT CASE {bins} ELSE {len(BINS)} END AS BIN, {stat} AS STAT, {other} AS OTHER "
@@ -89,6 +106,11 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
             f"SUM(CASE WHEN DAY < {_date(day)} THEN STAGED ELSE 0 END) AS BEFORE, COUNT(DISTINCT CASE WHEN DAY < {_date(day)} THEN DAY END) AS DAYS "
             f"FROM OPS.LEDGER WHERE LAYER = 'curated' AND DAY BETWEEN {_date(day - timedelta(days=PERIOD_DAYS))} AND {_date(day)} GROUP BY 1"
         ),
+    } | {
+        f"own:{kpi.name}": days(
+            kpi.name, ", ".join(f"SUM({name.upper()}) AS {name.upper()}" for name in tile.columns), TREND_DAYS, kpi.day.upper()
+        )
+        for kpi, tile in tiled()
     }
 
 

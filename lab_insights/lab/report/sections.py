@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from lab_insights.lab.kpis.quality import MEASURES
 from lab_insights.lab.report.model import ChartKind, Figure, Kind, Measured, Report, Row, Section
-from lab_insights.lab.report.queries import BINS
 from lab_insights.lab.report.tiles import tiles
+from lab_insights.lab.report.turnaround import turnaround
 from lab_insights.lab.report.values import Days, Rows, count, measured, share
 
 _PERIODS = {"now": "last 7 days", "before": "7 days before"}
@@ -19,7 +18,8 @@ _PERIODS = {"now": "last 7 days", "before": "7 days before"}
 def report(rows: Rows, title: str, day: date, zone: str, made_at: datetime, delivered: Sequence[Row]) -> Report:
     """Return the page of a day; `delivered` says how many rows of each table came from the source to the warehouse on that day."""
     names = {str(row["TEST_CODE"]): str(row["NAME"]) for row in rows["names"] if row["NAME"]}
-    of = {name: Days(rows[name], day) for name in ("volume", "specimens", "corrected", "pending", "cases", "tasks")}
+    counted = ("volume", "specimens", "corrected", "pending", "cases", "tasks", *(name for name in rows if name.startswith("own:")))
+    of = {name: Days(rows[name], day) for name in counted}
     return Report(
         title,
         day,
@@ -27,79 +27,13 @@ def report(rows: Rows, title: str, day: date, zone: str, made_at: datetime, deli
         made_at,
         tiles(rows, of),
         [
-            Section("turnaround", "Turnaround", _turnaround(rows, names)),
+            Section("turnaround", "Turnaround", turnaround(rows, names)),
             Section("volume", "Volume", _volume(rows, of, names)),
             Section("pending", "Pending and overdue", _pending(rows, of, names), "At the end of the day."),
             Section("quality-of-service", "Rejections, corrections and critical values", _service(rows, of)),
             Section("activities", "Cases and tasks", _activities(rows, of)),
             Section("data", "Data quality", _quality(rows, delivered), "What is wrong is counted and shown, never repaired in silence."),
         ],
-    )
-
-
-def _turnaround(rows: Rows, names: Mapping[str, str]) -> list[Figure]:
-    by_day: dict[date, dict[str, Row]] = {}
-    for row in rows["tat_days"]:
-        by_day.setdefault(row["DAY"], {})[row["MEMBER"]] = row
-    measures = (("all", "MEDIAN_MINUTES"), ("all", "P90_MINUTES"), ("stat", "MEDIAN_MINUTES"))
-    trend = [[day, *(measured(found.get(member), name) for member, name in measures)] for day, found in sorted(by_day.items())]
-    bins = {int(row["BIN"]): row for row in rows["tat_bins"]}
-    labels = [f"< {BINS[0]} h", *(f"{low}–{high} h" for low, high in itertools.pairwise(BINS)), f"≥ {BINS[-1]} h"]
-    spread = [[label, count(bins.get(n), "STAT"), count(bins.get(n), "OTHER")] for n, label in enumerate(labels)]
-    return [
-        Figure(
-            "Turnaround by day",
-            "Median and 90th percentile from order to verification, of the tests verified on each day.",
-            {"Day": "day", "Median": "minutes", "90th percentile": "minutes", "STAT median": "minutes"},
-            trend,
-            "lines",
-            unit="hours",
-            note="Given from ten observations on.",
-        ),
-        Figure(
-            "Distribution of turnaround",
-            "Tests verified in the last 7 days by hours from order to verification.",
-            {"Hours": "text", "STAT": "count", "Other": "count"},
-            spread if bins else [],
-            "columns",
-            unit="tests",
-            added=("STAT", "Other"),
-        ),
-        _by_dimension(rows, "test", "Turnaround by test", names, chart=True),
-        _by_dimension(rows, "priority", "Turnaround by priority", {}),
-        _by_dimension(rows, "department", "Turnaround by department", {}),
-    ]
-
-
-def _by_dimension(rows: Rows, dimension: str, title: str, names: Mapping[str, str], *, chart: bool = False) -> Figure:
-    found: dict[str, dict[tuple[str, str], Row]] = {}
-    for row in rows["tat"]:
-        if row["DIMENSION"] == dimension:
-            found.setdefault(str(row["MEMBER"]), {})[row["PERIOD"], row["STAGE"]] = row
-    table: list[list[Any]] = []
-    for member, of in found.items():
-        now, lab, before = of.get(("now", "total")), of.get(("now", "receive_to_verify")), of.get(("before", "total"))
-        if now:
-            values = [measured(now, "MEDIAN_MINUTES"), measured(now, "P90_MINUTES"), measured(before, "MEDIAN_MINUTES")]
-            within = share(lab, "WITHIN_TARGET", "WITH_TARGET")
-            table.append([names.get(member, member), int(now["OBSERVATIONS"]), *values, within])
-    table.sort(key=lambda row: (-row[1], row[0]))
-    return Figure(
-        title,
-        "Order to verification, tests verified in the last 7 days; target: receipt to verification.",
-        {
-            dimension.capitalize(): "text",
-            "Tests": "count",
-            "Median": "minutes",
-            "90th percentile": "minutes",
-            "Median 7 days before": "minutes",
-            "Within target": "share",
-        },
-        table[:15],
-        "ranges" if chart else None,
-        ("Median", "90th percentile"),
-        unit="hours",
-        added=("Tests",),
     )
 
 

@@ -23,6 +23,8 @@ def written(value: Any, kind: Kind) -> str:
         return NONE
     if kind == "share":
         return f"{plain:.1%}"
+    if kind == "per 10,000":
+        return f"{plain * 10_000:,.1f}"
     if kind in {"minutes", "hours"}:
         return duration(plain if kind == "minutes" else plain * 60)
     return f"{plain:,.0f}"
@@ -63,9 +65,11 @@ def change(tile: Tile) -> tuple[str, str]:
         size = f"{abs(moved) / before:.0%}"
     elif tile.kind == "share":
         size = f"{abs(moved) * 100:.1f} points"
+    elif tile.kind == "per 10,000":
+        size = f"{abs(moved) * 10_000:,.1f}"
     else:
         size = duration(abs(moved))
-    if not moved or size in {"0%", "0.0 points", "0 min"}:
+    if not moved or size in {"0%", "0.0 points", "0.0", "0 min"}:
         return ("unchanged", "same")
     way = "up" if moved > 0 else "down"
     return (f"{'▲' if moved > 0 else '▼'} {way} {size}", "same" if tile.better is None else "good" if way == tile.better else "bad")

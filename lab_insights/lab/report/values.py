@@ -19,25 +19,27 @@ class Days:
     def __init__(self, rows: Sequence[Row], day: date) -> None:
         self.by_day = {row["DAY"]: row for row in rows}
         self.day = day
-        self.ends: dict[Period, date] = {"now": day, "before": day - timedelta(days=PERIOD_DAYS)}
 
-    def total(self, name: str, period: Period) -> int:
-        """Return the sum of a count over a period."""
-        return sum(self._on(self.ends[period] - timedelta(days=back), name) for back in range(PERIOD_DAYS))
+    def total(self, name: str, period: Period, days: int = PERIOD_DAYS) -> int:
+        """Return the sum of a count over a period of so many days."""
+        return sum(self._on(self._end(period, days) - timedelta(days=back), name) for back in range(days))
 
     def at_end(self, name: str, period: Period) -> int:
         """Return the count of a period's last day."""
-        return self._on(self.ends[period], name)
+        return self._on(self._end(period, PERIOD_DAYS), name)
 
-    def share(self, of: str, total: str, period: Period) -> Share:
+    def share(self, of: str, total: str, period: Period, days: int = PERIOD_DAYS) -> Share:
         """Return a rate over a period, of sums."""
-        return Share(self.total(of, period), self.total(total, period))
+        return Share(self.total(of, period, days), self.total(total, period, days))
 
     def trend(self, *names: str) -> list[list[Any]]:
         """Return a row a day, oldest first, without the days before the first that is known."""
         every = [self.day - timedelta(days=back) for back in range(TREND_DAYS - 1, -1, -1)]
         first = min(self.by_day, default=self.day)
         return [[day, *(self._on(day, name) for name in names)] for day in every if day >= first]
+
+    def _end(self, period: Period, days: int) -> date:
+        return self.day - timedelta(days=days if period == "before" else 0)
 
     def _on(self, day: date, name: str) -> int:
         return count(self.by_day.get(day), name)

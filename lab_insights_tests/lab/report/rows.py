@@ -13,6 +13,7 @@ from lab_insights.lab.report.sections import report
 DAY = date(2026, 3, 10)
 ZONE = "America/New_York"
 TESTS = {"BMP": "Basic metabolic panel", "CBC": "Complete blood count", "UCX": "Urine culture <i>&\"'", "TROP": "Troponin I"}
+PRIORITIES = ("routine", "stat")
 ACCOUNTS = ("Exampleton Family Practice of the Very Long Name", "Sampleburg Clinic", "Testville Hospital")
 
 
@@ -57,7 +58,17 @@ def rows(seed: int = 3) -> dict[str, list[dict[str, Any]]]:
         "tat": [
             *windows("all", "all"),
             *(row for test in TESTS for row in windows("test", test)),
-            *(row for priority in ("routine", "stat") for row in windows("priority", priority)),
+            *(row for priority in PRIORITIES for row in windows("priority", priority)),
+        ],
+        "tat_weeks": [
+            {"WEEK": DAY - timedelta(days=7 * back), "DIMENSION": dimension, "MEMBER": member, **percentiles()}
+            for back in range(3, -1, -1)
+            for dimension, members in (
+                ("priority", PRIORITIES),
+                ("test", TESTS),
+                ("test_priority", (f"{t} / {p}" for t in TESTS for p in PRIORITIES)),
+            )
+            for member in members
         ],
         "tat_bins": [{"BIN": n, "STAT": rng.randint(0, 30), "OTHER": rng.randint(5, 90)} for n in range(8)],
         "by_account": top(*ACCOUNTS),

@@ -9,10 +9,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lab_insights.lab.kpis.declared import KpiTile
 from lab_insights.lab.report.model import HIDDEN, Measured, Share, Tile
 from lab_insights.lab.report.page import render
 from lab_insights.lab.report.text import change, duration, written
-from lab_insights_tests.lab.report.rows import DAY, nothing, page, rows
+from lab_insights.lab.report.tiles import counted
+from lab_insights.lab.report.values import Days
+from lab_insights_tests.lab.report.rows import DAY, PRIORITIES, TESTS, delivered, nothing, page, rows
 
 
 class Elements(HTMLParser):
@@ -81,6 +84,60 @@ def test_rates_of_a_week_are_rates_of_sums_and_snapshots_are_never_added() -> No
     assert tiles["Tests pending"].now == found["pending"][-1]["PENDING"]
     assert tiles["Tests pending"].before == found["pending"][-8]["PENDING"]
     assert tiles["Tests ordered"].now == sum(row["TESTS"] for row in found["volume"] if row["DAY"] in week)
+
+
+def test_a_declared_tile_adds_days_up_takes_the_last_or_divides_sums() -> None:
+    days = Days([{"DAY": DAY - timedelta(days=back), "N": back + 1, "OF": 100} for back in range(14)], DAY)
+    share = KpiTile(label="x", kind="share", numerator="n", denominator="of", better="up", note="why")
+    assert counted(share, days) == Tile("x", "share", Share(28, 700), Share(77, 700), "why", "up")
+    assert counted(KpiTile(label="x", column="n"), days) == Tile("x", "count", 28, 77)
+    assert counted(KpiTile(label="x", kind="at_end", column="n"), days) == Tile("x", "count", 1, 8)
+
+
+def test_corrected_results_are_given_per_ten_thousand_billable_tests_of_four_weeks() -> None:
+    found = rows()
+    found["corrected"] = [
+        {"DAY": DAY - timedelta(days=back), "CORRECTED": 2, "BILLABLE": 500 if back < 28 else 1000, "RESULTS": 9000} for back in range(56)
+    ]
+    [tile] = [tile for tile in page(found).tiles if tile.label == "Results corrected"]
+    assert (tile.now, tile.before) == (Share(56, 14_000), Share(56, 28_000))
+    assert (written(tile.now, tile.kind), change(tile)) == ("40.0", ("▲ up 20.0", "bad"))
+    assert "per 10,000 billable tests" in tile.note
+
+
+def test_turnaround_has_a_trend_by_test_and_by_priority_and_by_both() -> None:
+    found = rows()
+    weeks = sorted({row["WEEK"] for row in found["tat_weeks"]})
+    of = {(row["WEEK"], row["MEMBER"]): Measured(row["MEDIAN_MINUTES"], row["OBSERVATIONS"]) for row in found["tat_weeks"]}
+    figures = {figure.title: figure for figure in page(found).sections[0].figures}
+    by_priority = figures["Turnaround by week and priority"]
+    assert set(list(by_priority.columns)[1:]) == set(PRIORITIES)
+    assert by_priority.rows == [[week, *(of[week, name] for name in list(by_priority.columns)[1:])] for week in weeks]
+    by_test = figures["Turnaround by week of the most frequent tests"]
+    codes = {name: code for code, name in TESTS.items()}
+    assert len(by_test.drawn) == 3
+    assert by_test.rows == [[week, *(of[week, codes[name]] for name in by_test.drawn)] for week in weeks]
+    both = figures["Turnaround by week, test and priority"].rows
+    assert {(row[0], row[1]) for row in both} == {(name, priority) for name in codes for priority in PRIORITIES}
+    for name, priority, tests, *medians, _ in both:
+        expected = [of[week, f"{codes[name]} / {priority}"] for week in weeks]
+        assert (tests, medians) == (sum(each.n for each in expected), expected)
+
+
+def test_a_table_agrees_when_each_row_is_accounted_for_and_loaded() -> None:
+    found = rows()
+    found["loads"] = [
+        {"TABLE_NAME": name, "STAGED": staged, "BEFORE": 2731, "DAYS": 7} for name, staged in (("result", 400), ("order", 399))
+    ]
+    came = [delivered("result", 400, 400), delivered("result", 401, 400), delivered("order", 400, 400), delivered("new", 7, 7)]
+    *_, data = page(found, came).sections
+    shown = [dict(zip(data.figures[1].columns, row, strict=True)) for row in data.figures[1].rows]
+    assert [(row["Loaded"], row["Usual"], row["Read up to"], row["Agree"]) for row in shown] == [
+        (400, 390, "11 Mar 00:00", "yes"),
+        (400, 390, "11 Mar 00:00", "no"),  # one row is lost between the source and the lake
+        (399, 390, "11 Mar 00:00", "no"),
+        (0, None, "11 Mar 00:00", "no"),
+    ]
 
 
 @pytest.mark.parametrize(("minutes", "text"), [(0, "0 min"), (59.6, "1 h"), (61, "1 h 01 min"), (2879, "47 h 59 min"), (2880, "2.0 days")])
