@@ -29,9 +29,9 @@ def aws(aws_endpoint: str) -> Aws:
 
 @pytest.fixture(scope="session")
 def storage(aws: Aws) -> Storage:
-    """Two layer buckets and the state's tables; each test has a tenant of its own in them."""
+    """Three layer buckets and the state's tables; each test has a tenant of its own in them."""
     made = Storage(aws, f"wh-{uuid.uuid4().hex[:8]}")
-    for layer in ("curated", "transformed"):
+    for layer in ("raw", "curated", "transformed"):
         aws.client("s3").create_bucket(Bucket=made.bucket(layer))
     for table in ("bookmarks", "status"):
         keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]

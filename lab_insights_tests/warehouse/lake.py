@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -59,6 +59,7 @@ class TestLake:
         layer: Layer = "curated",
         parts: int = 1,
         supersedes: bool = False,
+        counts: Mapping[str, int] | None = None,
     ) -> Manifest:
         """Commit rows of business columns as a batch of day `day`; `at` is a version's day, `deleted` a tombstone."""
         on = FIRST + timedelta(days=day - 1)
@@ -95,6 +96,7 @@ class TestLake:
             key=key,
             parts=tuple(written),
             rows=len(full),
+            counts=dict(counts or {}),
             arrow_schema=encode_schema(whole),
             window=Window(low=None, high=noon(day).replace(tzinfo=UTC) + timedelta(hours=12)),
             created_at=noon(day).replace(tzinfo=UTC) + timedelta(hours=13),

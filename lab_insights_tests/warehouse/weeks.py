@@ -14,11 +14,14 @@ import pandas as pd
 from lab_insights.aws import Aws
 from lab_insights.config import SnowflakeSection
 from lab_insights.lab.kpis import Report
+from lab_insights.lab.report import model
+from lab_insights.lake.commit import Lake
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
 from lab_insights.names import tenant_id
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.provision import provision
+from lab_insights.warehouse.report_page import read
 from lab_insights.warehouse.reports import refresh, table
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.warehouse.kpi_orders import laboratory
@@ -27,6 +30,7 @@ from lab_insights_tests.warehouse.lake import TestLake
 from lab_insights_tests.warehouse.oracle.ordered import tests
 
 DAY = date(2026, 3, 10)
+TENANT = tenant_id("kpi_weeks")
 
 
 @dataclass
@@ -34,6 +38,10 @@ class Weeks:
     session: Session
     made: Tables
     tests: pd.DataFrame
+    lake: Lake
+
+    def page(self) -> model.Report:
+        return read(self.session, self.lake, TENANT, ZONE, DAY)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(float(v) if isinstance(v, Decimal) else v for v in row) for row in self.session.execute(sql)]
@@ -47,11 +55,10 @@ class Weeks:
 
 @contextmanager
 def computed(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[Weeks]:
-    tenant = tenant_id("kpi_weeks")
     made = laboratory()
     with connect(account, aws, run_id="test") as session:
-        provision(session, storage, tenant)
-        load(session, storage, tenant, made.write(TestLake(storage, tenant, State(storage.aws, storage.prefix)), 1), run_id="test")
-        refresh(session, tenant, ZONE, DAY)
-        yield Weeks(session, made, tests(made))
+        provision(session, storage, TENANT)
+        load(session, storage, TENANT, made.write(TestLake(storage, TENANT, State(storage.aws, storage.prefix)), 1), run_id="test")
+        refresh(session, TENANT, ZONE, DAY)
+        yield Weeks(session, made, tests(made), Lake(storage, State(storage.aws, storage.prefix)))
         session.execute('DROP DATABASE "LAB_INSIGHTS_KPI_WEEKS"')
