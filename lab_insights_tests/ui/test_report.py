@@ -116,4 +116,9 @@ def test_on_paper_nothing_is_cut_off(opened: Opened, files: dict[str, Path]) -> 
     opened.page.set_viewport_size({"width": 700, "height": 1000})
     cut = "[...document.querySelectorAll('figure')].filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.textContent.slice(0, 60))"
     assert opened.page.evaluate(cut) == []
+    beyond = (
+        "[...document.querySelectorAll('figure svg text')].filter(each => each.getBoundingClientRect().right > "
+        "each.closest('figure').getBoundingClientRect().right).map(each => each.textContent)"
+    )
+    assert opened.page.evaluate(beyond) == []
     assert len(opened.page.pdf(format="A4")) > 20_000

@@ -14,6 +14,8 @@ from lab_insights.lab.report.text import number
 # Dark enough on white for text (4.5 : 1), and told apart without colour by their dashes and the legend.
 COLOURS = ("#1f5fa8", "#a8480f", "#4d5865")
 WIDTH, HEIGHT = 400, 190
+# As many letters of all names as fit beside each other.
+_LEGEND = 40
 _CONFIG = {
     "font": "Arial, Helvetica, sans-serif",
     "view": {"stroke": None},
@@ -107,7 +109,8 @@ def _spec(figure: Figure, values: list[dict[str, Any]], drawn: tuple[str, ...]) 
         base["padding"] = {"left": 30, "right": 8, "top": 5, "bottom": 5}
     match figure.chart:
         case "lines":
-            colour |= {"legend": {"symbolType": "stroke"}}
+            # Names of the data may be long: then one below the other.
+            colour |= {"legend": {"symbolType": "stroke", **({"columns": 1} if sum(map(len, drawn)) > _LEGEND else {})}}
             dashes = {**colour, "scale": {"domain": list(drawn), "range": [[1, 0], [6, 3], [2, 2]][: len(drawn)]}}
             line = {
                 "mark": {"type": "line", "point": {"size": 24}},
