@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +15,16 @@ from lab_insights.errors import ConfigError
 
 if TYPE_CHECKING:
     from lab_insights.governance.audit import Log, Record
+    from lab_insights.governance.audit.reads import Read, Store
     from lab_insights.governance.audit.verify import Verified
+    from lab_insights.names import TenantId
 
 app = typer.Typer(no_args_is_help=True, help="The audit log: who ran and changed what, and when; hash-chained, without a patient's value.")
 Tenants = Annotated[list[str] | None, typer.Option("--tenant", help="A tenant; may be given several times.")]
+From = Annotated[str, typer.Option("--from", help="The first day, such as 2026-01-31 (UTC).")]
+To = Annotated[str, typer.Option("--to", help="The last day.")]
+Trail = Annotated[str | None, typer.Option(help="Where CloudTrail delivers its files: s3://bucket/prefix.")]
+Snowflake = Annotated[bool, typer.Option("--snowflake", help="Ask Snowflake's ACCESS_HISTORY.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -56,20 +63,16 @@ def show(
 
 
 @app.command()
-def evidence(
-    *,
-    from_: Annotated[str, typer.Option("--from", help="The first day, such as 2026-01-31 (UTC).")],
-    to: Annotated[str, typer.Option("--to", help="The last day.")],
-    json: Json = False,
-) -> None:
-    """Print, as Markdown, each HIPAA Security Rule control that this product serves with its records and tests. Exit code 1 when the log is not whole."""
+def evidence(*, from_: From, to: To, trail: Trail = None, snowflake: Snowflake = False, json: Json = False) -> None:
+    """Print, as Markdown, each HIPAA Security Rule control that this product serves with its records and tests, and the reads of the stores that are asked.
+
+    Exit code 1 when the log is not whole.
+    """
     from lab_insights.governance.audit.evidence import evidence as collect
 
     with told():
-        first, last = _day(from_), _day(to)
-        if first is None or last is None or first > last:
-            raise ConfigError("The evidence is of no day.", remedy="give `--from` and `--to`, the earlier day first.")
-        found = collect(_log(), first, last)
+        first, last = _span(from_, to)
+        found = collect(_log(), first, last, _reads(trail, snowflake, first, last))
         if json:
             print_json(found.to_dict())
         else:
@@ -81,29 +84,47 @@ def evidence(
 @app.command()
 def reads(
     *,
-    trail: Annotated[str, typer.Option(help="Where CloudTrail delivers its files: s3://bucket/prefix.")],
-    from_: Annotated[str, typer.Option("--from", help="The first day, such as 2026-01-31 (UTC).")],
-    to: Annotated[str, typer.Option("--to", help="The last day.")],
+    from_: From,
+    to: To,
+    trail: Trail = None,
+    snowflake: Snowflake = False,
     tenant: Annotated[str | None, typer.Option("--tenant", help="One tenant; else all.")] = None,
     json: Json = False,
 ) -> None:
-    """Print who read which tables and days of the lake, by CloudTrail's data events of the buckets."""
-    from lab_insights.governance.audit.reads import reads as collect
+    """Print who read which tables and days: of the lake by CloudTrail's data events, of the client databases by Snowflake's ACCESS_HISTORY."""
+    from lab_insights.governance.audit.reads import listed
     from lab_insights.names import tenant_id
-    from lab_insights.resources.lake import open_aws
 
     with told():
-        first, last, config = _day(from_), _day(to), load_config()
-        if first is None or last is None or first > last:
-            raise ConfigError("The reads are of no day.", remedy="give `--from` and `--to`, the earlier day first.")
-        found = collect(open_aws(config), config.lake.prefix, trail, first, last, tenant_id(tenant) if tenant else None)
+        first, last = _span(from_, to)
+        by_store = _reads(trail, snowflake, first, last, tenant_id(tenant) if tenant else None)
+        if not by_store:
+            raise ConfigError("Nobody is asked who read what.", remedy="give `--trail`, `--snowflake`, or both.")
         if json:
-            print_json([read.to_dict() | {"objects": count} for read, count in sorted(found.items())])
+            print_json([each for found in by_store.values() for each in listed(found)])
             return
-        for read, count in sorted(found.items()):
-            entry(f"{read.tenant} {read.layer}/{read.table or 'page'} {read.day}: {count:,} objects by {read.identity}", indent=0)
-        if not found:
+        for found in by_store.values():
+            for read, count in sorted(found.items()):
+                entry(f"{read}: {count:,} reads by {read.identity} on {read.on}", indent=0)
+        if not any(by_store.values()):
             out.print("nobody read these days", highlight=False)
+
+
+def _reads(trail: str | None, snowflake: bool, first: date, last: date, tenant: TenantId | None = None) -> dict[Store, Counter[Read]]:
+    """Ask the stores that are named who read what."""
+    from lab_insights.governance.audit.reads import reads as objects
+    from lab_insights.resources.lake import open_aws
+    from lab_insights.warehouse.access_history import reads as tables
+    from lab_insights.warehouse.session import connect
+
+    config = load_config()
+    found: dict[Store, Counter[Read]] = {}
+    if trail:
+        found["lake"] = objects(open_aws(config), config.lake.prefix, trail, first, last, tenant)
+    if snowflake:
+        with connect(config.snowflake, open_aws(config)) as session:
+            found["snowflake"] = tables(session, first, last, tenant)
+    return found
 
 
 def _log() -> Log:
@@ -119,6 +140,13 @@ def _chains(tenants: list[str]) -> list[str]:
     from lab_insights.names import tenant_id
 
     return [chain_of(tenant_id(name)) for name in tenants]
+
+
+def _span(from_: str, to: str) -> tuple[date, date]:
+    first, last = _day(from_), _day(to)
+    if first is None or last is None or first > last:
+        raise ConfigError("These are no days.", remedy="give `--from` and `--to`, the earlier day first.")
+    return first, last
 
 
 def _day(text: str | None) -> date | None:

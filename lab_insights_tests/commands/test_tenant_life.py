@@ -29,6 +29,7 @@ from lab_insights.tenants.registry import Registry
 from lab_insights.warehouse.report_page import key as page_key
 from lab_insights_tests.commands.cli import Cli
 from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant, make_lake
+from lab_insights_tests.warehouse import access
 
 META = {"source_updated_at": pa.timestamp("us"), "batch_id": pa.string(), "is_deleted": pa.bool_()}
 
@@ -223,6 +224,28 @@ def test_columns_codes_and_classes_are_found(cli: Cli, lake: Lake, tenant: Tenan
     assert {hit["phi"] for hit in direct if hit["matched"] == "phi"} == {"direct"}
     assert "mrn" in {hit["column"] for hit in direct}
     assert "nothing is called so" in cli("catalog", "find", "no such thing", code=0).output
+
+
+def test_who_read_which_table_of_a_client_database_is_in_the_reads_and_in_the_evidence(
+    cli: Cli, tenant: TenantId, aws_endpoint: str
+) -> None:
+    from lab_insights import config
+    from lab_insights.warehouse.session import connect
+
+    span, loaded = ("--from", str(day(1)), "--to", str(day(1))), config.load(cli.path)
+    assert "not known" in cli("audit", "reads", "--snowflake", *span, code=2).output
+    assert "Nobody is asked" in cli("audit", "reads", *span, code=2).output
+    table = access.read(f"LAB_INSIGHTS_{tenant.upper()}.CURATED.PATIENT", "Table", "MRN")
+    with (
+        connect(loaded.snowflake, Aws(endpoint_url=aws_endpoint)) as session,
+        access.history(session, [("q1", f"{day(1)} 10:00:00", "ADA", [table])]),
+    ):
+        [found] = json.loads(cli("audit", "reads", "--snowflake", "--tenant", tenant, *span, "--json", code=0).stdout)
+        shown = cli("audit", "reads", "--snowflake", *span, code=0).output
+        page = cli("audit", "evidence", "--snowflake", *span).stdout
+    assert (found["tenant"], found["layer"], found["table"], found["identity"], found["reads"]) == (tenant, "curated", "patient", "ADA", 1)
+    assert f"{tenant} curated.patient in Snowflake: 1 reads by ADA on {day(1)}" in shown
+    assert f"## Reads of the client databases\n\n- {tenant}: ADA, 1 reads of 1 tables\n" in page
 
 
 def test_what_nobody_classified_is_phi_and_what_is_joined_is_as_strict_as_its_strictest() -> None:

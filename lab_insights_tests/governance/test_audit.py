@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +21,7 @@ from lab_insights.errors import CommitConflict
 from lab_insights.governance.audit import BUCKET, DEPLOYMENT, Event, Log, Record
 from lab_insights.governance.audit.evidence import controls, evidence
 from lab_insights.governance.audit.log import chain_of, record_key
+from lab_insights.governance.audit.reads import Read
 from lab_insights.governance.audit.record import chained
 from lab_insights.governance.audit.verify import verify
 from lab_insights.lake.commit import Lake
@@ -28,6 +31,7 @@ from lab_insights.names import TenantId
 from lab_insights_tests.lake.world import Killed, answer_lost, fresh_tenant, make_lake, watched
 
 ROOT = Path(__file__).resolve().parents[2]
+DAY = date(2026, 3, 2)
 
 
 @pytest.fixture
@@ -263,6 +267,20 @@ def test_evidence_names_tests_that_exist_and_the_records_of_its_days(log: Log, t
             assert f"def {name}(" in (ROOT / path).read_text(), test
     listed = json.loads(json.dumps(made.to_dict()))["controls"]
     assert {each["control"].split("(")[0] for each in listed} == {"164.308", "164.310", "164.312"}
+
+
+def test_evidence_has_the_reads_of_the_stores_that_were_asked_and_says_which_were_not(log: Log) -> None:
+    read = Read("acme", "lake", "curated", "patient", "2026-03-01", "arn:ada", "2026-03-02")
+    found = Counter({read: 2, dataclasses.replace(read, table="result"): 3, dataclasses.replace(read, identity="arn:bob"): 1})
+    asked = evidence(log, DAY, DAY, {"lake": found})
+    page = asked.markdown()
+    assert "## Reads of the lake\n\n- acme: arn:ada, 5 reads of 2 tables\n- acme: arn:bob, 1 reads of 1 tables\n" in page
+    assert [line.partition(":")[0] for line in asked.not_recorded] == ["Reads of tables", "Looking at the Dagster UI"]
+    [first, *_] = asked.to_dict()["reads"]["lake"]
+    assert (first["identity"], first["on"], first["reads"]) == ("arn:ada", "2026-03-02", 2)
+    nobody = evidence(log, DAY, DAY, {"lake": Counter(), "snowflake": Counter()})
+    assert "## Reads of the client databases\n\n- none in this period\n" in nobody.markdown()
+    assert len(nobody.not_recorded) == 1
 
 
 def test_evidence_of_a_broken_chain_says_so(log: Log, tenant: TenantId) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import uuid
@@ -61,10 +62,11 @@ def trail(aws_endpoint: str) -> str:
 
 def test_who_read_what_is_told_by_tenant_table_day_and_identity(aws_endpoint: str, trail: str) -> None:
     aws = Aws(endpoint_url=aws_endpoint)
-    mine = Read("acme", "curated", "patient", "2026-03-01", SESSION)
-    hers = Read("acme", "curated", "patient", "2026-03-01", PERSON)
-    page = Read("acme_east", "reports", "", "2026-03-01", PERSON)
-    assert reads(aws, "p", trail, FIRST, LAST) == {mine: 2, hers: 1, page: 1}
+    mine = Read("acme", "lake", "curated", "patient", "2026-03-01", SESSION, "2026-03-02")
+    later = dataclasses.replace(mine, on="2026-03-03")
+    hers = Read("acme", "lake", "curated", "patient", "2026-03-01", PERSON, "2026-03-02")
+    page = Read("acme_east", "lake", "reports", "", "2026-03-01", PERSON, "2026-03-02")
+    assert reads(aws, "p", trail, FIRST, LAST) == {mine: 1, later: 1, hers: 1, page: 1}
     assert reads(aws, "p", trail, FIRST, LAST, TenantId("acme_east")) == {page: 1}
     assert reads(aws, "p", trail, FIRST, FIRST, TenantId("acme")) == {mine: 1, hers: 1}
 

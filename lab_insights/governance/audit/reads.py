@@ -1,7 +1,8 @@
 """Who read which objects of the lake: CloudTrail's data events, as a trail delivers them to a bucket.
 
 A read is told by tenant, layer, table and day, which the object's key says, and by the identity that CloudTrail saw; a tenant's session has the tenant's
-name in it. What is not there was not switched on: silence is no evidence.
+name in it. What is not there was not switched on: silence is no evidence. Reads of client databases are told in the same words by
+`warehouse.access_history`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lab_insights.aws import Aws
@@ -27,19 +28,32 @@ _KEY = re.compile(r"tenant=([^/]+)/(?:table=([^/]+)/)?date=(\d{4}-\d\d-\d\d)/")
 _LATE = timedelta(days=1)
 
 
+Store = Literal["lake", "snowflake"]
+
+
 @dataclass(frozen=True, order=True)
 class Read:
-    """What one identity read of one table's tenant-day; `table` is empty for a report page."""
+    """What one identity read on one day (`on`, UTC): a tenant-day of a table in the lake, or a table of a client database.
+
+    `layer` is a schema there. `table` is empty for a report page, `day` (the data's) for a client database.
+    """
 
     tenant: str
+    store: Store
     layer: str
     table: str
     day: str
     identity: str
+    on: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self)
+    def __str__(self) -> str:
+        what = f"{self.layer}/{self.table or 'page'} {self.day}" if self.store == "lake" else f"{self.layer}.{self.table} in Snowflake"
+        return f"{self.tenant} {what}"
+
+
+def listed(found: Counter[Read]) -> list[dict[str, Any]]:
+    """Return reads as plain values, in order; `reads` are objects of the lake, or queries of a client database."""
+    return [asdict(read) | {"reads": count} for read, count in sorted(found.items())]
 
 
 def reads(aws: Aws, prefix: str, trail: str, first: date, last: date, tenant: TenantId | None = None) -> Counter[Read]:
@@ -53,13 +67,12 @@ def reads(aws: Aws, prefix: str, trail: str, first: date, last: date, tenant: Te
         files += 1
         for event in body["Records"]:
             read = _read(event, buckets)
-            at = datetime.fromisoformat(event["eventTime"]).date()
-            if read and first <= at <= last and tenant in {None, read.tenant}:
+            if read and str(first) <= read.on <= str(last) and tenant in {None, read.tenant}:
                 found[read] += 1
     if not files:
         raise ConfigError(
             "The trail has no file of these days, so who read what is not known.",
-            remedy="switch S3 data events on for the lake's buckets, and give `--trail` the bucket and prefix that they are delivered to.",
+            remedy="give `--trail` the bucket and prefix that S3 data events of the lake's buckets are delivered to (docs/how-to/audit.md).",
         )
     return found
 
@@ -83,4 +96,5 @@ def _read(event: dict[str, Any], buckets: dict[str, str]) -> Read | None:
         return None
     who = event.get("userIdentity", {})
     tenant, table, day = key.groups()
-    return Read(tenant, layer, table or "", day, who.get("arn") or who.get("invokedBy") or who.get("type", "unknown"))
+    identity = who.get("arn") or who.get("invokedBy") or who.get("type", "unknown")
+    return Read(tenant, "lake", layer, table or "", day, identity, str(datetime.fromisoformat(event["eventTime"]).date()))
