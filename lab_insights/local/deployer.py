@@ -28,7 +28,8 @@ def deploy(endpoint_url: str, prefix: str, region: str = "us-east-1") -> str:
         for found in aws.client("cloudformation").describe_stack_resources(StackName=prefix)["StackResources"]
         if "LogicalResourceId" in found  # moto lists what it did not make, without a name
     }
-    resources = template.load()["Resources"]
+    # What has a condition (a trail, a role for Snowflake) is not wanted of the stand-in: the parameters that ask for it are off by default.
+    resources = {name: each for name, each in template.load()["Resources"].items() if "Condition" not in each}
     names = _names(resources, physical, prefix, region)
     for resource in resources.values():
         if apply := _APPLIED.get(resource["Type"]):
@@ -64,6 +65,7 @@ def _names(resources: dict[str, Any], physical: dict[str, str], prefix: str, reg
     """Return the names the template's functions see; a resource's physical id is what `Ref` gives."""
     at = f"{region}:{ACCOUNT}"
     refs = {
+        **{name: parameter["Default"] for name, parameter in template.load()["Parameters"].items() if "Default" in parameter},
         "Prefix": prefix,
         "AWS::Partition": "aws",
         "AWS::Region": region,
@@ -93,7 +95,7 @@ def _bucket(aws: Aws, of: _Properties) -> None:
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=of["VersioningConfiguration"])
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=of["PublicAccessBlockConfiguration"])
     s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=of["OwnershipControls"])
-    rules = [{"Filter": {"Prefix": ""}, "ID": rule.pop("Id"), **rule} for rule in of["LifecycleConfiguration"]["Rules"]]
+    rules = [_lifecycle(rule) for rule in of["LifecycleConfiguration"]["Rules"]]
     s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
     if notification := of.get("NotificationConfiguration"):
         topics = [
@@ -107,6 +109,15 @@ def _bucket(aws: Aws, of: _Properties) -> None:
             for each in notification["TopicConfigurations"]
         ]
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"TopicConfigurations": topics})
+
+
+def _lifecycle(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule as S3's own API spells it."""
+    told: dict[str, Any] = {"Filter": {"Prefix": ""}, **rule, "ID": rule["Id"]}
+    if "ExpirationInDays" in told:
+        told["Expiration"] = {"Days": told.pop("ExpirationInDays")}
+    del told["Id"]
+    return told
 
 
 def _bucket_policy(aws: Aws, of: _Properties) -> None:

@@ -81,9 +81,27 @@ def test_buckets_are_versioned_encrypted_private_and_forget_old_versions(aws: Aw
         assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
         rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
         assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-        # of the audit log nothing is ever forgotten
-        assert {rule["ID"] for rule in rules} == {"abandoned-uploads"} | ({"noncurrent-versions"} if layer != "audit" else set())
+        rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+        # of the audit log nothing is ever forgotten, and of the lake nothing by its age
+        forgets = {"audit": set[str](), "reports": {"noncurrent-versions", "aged-pages"}}.get(layer, {"noncurrent-versions"})
+        assert set(rules) == {"abandoned-uploads"} | forgets
+        assert {name for name, rule in rules.items() if "Expiration" in rule} == forgets & {"aged-pages"}
+
+
+def test_what_the_law_wants_kept_can_not_be_set_to_go_earlier_and_report_pages_go_only_where_somebody_says_so() -> None:
+    parameters, resources = template.load()["Parameters"], template.load()["Resources"]
+    years = {name: parameters[name]["MinValue"] / 365.25 for name in ("TrailDays", "ReportDays")}
+    assert {name: int(its) for name, its in years.items()} == {"TrailDays": 6, "ReportDays": 2}
+    lock = resources["AuditBucket"]["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert lock == {"Mode": "GOVERNANCE", "Years": 6}
+
+    def aged(bucket: str) -> list[tuple[Any, Any]]:
+        rules = resources[bucket]["Properties"]["LifecycleConfiguration"]["Rules"]
+        return [(rule["Status"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule]
+
+    assert aged("ReportsBucket") == [({"Ref": "ReportPages"}, {"Ref": "ReportDays"})]
+    assert parameters["ReportPages"]["Default"] == "Disabled"
+    assert aged("TrailBucket") == [("Enabled", {"Ref": "TrailDays"})]
 
 
 def test_state_tables_have_their_keys_and_can_be_restored_to_a_point_in_time(aws: Aws, deployed_prefix: str) -> None:
@@ -120,14 +138,16 @@ def test_every_bucket_and_queue_of_the_template_refuses_plain_http_and_keeps_its
 
 def test_every_bucket_denies_other_encryption_and_other_tenants_prefixes() -> None:
     resources: dict[str, Any] = template.load()["Resources"]
-    names = template.Names({"Prefix": "p", **{name: f"p-{name}" for name in resources}}, _Arns())
+    names = _names()
     policies = [template.resolve(each["Properties"], names) for each in resources.values() if each["Type"] == "AWS::S3::BucketPolicy"]
-    assert len(policies) == 5
+    assert len(policies) == 6
     for policy in policies:
         by_sid = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
-        assert {"TlsOnly", "KmsOnly", "OwnKeyOnly"} <= set(by_sid)
-        assert {statement["Effect"] for statement in by_sid.values()} == {"Deny"}
-        if policy["Bucket"] == "p-AuditBucket":
+        assert {"TlsOnly", *(("ServiceOnly",) if policy["Bucket"] == "p-TrailBucket" else ("KmsOnly", "OwnKeyOnly"))} <= set(by_sid)
+        allowed = {sid for sid, statement in by_sid.items() if statement["Effect"] != "Deny"}
+        assert allowed == ({"TrailLooks", "TrailDelivers"} if policy["Bucket"] == "p-TrailBucket" else set())
+        if policy["Bucket"] in {"p-AuditBucket", "p-TrailBucket"}:
+            assert "Condition" not in by_sid["AppendOnly"]
             assert by_sid["NoTenant"]["Condition"] == {"Null": {"aws:PrincipalTag/tenant": "false"}}
             continue
         bucket = f"arn:{policy['Bucket'].removeprefix('p-')}.Arn"
@@ -139,6 +159,49 @@ def test_every_statement_of_the_tenants_role_speaks_of_the_sessions_tag_or_of_th
     [policy] = template.load()["Resources"]["TenantRole"]["Properties"]["Policies"]
     statements = {each["Sid"]: json.dumps(each) for each in policy["PolicyDocument"]["Statement"]}
     assert {sid for sid, text in statements.items() if "aws:PrincipalTag/tenant" not in text} == {"Key"}
+
+
+def test_the_trail_that_one_may_ask_for_records_objects_of_every_bucket_of_the_deployment_and_alone_may_deliver() -> None:
+    parsed = template.load()
+    resources: dict[str, Any] = parsed["Resources"]
+    assert parsed["Parameters"]["Trail"]["Default"] == "no"
+    trail = template.resolve(resources["LakeTrail"]["Properties"], _names())
+    [selector] = trail["AdvancedEventSelectors"]
+    fields = {each["Field"]: each for each in selector["FieldSelectors"]}
+    recorded = set(fields["resources.ARN"]["StartsWith"])
+    buckets = {name for name, each in resources.items() if each["Type"] == "AWS::S3::Bucket"} - {"TrailBucket"}
+    assert recorded == {f"arn:{name}.Arn/" for name in buckets}
+    # reads, and writes: a selector that does not name readOnly takes both
+    assert set(fields) == {"eventCategory", "resources.type", "resources.ARN"}
+    arn = f"arn:aws:cloudtrail:us-east-1:{deployer.ACCOUNT}:trail/{trail['TrailName']}"
+    policy = template.resolve(resources["TrailBucketPolicy"]["Properties"]["PolicyDocument"], _names())
+    key = template.resolve(resources["LakeKey"]["Properties"]["KeyPolicy"], _names())
+    services = [each for each in [*policy["Statement"], *key["Statement"]] if each["Principal"] == {"Service": "cloudtrail.amazonaws.com"}]
+    assert len(services) == 3
+    assert {each["Condition"]["StringEquals"]["aws:SourceArn"] for each in services} == {arn}
+    assert all(resources[name]["Condition"] == "HasTrail" for name in ("LakeTrail", "TrailBucket", "TrailBucketPolicy"))
+
+
+def test_snowflakes_role_reads_what_is_loaded_and_is_assumed_by_its_integration_alone() -> None:
+    role = template.resolve(template.load()["Resources"]["SnowflakeRole"]["Properties"], _names())
+    [trusted] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Principal"] == {"AWS": "p-SnowflakeUser"}
+    assert trusted["Condition"] == {"StringEquals": {"sts:ExternalId": "p-SnowflakeExternalId"}}
+    statements = {each["Sid"]: each for each in role["Policies"][0]["PolicyDocument"]["Statement"]}
+    layers = [f"arn:{layer}Bucket.Arn" for layer in ("Curated", "Transformed")]
+    assert statements["Objects"]["Resource"] == [f"{arn}/tenant=*" for arn in layers]
+    assert statements["Listing"]["Resource"] == layers
+    actions = json.dumps([each["Action"] for each in statements.values()])
+    assert not [verb for verb in ("Put", "Delete", "Encrypt", "GenerateDataKey", "*") if verb in actions]
+
+
+def _names() -> template.Names:
+    """Return names for all that the template refers to, deployed or not."""
+    parsed = template.load()
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": deployer.ACCOUNT}
+    return template.Names(
+        {**{name: f"p-{name}" for name in [*parsed["Resources"], *parsed["Parameters"]]}, **pseudo, "Prefix": "p"}, _Arns()
+    )
 
 
 class _Arns(dict[str, str]):
