@@ -20,13 +20,15 @@ def find(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Search columns, codes and PHI classes, in the contracts and in what `crawl` found."""
+    """Search columns, codes and PHI classes: in the contracts, in what `crawl` found, and in the catalogues of the laboratories."""
     from lab_insights.governance.search import find as search
-    from lab_insights.resources.lake import open_aws
+    from lab_insights.resources.lake import open_aws, open_lake
+    from lab_insights.tenants.registry import Registry
 
     with told():
         config = load_config()
-        found = search(open_aws(config), config.lake.prefix, text)
+        tenants = [tenant.id for tenant in Registry(open_aws(config), config.lake.prefix).all()]
+        found = search(open_lake(config), tenants, text)
         if json:
             print_json([hit.to_dict() for hit in found])
             return

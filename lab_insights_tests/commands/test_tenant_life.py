@@ -75,10 +75,11 @@ def tenant(cli: Cli) -> TenantId:
     return its
 
 
-def put(lake: Lake, tenant: TenantId, table: str, layer: Any = "curated", number: int = 1, **columns: Any) -> None:
-    rows = pa.record_batch(
-        {"id": [1, 2], **columns, **{name: pa.nulls(2, kind) for name, kind in META.items()}},
-    )
+def put(
+    lake: Lake, tenant: TenantId, table: str, layer: Any = "curated", number: int = 1, *, deleted: bool | None = None, **columns: Any
+) -> None:
+    nothing = {name: pa.nulls(2, kind) for name, kind in META.items()}
+    rows = pa.record_batch({"id": [1, 2], **columns, **nothing, "is_deleted": pa.array([deleted, deleted], pa.bool_())})
     draft = Draft(Partition(layer, tenant, table, day(number)), "delta", key=("id",))
     commit(lake, settled_head(lake, draft.partition), draft, Rows([rows]))
 
@@ -220,6 +221,21 @@ def test_columns_codes_and_classes_are_found(cli: Cli, lake: Lake, tenant: Tenan
     assert (hit["table"], hit["column"], hit["phi"], hit["matched"]) == ("crm.survey", "favourite_colour", "unclassified", "column")
     codes = json.loads(cli("catalog", "find", "critical_high", "--json", code=0).stdout)
     assert ("curated", "result", "flag_norm", "HH = critical_high") in {(c["layer"], c["table"], c["column"], c["code"]) for c in codes}
+    own = {"test_code": ["T1", "T1"], "component_code": ["GLUC", "NA1"], "name": ["Glukose", "Natrium"], "loinc": ["2345-7", None]}
+    put(lake, tenant, "test_component", **own)
+    changed = own | {"component_code": ["XYZ", "NA1"], "loinc": ["99999-9", "2951-2"]}
+    put(lake, tenant, "test_component", number=2, **changed)
+
+    def loinc(text: str) -> set[tuple[str, str, str]]:
+        hits = json.loads(cli("catalog", "find", text, "--json", code=0).stdout)
+        return {(hit["table"], hit["column"], hit["code"]) for hit in hits if hit["matched"] == "code"}
+
+    assert loinc("2345-7") == {("result", "loinc", "2345-7 = Glucose"), ("test_component", "loinc", "2345-7 = Glukose (GLUC)")}
+    assert ("test_component", "loinc", "2951-2 = Natrium (NA1)") in loinc("natrium")
+    assert loinc("48018-6") == {("genomic_result", "gene", "48018-6 = gene")}
+    assert ("result", "value_code", "260385009 = negative") in loinc("260385009")
+    put(lake, tenant, "test_component", number=3, deleted=True, **changed)
+    assert loinc("99999-9") == set()
     direct = json.loads(cli("catalog", "find", "direct", "--json", code=0).stdout)
     assert {hit["phi"] for hit in direct if hit["matched"] == "phi"} == {"direct"}
     assert "mrn" in {hit["column"] for hit in direct}
