@@ -35,13 +35,13 @@ class Rule:
 
 
 RULES: dict[Kind, Rule] = {
-    "failed_partition": Rule("Failed partitions", "failed-partition.md", "the tenants below have no data of these days"),
-    "late_tenant": Rule("Late tenants", "late-tenant.md", "a deliver-by time has passed"),
-    "dead_letters": Rule("Dead letters", "dead-letters.md", "the sensors gave up, nothing will happen by itself"),
-    "schema_change": Rule("Schema changes", "schema-change.md", "a source changed under us"),
-    "reconciliation": Rule("Reconciliation", "reconciliation.md", "a client database differs from the lake; its reports are held back"),
-    "cost": Rule("Unusual cost", "cost.md", "a tenant's day cost far more than its days usually do"),
-    "data_checks": Rule("Data checks", "data-checks.md", "a tenant's rows are doubled or not its own; they are held back"),
+    "failed_partition": Rule("Failed partitions", "failed-partition", "the tenants below have no data of these days"),
+    "late_tenant": Rule("Late tenants", "late-tenant", "a deliver-by time has passed"),
+    "dead_letters": Rule("Dead letters", "dead-letters", "the sensors gave up, nothing will happen by itself"),
+    "schema_change": Rule("Schema changes", "schema-change", "a source changed under us"),
+    "reconciliation": Rule("Reconciliation", "reconciliation", "a client database differs from the lake; its reports are held back"),
+    "cost": Rule("Unusual cost", "cost", "a tenant's day cost far more than its days usually do"),
+    "data_checks": Rule("Data checks", "data-checks", "a tenant's rows are doubled or not its own; they are held back"),
 }
 
 
@@ -103,7 +103,7 @@ def message(kind: Kind, facts: Sequence[Fact], prefix: str, section: AlertsSecti
     lines += [f"- {fact.tenant}: {fact.told}" for fact in facts[:LINES]]
     lines += [f"- and {len(facts) - LINES} more"] if len(facts) > LINES else []
     look = f"{section.ui_url.rstrip('/')}/{f'runs/{run_id}' if run_id else _LOOK.get(kind, 'overview/activity')}"
-    lines += ["", f"Look: {look}", f"Do: {section.runbooks_url.rstrip('/')}/{rule.runbook}"]
+    lines += ["", f"Look: {look}", f"Do: {section.runbook(rule.runbook)}"]
     return _short(_PLAIN.sub("?", subject)), "\n".join(lines)
 
 

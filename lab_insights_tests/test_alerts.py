@@ -14,6 +14,8 @@ from typing import Any, get_args
 
 import dagster as dg
 import pytest
+import yaml
+from mkdocs.structure.files import File
 
 from lab_insights import alerts
 from lab_insights.alerts import AGAIN, LINES, RULES, Alerts, Fact, Kind
@@ -47,7 +49,9 @@ class Inbox:
     @property
     def alerts(self) -> Alerts:
         return Alerts(
-            self.lake.aws(), self.lake.prefix, AlertsSection(ui_url="https://dagster.example/", runbooks_url="https://docs.example")
+            self.lake.aws(),
+            self.lake.prefix,
+            AlertsSection(ui_url="https://dagster.example/", runbooks_url="https://docs.example/runbooks/"),
         )
 
     def read(self) -> list[dict[str, Any]]:
@@ -90,7 +94,7 @@ def test_a_reader_gets_one_message_that_names_the_tenants_the_run_and_the_runboo
     assert "- aurora_clinic: raw 2026-03-02: the source does not answer" in got["Message"]
     assert "- ghost_lab: raw 2026-03-02: no schema" in got["Message"]
     assert "Look: https://dagster.example/runs/run-1" in got["Message"]
-    assert "Do: https://docs.example/failed-partition.md" in got["Message"]
+    assert "Do: https://docs.example/runbooks/failed-partition.html" in got["Message"]
     assert got["MessageAttributes"]["kind"]["Value"] == "failed_partition"
 
 
@@ -135,10 +139,15 @@ def test_a_long_list_is_cut_and_says_so(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_every_kind_has_a_runbook_page_in_the_navigation(kind: Kind) -> None:
-    page = RULES[kind].runbook
-    assert (ROOT / "docs" / "runbooks" / page).exists()
-    assert f"runbooks/{page}" in (ROOT / "mkdocs.yml").read_text()
+def test_every_kind_links_to_a_runbook_page_that_exists_as_source_and_as_the_site_names_it(kind: Kind) -> None:
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    source = AlertsSection().runbook(RULES[kind].runbook)
+    assert (ROOT / source).exists()
+    page = source.removeprefix("docs/")
+    assert page in str(settings["nav"])
+    built = File(page, "docs", "site", settings["use_directory_urls"]).url
+    _, body = alerts.message(kind, FACTS, "p", AlertsSection(runbooks_url="https://docs.example/lab/runbooks"))
+    assert body.splitlines()[-1] == f"Do: https://docs.example/lab/{built}"
 
 
 def test_the_code_servers_role_may_publish_to_the_topic_and_to_no_other() -> None:
@@ -219,7 +228,7 @@ def test_checks_that_fail_are_told_by_kind_and_told_once(inbox: Inbox) -> None:
     assert (
         "aurora_clinic: snowflake/account curated/account: the lake has 40 live rows, the warehouse 39" in told["reconciliation"]["Message"]
     )
-    assert "reconciliation.md" in told["reconciliation"]["Message"]
+    assert "docs/runbooks/reconciliation.md" in told["reconciliation"]["Message"]
     assert "3 rows have 2 keys" in told["data_checks"]["Message"]
     assert inbox.tick() == "Told: nothing new."
     assert inbox.read() == []
@@ -232,7 +241,7 @@ def test_a_day_that_cost_far_more_than_usual_is_told_once_with_its_runbook(inbox
     assert inbox.tick() == "Told: 1 cost."
     [got] = inbox.read()
     assert "- aurora_clinic: operations/deliveries cost: 2026-03-06 cost 9,000 statements where 900 are usual" in got["Message"]
-    assert "cost.md" in got["Message"]
+    assert "docs/runbooks/cost.md" in got["Message"]
     assert inbox.tick() == "Told: nothing new."
 
 
@@ -265,7 +274,7 @@ def test_a_late_tenant_is_told_once_for_its_day_and_not_when_it_is_no_longer_wai
     said = "- aurora_clinic: operations/deliveries delivery: 2026-03-02 was due 2026-03-03 06:00 UTC, 5.0 h ago;"
     assert said in got["Message"]
     assert "raw/lis." in got["Message"]
-    assert "late-tenant.md" in got["Message"]
+    assert "docs/runbooks/late-tenant.md" in got["Message"]
     assert inbox.tick() == "Told: nothing new."
     look(days=1)
     assert inbox.tick() == "Told: 1 late_tenant.", "of another day"

@@ -15,8 +15,6 @@ _PAGES = {"curated": "tables", "transformed": "tables", "snowflake": "tables", "
 
 def with_links(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], config: Config) -> Sequence[dg.AssetsDefinition | dg.AssetSpec]:
     """Return the assets with links at the end of their descriptions."""
-    root = config.alerts.runbooks_url.rstrip("/").removesuffix("/runbooks")
-    docs = root if root.startswith(("https://", "http://")) else None
 
     def linked(spec: dg.AssetSpec) -> dg.AssetSpec:
         made_from = [dep.asset_key.to_user_string() for dep in spec.deps]
@@ -24,9 +22,9 @@ def with_links(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], config: Con
         named = ", ".join(f"[{key}](/assets/{key})" for key in made_from[:_NAMED])
         more = f" and {len(made_from) - _NAMED} more" if len(made_from) > _NAMED else ""
         lines = [f"Made from {named}{more}."] if made_from else []
-        if docs and (page := _PAGES.get(spec.key.path[0])):
+        if config.alerts.site and (page := _PAGES.get(spec.key.path[0])):
             anchor = f"#{spec.key.path[-1]}" if spec.key.path[0] in {"curated", "reports"} else ""
-            lines.append(f"[Reference]({docs}/reference/{page}.html{anchor})")
+            lines.append(f"[Reference]({config.alerts.reference(page)}{anchor})")
         return spec.replace_attributes(description="\n\n".join(filter(None, (spec.description, *lines))))
 
     return [asset.map_asset_specs(linked) if isinstance(asset, dg.AssetsDefinition) else linked(asset) for asset in assets]

@@ -111,7 +111,24 @@ class AlertsSection(Section):
     ui_url: str = "http://127.0.0.1:3000"
     """Address of the Dagster UI."""
     runbooks_url: str = "docs/runbooks"
-    """Address of the runbook pages."""
+    """Address of the runbook pages: of the built site (`https://…/runbooks`), or the directory of their sources."""
+
+    @property
+    def site(self) -> bool:
+        """Whether the documentation is a site, not a directory."""
+        return self.runbooks_url.startswith(("https://", "http://"))
+
+    def runbook(self, name: str) -> str:
+        """Return where a runbook is."""
+        return f"{self.runbooks_url.rstrip('/')}/{self._file(name)}"
+
+    def reference(self, name: str) -> str:
+        """Return where a page of the reference is: beside the runbooks."""
+        return f"{self.runbooks_url.rstrip('/').removesuffix('/runbooks')}/reference/{self._file(name)}"
+
+    def _file(self, name: str) -> str:
+        # The site has pages as HTML: mkdocs.yml says `use_directory_urls: false`.
+        return f"{name}.html" if self.site else f"{name}.md"
 
 
 class Config(Section):
