@@ -18,7 +18,8 @@ NEEDED = {
     "LAB_INSIGHTS_LIVE_SNOWFLAKE": "JSON with account, user, and password or private_key; warehouse and role where the user has no defaults",
 }
 REMEDY = "export them, see docs/how-to/live.md; AWS itself is found by the usual credential chain."
-_MARKED = re.compile(r"\(not executed locally\):\n+```sql\n(.*?)```", re.DOTALL)
+# A fence of SQL, indented or not, whose paragraph before it says so and ends with a colon.
+_MARKED = re.compile(r"not executed locally(?:(?!\n\n).)*:\n\n *```sql\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ def account(environment: Mapping[str, str] = os.environ) -> Account:
     return Account(prefix, role, section, json.dumps(said))
 
 
-def marked_statements() -> list[tuple[str, str]]:
-    """Return every statement of SQL that a page marks "not executed locally", with the page."""
-    return [
-        (page.name, statement.strip().rstrip(";"))
-        for page in sorted((ROOT / "docs").rglob("*.md"))
-        for block in _MARKED.findall(page.read_text())
-        for statement in block.strip().split(";\n")
-    ]
+def marked_statements(text: str) -> list[str]:
+    """Return every statement of SQL that a page marks "not executed locally"."""
+    return [statement.strip().rstrip(";") for block in _MARKED.findall(text) for statement in block.strip().split(";\n")]
+
+
+def own(statement: str, name: str, key: str) -> str:
+    """Return a statement for a user and a role of the test's own, in place of those that a page makes, with a key that is one."""
+    named = re.sub(r"\b(USER|ROLE) LAB_INSIGHTS\b", rf"\1 {name}", statement)
+    return re.sub(r"RSA_PUBLIC_KEY = '[^']*'", f"RSA_PUBLIC_KEY = '{key}'", named)

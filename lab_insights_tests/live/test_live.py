@@ -11,8 +11,11 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab_insights import demo
 from lab_insights.aws import Aws
@@ -24,7 +27,7 @@ from lab_insights.local.stack import Stack
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights_tests.commands.cli import Cli
-from lab_insights_tests.live.account import Account, account, marked_statements
+from lab_insights_tests.live.account import ROOT, Account, account, marked_statements, own
 
 pytestmark = pytest.mark.live
 
@@ -85,7 +88,18 @@ def test_what_is_only_recorded_locally_is_there(stack: Stack) -> None:
         assert session.execute("SHOW WAREHOUSES LIKE 'LAB_INSIGHTS_DAILY'")
 
 
-@pytest.mark.parametrize(("page", "statement"), marked_statements())
-def test_a_statement_that_is_marked_not_executed_locally_is_executed(stack: Stack, page: str, statement: str) -> None:
+MARKED = [page for page in sorted((ROOT / "docs").rglob("*.md")) if marked_statements(page.read_text())]
+
+
+@pytest.mark.parametrize("page", MARKED, ids=lambda page: page.name)
+def test_the_statements_that_a_page_marks_not_executed_locally_are_executed(stack: Stack, page: Path) -> None:
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    lines = pem.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode().splitlines()
+    name, key = f"LAB_INSIGHTS_LIVE_{uuid.uuid4().hex[:6].upper()}", "".join(lines[1:-1])
     with WarehouseResource(lake=LakeResource()).session("live") as session:
-        session.execute(statement)
+        try:
+            for statement in marked_statements(page.read_text()):
+                session.execute(own(statement, name, key))
+        finally:
+            session.execute(f"DROP USER IF EXISTS {name}")
+            session.execute(f"DROP ROLE IF EXISTS {name}")

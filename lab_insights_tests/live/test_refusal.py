@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lab_insights.errors import ConfigError
-from lab_insights_tests.live.account import NEEDED, ROOT, account, marked_statements
+from lab_insights_tests.live.account import NEEDED, ROOT, account, marked_statements, own
 
 WHOLE = {
     "LAB_INSIGHTS_LIVE_PREFIX": "acme-live",
@@ -50,8 +50,27 @@ def test_a_whole_environment_is_understood() -> None:
     assert (its.prefix, its.snowflake, json.loads(its.login)) == ("acme-live", {"account": "acme"}, {"user": "loader", "password": "hush"})
 
 
-def test_marked_statements_are_found_and_each_place_that_says_so_is_in_the_list_of_the_how_to() -> None:
-    assert any("ACCESS_HISTORY" in statement for _, statement in marked_statements())
+def test_the_sql_of_each_page_near_the_words_not_executed_locally_is_executed_by_a_live_run() -> None:
+    found = {}
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        lines = page.read_text().splitlines()
+        near = [
+            line.strip()
+            for start in (number for number, line in enumerate(lines) if line.strip() == "```sql")
+            if "not executed locally" in " ".join(lines[max(start - 6, 0) : start])
+            for line in lines[start + 1 : lines.index(lines[start].replace("sql", ""), start)]
+        ]
+        if near:
+            found[page.name] = marked_statements(page.read_text())
+            assert [line for line in near if not any(line.rstrip(";") in statement for statement in found[page.name])] == [], page
+    assert {name: len(statements) for name, statements in found.items()} == {"deploy.md": 5, "audit.md": 1}
+    for statement in found["deploy.md"]:
+        its = own(statement, "LIVE_7", "MIIB")
+        assert "…" not in its
+        assert "LIVE_7" in its
+
+
+def test_each_place_that_says_not_executed_locally_is_in_the_list_of_the_how_to() -> None:
     listed = (ROOT / "docs" / "how-to" / "live.md").read_text()
     pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "live.md"]
     saying = [page for page in pages if "not executed locally" in page.read_text() or "recorded, not enforced" in page.read_text()]
