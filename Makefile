@@ -40,7 +40,7 @@ dev: setup ## Run `dagster dev` over the local stack, reloading this checkout's 
 	@$(BIN)/lab-insights local up
 	@DAGSTER_HOME="$${LAB_INSIGHTS_LOCAL_DIR:-$(CURDIR)/.lab_insights}/dagster_home" $(BIN)/dagster dev
 
-test: lint ## Run every check and every test but the soak
+test: lint ## Run every check and every test but the soak's and the live ones
 	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-fast: setup ## Run the tests that take less than ten seconds, until the first failure

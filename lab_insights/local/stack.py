@@ -129,7 +129,10 @@ def status(directory: Path) -> list[str]:
 
 
 def down(directory: Path) -> list[str]:
-    """Stop every server that the stack in `directory` started, and nothing else; data stays. Return a line for each."""
+    """Stop every server that the stack in `directory` started, and nothing else; return a line for each.
+
+    Files and schemas stay until the next `up`, which resets them: the lake they belong to is gone with the AWS stand-in.
+    """
     return [f"{handle.name}: {'stopped' if processes.stop(handle) else 'was not running'}" for handle in reversed(_handles(directory))]
 
 
