@@ -28,6 +28,10 @@ class Tenants(dg.DynamicPartitionsDefinition):
 
 
 TENANTS = Tenants(name="tenants")
+# Dagster's own, which it exports no names for.
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+# Dagster tags a run of one partition with its tenant, and a run over a range with nobody: `dagster.yaml` limits both tags.
+TENANT_TAG = "lab_insights/tenant"
 # Dagster documents 100,000 partitions an asset; past that the UI's pages and the backfill daemon no longer answer in time.
 MOST = 100_000
 
@@ -49,6 +53,12 @@ def number_of_days(config: Config) -> int:
 def partition_key(day: date, tenant: TenantId) -> dg.MultiPartitionKey:
     """Return the key of a tenant's day."""
     return dg.MultiPartitionKey({"date": day.isoformat(), "tenant": tenant})
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """Return the tags by which one run takes the partitions from the first key to the last; of one tenant, it is tagged with it."""
+    tenants = {key.partition("|")[2] for key in (first, last)}
+    return {RANGE_START: first, RANGE_END: last, **({TENANT_TAG: tenants.pop()} if len(tenants) == 1 else {})}
 
 
 def selected(partition_keys: Sequence[str]) -> dict[TenantId, list[date]]:

@@ -16,7 +16,7 @@ from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.errors import ConfigError
 from lab_insights.names import TenantId
-from lab_insights.partitions import TENANTS, partition_key
+from lab_insights.partitions import TENANTS, partition_key, range_tags
 
 # The lines of the run are for the UI; this process has a progress bar.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -151,8 +151,7 @@ def execute(
     tags = {}
     if cells:
         tenants, days = cells
-        first, last = partition_key(days[0], tenants[0]), partition_key(days[-1], tenants[-1])
-        tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+        tags = range_tags(str(partition_key(days[0], tenants[0])), str(partition_key(days[-1], tenants[-1])))
     return job.with_hooks({count}).execute_in_process(instance=instance, tags=tags, run_config=dict(config), raise_on_error=False)
 
 

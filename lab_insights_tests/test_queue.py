@@ -15,7 +15,7 @@ from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 from lab_insights.config import Config
 from lab_insights.names import TenantId
-from lab_insights.partitions import TENANTS, partition_key, tenant_days
+from lab_insights.partitions import TENANT_TAG, TENANTS, partition_key, range_tags, tenant_days
 
 ROOT = Path(__file__).parents[1]
 JOB = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("lab_insights"), "__repository__"), "raw")
@@ -55,6 +55,16 @@ def test_three_runs_of_a_tenant_start_and_leave_places_to_the_others(instance: d
     _queue(instance, "aurora", 12)
     _queue(instance, "birchwood", 2)
     assert Counter(run.tags["dagster/partition/tenant"] for run in _started(instance)) == {"aurora": 3, "birchwood": 2}
+
+
+def test_three_runs_over_ranges_of_a_tenant_start_too_and_those_of_several_tenants_are_nobodys(instance: dg.DagsterInstance) -> None:
+    """As schedules, sensors and `lab-insights run` tag them."""
+    for number in range(6):
+        day = FIRST + timedelta(number)
+        for ends in (("aurora", "aurora"), ("birchwood", "cedar")) if number < 2 else (("aurora", "aurora"),):
+            tags = range_tags(*(str(partition_key(day, TenantId(tenant))) for tenant in ends))
+            instance.run_storage.add_run(dg.DagsterRun("raw", status=dg.DagsterRunStatus.QUEUED, tags=tags, remote_job_origin=JOB))
+    assert Counter(run.tags.get(TENANT_TAG) for run in _started(instance)) == {"aurora": 3, None: 2}
 
 
 def test_a_backfill_leaves_places_to_schedules_and_sensors(instance: dg.DagsterInstance) -> None:

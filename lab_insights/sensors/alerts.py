@@ -24,6 +24,7 @@ from lab_insights.checks.verdicts import (
 from lab_insights.errors import LabInsightsError
 from lab_insights.lake.deadletters import dead_letters
 from lab_insights.lake.events import QueueName
+from lab_insights.partitions import RANGE_END, RANGE_START
 from lab_insights.resources.lake import LakeResource
 
 _QUEUES: tuple[QueueName, ...] = ("curation", "transformation")
@@ -35,7 +36,6 @@ _OF_CHECK: dict[str, Kind] = {
     UNIQUE_GRAIN: "data_checks",
     NO_CROSS_TENANT_ROW: "data_checks",
 }
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 # A run that named no tenant failed for all of them.
 _EVERYBODY = "every tenant of the run"
 
@@ -85,7 +85,7 @@ def run_facts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Fact]:
 
 
 def _days(run: dg.DagsterRun) -> str:
-    days = sorted({run.tags[tag].partition("|")[0] for tag in _RANGE if "|" in run.tags.get(tag, "")})
+    days = sorted({run.tags[tag].partition("|")[0] for tag in (RANGE_START, RANGE_END) if "|" in run.tags.get(tag, "")})
     return f" {' to '.join(days)}" if days else ""
 
 

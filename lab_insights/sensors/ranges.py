@@ -31,15 +31,14 @@ from dagster import (
 
 from lab_insights.errors import LabInsightsError
 from lab_insights.names import tenant_id
-from lab_insights.partitions import TENANTS, partition_key
+from lab_insights.partitions import RANGE_END, RANGE_START, TENANTS, partition_key, range_tags
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 Job: TypeAlias = "JobDefinition | UnresolvedAssetJobDefinition"
-# Dagster's own tags, which it exports no names for. A run with the first two materializes that rectangle, in one run.
-_START, _END, _SINGLE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition"
-_RUN_KEY = "dagster/run_key"
+# Dagster's own tags, which it exports no names for.
+_SINGLE, _RUN_KEY = "dagster/partition", "dagster/run_key"
 
 Cell = tuple[date, str]
 IN_PROGRESS = [
@@ -174,7 +173,7 @@ class Grid:
         return RunRequest(
             run_key=f"{self.job_name}:{stretch.day}:{digest}",
             job_name=self.job_name,
-            tags={_START: keys[0], _END: keys[-1]},
+            tags=range_tags(keys[0], keys[-1]),
         )
 
     def run_for(self, run_key: str) -> DagsterRun | None:
@@ -202,7 +201,7 @@ class Grid:
         return self._assets(run.job_name) if self.repository.has_job(run.job_name) else frozenset()
 
     def _rectangle(self, tags: Mapping[str, str]) -> Rectangle | None:
-        start, end = tags.get(_START, tags.get(_SINGLE, "")), tags.get(_END, tags.get(_SINGLE, ""))
+        start, end = tags.get(RANGE_START, tags.get(_SINGLE, "")), tags.get(RANGE_END, tags.get(_SINGLE, ""))
         if start.count("|") != 1 or end.count("|") != 1:
             return None
         (first_day, first), (last_day, last) = start.split("|"), end.split("|")

@@ -41,31 +41,50 @@ def quarantine(world: World, result: dg.ExecuteInProcessResult, day: date) -> tu
     return metadata["quarantined_tables"], metadata.get("quarantine", {})
 
 
-def test_while_a_large_one_is_read_the_modelled_tables_are_loaded(
-    world: World, today: date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("pool", "slow", "held", "others"),
+    [
+        (POOL, f"crm.{TABLE}", ("dynamic_full_load", None), ("full_load", None)),
+        ("source_lis", "lis.result", ("raw", dg.AssetKey(["raw", "lis", "result"])), ("raw", dg.AssetKey(["raw", "crm", "account"]))),
+    ],
+    ids=["a large user-defined table and the modelled ones", "a slow source and another"],
+)
+def test_while_a_table_fills_its_pool_what_is_in_others_is_loaded(
+    world: World,
+    today: date,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pool: str,
+    slow: str,
+    held: tuple[str, dg.AssetKey | None],
+    others: tuple[str, dg.AssetKey | None],
 ) -> None:
     reading, finish, load = threading.Event(), threading.Event(), Sources.load
 
-    def slow(self: Sources, table: SourceTable, request: Request) -> list[Manifest]:
-        if table.name == TABLE:
+    def slowly(self: Sources, table: SourceTable, request: Request) -> list[Manifest]:
+        if table.table_id == slow:
             reading.set()
             assert finish.wait(60)
         return load(self, table, request)
 
-    monkeypatch.setattr(Sources, "load", slow)
-    with persistent(world, tmp_path) as kept, ThreadPoolExecutor(1) as pool:
-        kept.instance.event_log_storage.set_concurrency_slots(POOL, 1)
-        large = pool.submit(kept.run, "dynamic_full_load", [DOVER], [today])
+    monkeypatch.setattr(Sources, "load", slowly)
+    with persistent(world, tmp_path) as kept, ThreadPoolExecutor(1) as beside:
+
+        def run(job: str, asset: dg.AssetKey | None) -> dg.ExecuteInProcessResult:
+            return kept.run(job, [DOVER], [today], assets=[asset] if asset else None)
+
+        kept.instance.event_log_storage.set_concurrency_slots(pool, 1)
+        first = beside.submit(run, *held)
         try:
             assert reading.wait(60)
-            modelled = kept.run("full_load", [DOVER], [today])
-            assert modelled.success, told(modelled)
-            held = kept.instance.event_log_storage.get_concurrency_info(POOL)
-            assert (held.slot_count, held.active_slot_count) == (1, 1), "the large one holds the pool's only place all the while"
-            assert not large.done()
+            other = run(*others)
+            assert other.success, told(other)
+            its = kept.instance.event_log_storage.get_concurrency_info(pool)
+            assert (its.slot_count, its.active_slot_count) == (1, 1), "the first holds the pool's only place all the while"
+            assert not first.done()
         finally:
             finish.set()
-        assert large.result().success
+        assert first.result().success
 
 
 @pytest.mark.soak

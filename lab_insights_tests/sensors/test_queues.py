@@ -13,6 +13,7 @@ from lab_insights.errors import LabInsightsError
 from lab_insights.lake.layout import manifest_key
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.names import TenantId, tenant_id
+from lab_insights.partitions import TENANT_TAG
 from lab_insights.sensors import queues
 from lab_insights.sensors.ranges import Grid
 from lab_insights.tenants.registry import Tenant
@@ -36,6 +37,7 @@ def test_manifests_of_a_day_become_one_ranged_run_that_materializes_exactly_its_
         world.land(tenant)
         world.land(tenant, table="lis.other")
     (request,) = world.tick().run_requests
+    assert TENANT_TAG not in request.tags
     assert world.launch(request).success
     assert world.made == [f"curated {today()}|aurora_clinic", f"curated {today()}|birchwood"]
     assert world.tick().skip_message == "Messages: 4 consumed."
@@ -47,6 +49,7 @@ def test_tenants_that_do_not_follow_each_other_get_a_run_each_and_so_do_days(wor
     world.land("cedar_valley")
     world.land("birchwood", days_ago=9)
     requests = world.tick().run_requests
+    assert [request.tags[TENANT_TAG] for request in requests] == ["birchwood", "aurora_clinic", "cedar_valley"], "dagster.yaml limits it"
     assert [world.launch(request).success for request in requests] == [True] * 3
     late = world.partition(days_ago=9).day
     assert world.made == [
