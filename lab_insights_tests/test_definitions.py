@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from lab_insights import config, definitions
 from lab_insights.lab.contracts import contracts
@@ -26,7 +27,11 @@ CONFIGURATION = """
 lake: {prefix: lab-insights-test}
 snowflake: {account: test, credentials: "env:NONE"}
 sources:
-  crm: {engine: mysql, url: "env:NONE", tenancy: {schema: {schema: "crm_{tenant}"}}}
+  crm:
+    engine: mysql
+    url: "env:NONE"
+    tenancy: {schema: {schema: "crm_{tenant}"}}
+    overrides: {udt_instrument_log: {engine: spark}}
   lis: {engine: mysql, url: "env:NONE", tenancy: {schema: {schema: "lis_{tenant}"}}}
   audit: {engine: postgresql, url: "env:NONE", tenancy: {schema: {schema: "audit_{tenant}"}}}
   messages: {engine: postgresql, url: "env:NONE", tenancy: {schema: {schema: "messages_{tenant}"}}}
@@ -65,25 +70,39 @@ def specs(built: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in built.resolve_all_asset_specs()}
 
 
-def test_the_graph_is_the_one_that_was_reviewed(specs: dict[str, dg.AssetSpec]) -> None:
-    graph = {key: _described(spec) for key, spec in sorted(specs.items())}
+def test_the_graph_is_the_one_that_was_reviewed(built: dg.Definitions, specs: dict[str, dg.AssetSpec]) -> None:
+    whole = built.resolve_asset_graph()
+    graph = {key: _described(spec, whole) for key, spec in sorted(specs.items())}
     if os.environ.get(REGENERATE):
         SNAPSHOT.write_text(json.dumps(graph, indent=1) + "\n")
     assert graph == json.loads(SNAPSHOT.read_text()), f"if it was meant: {REGENERATE}=1 pytest {Path(__file__).name}"
 
 
-def _described(spec: dg.AssetSpec) -> dict[str, Any]:
+def _described(spec: dg.AssetSpec, graph: AssetGraph) -> dict[str, Any]:
     schema = spec.metadata.get("dagster/column_schema")
     return {
         "group": spec.group_name,
         "kinds": sorted(spec.kinds),
         "owners": list(spec.owners),
+        # A line each, and without kinds, which Dagster keeps as tags, too.
+        "tags": ", ".join(f"{name}={value}" for name, value in sorted(spec.tags.items()) if not name.startswith("dagster/kind/")),
+        "code_version": spec.code_version,
+        "checks": ", ".join(sorted(check.name for check in graph.asset_check_keys if check.asset_key == spec.key)),
+        "partitions": ", ".join(getattr(graph.get(spec.key).partitions_def, "partition_dimension_names", [])),
         "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
         "description": bool(spec.description),
         "columns": {column.name: column.type for column in schema.columns} if schema else None,
         "table_name": spec.metadata.get("dagster/table_name"),
         "uri": spec.metadata.get("dagster/uri"),
     }
+
+
+def test_what_spark_reads_by_configuration_is_of_that_kind_and_nothing_else(specs: dict[str, dg.AssetSpec], path: Path) -> None:
+    assert [key for key, spec in specs.items() if "spark" in spec.kinds] == ["raw/user_defined"]
+    written = yaml.safe_load(CONFIGURATION)
+    written["sources"]["crm"]["overrides"] = {"account": {"engine": "spark"}, "contact": {"engine": "arrow"}}
+    made = definitions.build(config.Config.model_validate(written), str(path))
+    assert [spec.key.to_user_string() for spec in made.resolve_all_asset_specs() if "spark" in spec.kinds] == ["raw/crm/account"]
 
 
 @pytest.mark.parametrize("facet", ["group_name", "kinds", "owners", "description"])

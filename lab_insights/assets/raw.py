@@ -49,6 +49,21 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     return [*(_modelled(config, name, found, grid) for name, found in by_source.items()), _user_defined(config, grid)]
 
 
+def _kinds(config: Config, tables: set[str]) -> set[str]:
+    """Return the kinds of an asset of these tables; who reads a table of which nobody said so is decided by its plan, when it is loaded."""
+    return LAKE_KINDS | ({"spark"} if tables & _on_spark(config) else set())
+
+
+def _on_spark(config: Config) -> set[str]:
+    """Return the tables of which the configuration says that Spark reads them."""
+    return {
+        f"{name}.{table}"
+        for name, source in config.sources.items()
+        for table, override in source.overrides.items()
+        if override.engine == "spark"
+    }
+
+
 def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     tables = {raw_key(mapping): mapping.raw for [(_, mapping), *_] in found}
     specs = [
@@ -56,7 +71,7 @@ def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiP
             raw_key(mapping).path,
             deps=[source_key(source, mapping.source.table)],
             description=f"{mapping.source.table} of {source}, landed exactly as the source holds it: values typed where exact, else kept as text.",
-            kinds=LAKE_KINDS,
+            kinds=_kinds(config, {mapping.raw}),
             owner=OWNERS.get(contract.domain, PLATFORM),
             domain=contract.domain,
             columns=source_columns(readers),
@@ -103,7 +118,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         key.path,
         deps=[source_key(name, USER_DEFINED) for name in config.sources],
         description="Every table that no contract describes, user-defined ones included: crawled, landed exactly, one batch a table.",
-        kinds=LAKE_KINDS,
+        kinds=_kinds(config, _on_spark(config) - read_by().keys()),
         owner=PLATFORM,
         columns=[dg.TableColumn(name, kind, f"The {name} that the row's path names.") for name, kind in PATH_COLUMNS.items()],
         constraint=MANY_TABLES,
