@@ -1,7 +1,8 @@
-"""MkDocs hook: what `lab_insights.yaml`, contracts, mappings and KPI files may say, from their models; and every asset, from its spec."""
+"""MkDocs hook: what `lab_insights.yaml`, contracts, mappings and KPI files may say, from their models; every asset and every job, from the definitions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -39,15 +40,22 @@ ASSETS = """Written from the specs that Dagster shows, for a configuration of fi
 its own files. *Days × tenants* is [the grid](../explanation/partitions.md) that every step shares."""
 
 
+JOBS = """Written from the definitions, for a configuration of five sources. In the UI each has a *Launchpad*; in a terminal it is `lab-insights run JOB`.
+Every option has a default, so `{}` is a run config of every job. What is none of the choices below is refused, with those that there are, before a run
+is made; choices that contradict each other are refused by their step, with the remedy, before it reads anything."""
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add `reference/keys.md`, `reference/files.md` and `reference/assets.md`."""
+    """Add `reference/keys.md`, `reference/files.md`, `reference/assets.md` and `reference/jobs.md`."""
+    built = _built()
     models = "\n".join(
         f"## {title}\n\n{_models(model)}" for title, model in (("Contracts", Contract), ("Mappings", Mapping), ("KPIs", Kpi))
     )
     for name, content in (
         ("keys", f"# Every key of lab_insights.yaml\n\n{KEYS}\n\n{_models(Config)}"),
         ("files", f"# Contract, mapping and KPI files\n\n{FILES}\n\n{models}"),
-        ("assets", f"# Assets\n\n{ASSETS}\n\n{_assets()}"),
+        ("assets", f"# Assets\n\n{ASSETS}\n\n{_assets(built)}"),
+        ("jobs", f"# Jobs\n\n{JOBS}\n\n{_jobs(built)}"),
     ):
         files.append(File.generated(config, f"reference/{name}.md", content=content))
     return files
@@ -109,12 +117,15 @@ def _default(field: FieldInfo) -> str:
     return _text(f"`{', '.join(map(str, value)) if isinstance(value, tuple) else value}`")
 
 
-def _assets() -> str:
+def _built() -> dg.Definitions:
     """Load the definitions as a code server does; nothing is connected to."""
     with TemporaryDirectory() as directory:
         path = Path(directory, "lab_insights.yaml")
         path.write_text(FIVE_SOURCES)
-        built = definitions.build(configuration.load(path), str(path))
+        return definitions.build(configuration.load(path), str(path))
+
+
+def _assets(built: dg.Definitions) -> str:
     specs = sorted(built.resolve_all_asset_specs(), key=lambda spec: spec.key)
     groups = dict.fromkeys(str(spec.group_name) for spec in specs)
     return "\n".join(f"## {group}\n\n{_group([spec for spec in specs if spec.group_name == group])}" for group in groups)
@@ -127,6 +138,44 @@ def _group(specs: list[dg.AssetSpec]) -> str:
         for spec in specs
     )
     return f"| asset | kinds | owner | partitions | made from |\n|---|---|---|---|---|\n{rows}\n"
+
+
+def _jobs(built: dg.Definitions) -> str:
+    return "\n".join(_job(job) for job in built.resolve_all_job_defs() if not job.name.startswith("__"))
+
+
+def _job(job: dg.JobDefinition) -> str:
+    """Return what a job does, what it takes, and the options of its steps, those that have the same together."""
+    config = job.partitioned_config
+    preset = config.get_run_config_for_partition_key(f"{date.min}|any").get("ops", {}) if config else {}
+    over = "Over days × tenants that you choose." if job.partitions_def else "Without partitions."
+    by_options: dict[str, list[str]] = {}
+    for op in sorted(job.nodes, key=lambda node: node.name):
+        fields = getattr(op.definition.config_schema.config_type, "fields", None) or {}  # type: ignore[union-attr]
+        its = preset.get(op.name, {}).get("config", {})
+        rows = [
+            f"| `{name}` | {_option(field)} | `{_value(its.get(name, field.default_value))}` | {_text(field.description)} |"
+            for name, field in fields.items()
+        ]
+        if rows:
+            by_options.setdefault("\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows]), []).append(
+                f"`{op.name}`"
+            )
+    options = "\n\n".join(f"Under {', '.join(steps)}:\n\n{table}" for table, steps in by_options.items())
+    return f"## {job.name}\n\n{job.description} {over}\n\n{options or 'It has no options.'}\n"
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _option(field: dg.Field) -> str:
+    """Return how a person would say the type of an option."""
+    choices = getattr(field.config_type, "config_values", None)
+    if choices:
+        return ", ".join(f"`{each}`" for each in choices)
+    types = {"Bool": "true or false", "Int": "whole number", "Array": "list of text"}
+    return next(said for name, said in types.items() if name in field.config_type.key)
 
 
 def _text(text: str) -> str:

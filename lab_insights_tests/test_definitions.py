@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -218,26 +220,46 @@ def test_each_source_has_a_pool_of_its_own_and_so_have_the_warehouse_and_the_tab
 
 @pytest.mark.parametrize(
     ("chosen", "told"),
-    [({"engine": "hadoop"}, "engine"), ({"mode": "everything"}, "mode"), ({"relaod": True}, "relaod"), ({"reload": "soon"}, "reload")],
+    [
+        ({"engine": "hadoop"}, ("config:engine", "'auto', 'arrow', 'spark'", "hadoop")),
+        ({"mode": "everything"}, ("config:mode", "'auto', 'full', 'incremental', 'deletes'", "everything")),
+        ({"relaod": True}, ("relaod", "Expected", "engine?", "mode?", "reload?")),
+        ({"reload": "soon"}, ("config:reload", '"Bool"', "soon")),
+    ],
     ids=["engine", "mode", "a misspelt option", "a wrong type"],
 )
 def test_the_launchpad_refuses_an_option_that_is_none_and_says_which_there_are(
-    built: dg.Definitions, chosen: dict[str, Any], told: str
+    built: dg.Definitions, chosen: dict[str, Any], told: tuple[str, ...]
 ) -> None:
     job = built.resolve_job_def("raw")
     dg.validate_run_config(job, {"ops": {"raw_lis": {"config": {"engine": "arrow", "mode": "full", "reload": False}}}})
     with pytest.raises(dg.DagsterInvalidConfigError) as refused:
         dg.validate_run_config(job, {"ops": {"raw_lis": {"config": chosen}}})
-    assert told in str(refused.value)
+    assert [each for each in told if each not in str(refused.value)] == [], "what is wrong, and what would be right"
 
 
-def test_every_option_of_a_load_has_a_default_and_help(built: dg.Definitions) -> None:
-    for name in ("raw_lis", "raw_user_defined"):
-        its = built.resolve_job_def("raw").graph.node_named(name).definition
-        assert isinstance(its, dg.OpDefinition)
-        fields = its.config_schema.config_type.fields  # type: ignore[union-attr]
-        assert {"mode", "reload", "engine"} <= set(fields)
-        assert [option for option, field in fields.items() if not field.description or not field.default_provided] == []
+def test_every_job_runs_with_an_empty_config_and_every_option_has_a_default_and_help(built: dg.Definitions) -> None:
+    found: dict[str, set[str]] = {}
+    for job in built.resolve_all_job_defs():
+        dg.validate_run_config(job, {})
+        for node in job.nodes:
+            fields = getattr(node.definition.config_schema.config_type, "fields", {})  # type: ignore[union-attr]
+            found.setdefault(node.name, set()).update(fields)
+            assert [(job.name, node.name, name) for name, its in fields.items() if not its.description or not its.default_provided] == []
+    load = {"mode", "reload", "engine"}
+    assert (found["raw_lis"], found["raw_user_defined"]) == (load, {*load, "tables"})
+    assert found["sweep_lake"] == {"tenants", "grace_hours", "keep_days", "dry_run"}
+    assert found["crawl_sources"] == found["sync_schemas"] == found["reconcile_warehouse"] == found["compact_states"] == {"tenants"}
+
+
+def test_the_reference_has_every_job_with_every_option(built: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs")
+    page = import_module("generated_models")._jobs(built)
+    parts = dict(zip(*[iter(re.split(r"^## (\w+)$", page, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    assert set(parts) == {job.name for job in built.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert "| `grace_hours` | whole number | `24` | How old" in parts["keep_lake"]
+    assert "| `mode` | `auto`, `full`, `incremental`, `deletes` | `full` |" in parts["full_load"]
+    assert "`raw_crm`, `raw_lis`" in parts["raw"]
 
 
 def test_what_only_looks_is_on_and_every_schedule_and_sensor_says_what_it_does(built: dg.Definitions) -> None:
