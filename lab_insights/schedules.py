@@ -1,6 +1,6 @@
 """Schedules: those of data request raw only, since curation and the rest follow from the S3 events of what raw committed; others keep and check."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -10,6 +10,7 @@ from lab_insights.jobs import CHECK, RAW, keep_lake, reconcile
 from lab_insights.partitions import TENANTS
 from lab_insights.resources.lake import LakeResource
 from lab_insights.sensors.ranges import Grid
+from lab_insights.tenants.registry import Tenant
 
 # Tenants of one run that a schedule requests.
 MOST_TENANTS = 50
@@ -24,8 +25,7 @@ MOST_TENANTS = 50
 def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for yesterday, all tenants but those that are suspended."""
     yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
-    tenants = [tenant.id for tenant in lake.registry().all() if not tenant.suspended]
-    return _requests(context, yesterday, tenants, f"daily {yesterday}") or dg.SkipReason("no tenant has a partition yet")
+    return _requests(context, lake.registry().all(), yesterday, f"daily {yesterday}")
 
 
 @dg.schedule(
@@ -37,10 +37,8 @@ def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipR
 def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for today, near-real-time tenants."""
     now = context.scheduled_execution_time
-    tenants = [tenant.id for tenant in lake.registry().all() if tenant.tier == "frequent" and not tenant.suspended]
-    return _requests(context, now.date(), tenants, f"frequent {now:%Y-%m-%dT%H:%M}") or dg.SkipReason(
-        "no tenant with a partition is of tier `frequent`"
-    )
+    tenants = [tenant for tenant in lake.registry().all() if tenant.tier == "frequent"]
+    return _requests(context, tenants, now.date(), f"frequent {now:%Y-%m-%dT%H:%M}", " of tier `frequent`")
 
 
 keeping = dg.ScheduleDefinition(
@@ -69,13 +67,23 @@ reconciling = dg.ScheduleDefinition(
 )
 
 
-def _requests(context: dg.ScheduleEvaluationContext, day: date, tenants: Iterable[str], cause: str) -> list[dg.RunRequest]:
+def _requests(
+    context: dg.ScheduleEvaluationContext, tenants: Sequence[Tenant], day: date, cause: str, which: str = ""
+) -> dg.SkipReason | list[dg.RunRequest]:
+    """Request a day of those tenants that are not suspended and have a partition, or say why nobody is; `which` tenants were meant."""
     repository = context.repository_def
     if repository is None:
         raise LabInsightsError("The schedule was evaluated outside its code location.", remedy="load lab_insights.definitions.")
     order = tuple(context.instance.get_dynamic_partitions(str(TENANTS.name)))
     grid = Grid(context.instance, repository, RAW.name, order)
-    chosen = [tenant for tenant in tenants if tenant in order]
+    awake = [tenant.id for tenant in tenants if not tenant.suspended]
+    chosen = [tenant for tenant in awake if tenant in order]
+    if not chosen:
+        if not tenants:
+            return dg.SkipReason(f"No tenant{which} is registered.")
+        if not awake:
+            return dg.SkipReason(f"Every tenant{which} is suspended ({len(tenants)}).")
+        return dg.SkipReason(f"No tenant{which} has a partition yet: the sensor `tenant_registry` adds them ({len(awake)}).")
     # A run holds back the later layers of all its tenants until the slowest is done, so no run has too many.
     stretches = [piece for stretch in grid.stretches((day, tenant) for tenant in chosen) for piece in stretch.pieces(MOST_TENANTS)]
     # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.

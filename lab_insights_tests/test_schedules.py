@@ -38,20 +38,22 @@ class Deployment:
     lake: LakeResource
     instance: dg.DagsterInstance
 
-    def register(self, *tenants: tuple[str, Literal["daily", "frequent"]], partitions: bool = True) -> None:
+    def register(self, *tenants: tuple[str, Literal["daily", "frequent"]], partitions: bool = True, suspended: bool = False) -> None:
         for name, tier in tenants:
-            self.lake.registry().put(Tenant(id=tenant_id(name), key="1", tier=tier))
+            self.lake.registry().put(Tenant(id=tenant_id(name), key="1", tier=tier, suspended=suspended))
         if partitions:
             self.instance.add_dynamic_partitions("tenants", [name for name, _ in tenants])
 
-    def evaluate(self, schedule: str) -> list[tuple[str, str]]:
-        """Return first and last partition of each run that a schedule requests; a skip says why."""
+    def evaluate(self, schedule: str) -> list[tuple[str, str]] | str:
+        """Return first and last partition of each run that a schedule requests, or why it skips."""
         repository = definitions.build(self.lake.config(), self.lake.config_path).get_repository_def()
         with dg.build_schedule_context(
             instance=self.instance, scheduled_execution_time=NOW, repository_def=repository, resources={"lake": self.lake}
         ) as context:
             ticked = repository.get_schedule_def(schedule).evaluate_tick(context)
-        assert bool(ticked.run_requests) != bool(ticked.skip_message)
+        if ticked.skip_message:
+            assert not ticked.run_requests
+            return str(ticked.skip_message)
         assert len({request.run_key for request in ticked.run_requests}) == len(ticked.run_requests)
         ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         return [(request.tags[ends[0]], request.tags[ends[1]]) for request in ticked.run_requests]
@@ -78,15 +80,26 @@ def deployment(aws_endpoint: str, prefix: str, tmp_path: Path) -> Iterator[Deplo
             table.client("dynamodb").delete_item(TableName=f"{prefix}-tenants", Key={"tenant": {"S": tenant.id}})
 
 
-@pytest.mark.parametrize("schedule", ["daily", "frequent"])
-def test_nothing_is_requested_while_nobody_is_registered(schedule: str, deployment: Deployment) -> None:
-    assert deployment.evaluate(schedule) == []
+WHICH = pytest.mark.parametrize(("schedule", "which"), [("daily", ""), ("frequent", " of tier `frequent`")])
 
 
-@pytest.mark.parametrize("schedule", ["daily", "frequent"])
-def test_a_registered_tenant_without_a_partition_yet_is_not_requested(schedule: str, deployment: Deployment) -> None:
+@WHICH
+def test_nothing_is_requested_while_nobody_is_registered(schedule: str, which: str, deployment: Deployment) -> None:
+    assert deployment.evaluate(schedule) == f"No tenant{which} is registered."
+
+
+@WHICH
+def test_a_registered_tenant_without_a_partition_yet_is_not_requested(schedule: str, which: str, deployment: Deployment) -> None:
     deployment.register(("aurora_clinic", "frequent"), partitions=False)
-    assert deployment.evaluate(schedule) == []
+    assert deployment.evaluate(schedule) == f"No tenant{which} has a partition yet: the sensor `tenant_registry` adds them (1)."
+
+
+@WHICH
+def test_while_every_tenant_is_suspended_that_is_said(schedule: str, which: str, deployment: Deployment) -> None:
+    deployment.register(("aurora_clinic", "frequent"), ("birchwood", "frequent"), suspended=True)
+    assert deployment.evaluate(schedule) == f"Every tenant{which} is suspended (2)."
+    deployment.register(("cedar_valley", "frequent"))
+    assert len(deployment.evaluate(schedule)) == 1
 
 
 def test_daily_requests_yesterday_of_all_tenants_in_one_run(deployment: Deployment) -> None:
@@ -115,7 +128,7 @@ def test_frequent_requests_today_of_frequent_tenants_alone(deployment: Deploymen
 
 def test_frequent_skips_when_every_tenant_is_daily(deployment: Deployment) -> None:
     deployment.register(("birchwood", "daily"))
-    assert deployment.evaluate("frequent") == []
+    assert deployment.evaluate("frequent") == "No tenant of tier `frequent` is registered."
 
 
 def test_both_request_raw_alone_since_the_rest_follows_from_events(deployment: Deployment) -> None:
