@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -88,16 +90,29 @@ def test_the_fidelity_report_has_a_line_for_every_column_and_the_receipt_counts_
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "text", "single"),
     [
-        (1, "2"),
-        (None, ""),
-        ("", None),
-        (0.1, "0.2"),
-        (datetime(2026, 1, 1), "2026-01-01 00:00:00.000001"),
-        (date(1, 1, 1), "0002-01-01"),
-        (b"a", "62"),
+        (1, "2", False),
+        (None, "", False),
+        ("", None, False),
+        (0.1, "0.2", False),
+        (float(np.float32(0.1)), "0.1", False),
+        (0.0, "1e-300", False),
+        (math.inf, "1e308", False),
+        (1e39, "1e40", False),
+        (0.1, "0.10001", True),
+        (0.0, "1.5e-30", True),
+        (math.inf, "3.4028235e38", True),
+        (datetime(2026, 1, 1), "2026-01-01 00:00:00.000001", False),
+        (date(1, 1, 1), "0002-01-01", False),
+        (b"a", "62", False),
     ],
 )
-def test_the_comparison_of_these_tests_can_fail(value: Any, text: str | None) -> None:
-    assert not same(value, text)
+def test_the_comparison_of_these_tests_can_fail(value: Any, text: str | None, single: bool) -> None:
+    assert not same(value, text, single=single)
+
+
+def test_only_a_float_of_32_bits_may_be_written_with_its_few_digits(tables: Torture) -> None:
+    assert len(tables.singles) == 1
+    assert same(float(np.float32(0.1)), "0.1", single=True)
+    assert same(0.1, "0.1")

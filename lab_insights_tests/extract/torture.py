@@ -105,11 +105,12 @@ POSTGRESQL: tuple[Case, ...] = (
 
 @dataclass(frozen=True)
 class Torture:
-    """The table, its columns, and the server's own text of every value by id and column."""
+    """The table, its columns, which of them hold floats of 32 bits, and the server's own text of every value by id and column."""
 
     server: Server
     name: str
     columns: tuple[str, ...]
+    singles: frozenset[str]
     texts: dict[int, dict[str, str | None]]
 
     def differences(self, rows: dict[int, dict[str, Any]]) -> list[str]:
@@ -121,7 +122,7 @@ class Torture:
                 value = rows[key][column]
                 if value is None:
                     value = rows[key].get(f"{column}{TEXT_SUFFIX}")
-                if not same(value, text):
+                if not same(value, text, single=column in self.singles):
                     found.append(f"{column} of row {key}: {value!r} is not {text!r}")
         return found
 
@@ -146,11 +147,12 @@ def tortured(server: Server) -> Torture:
         texts = ", ".join((text or plain).format(c=column) for column, (_, text, _) in zip(columns, cases, strict=True))
         cursor.execute(f"SELECT id, {texts} FROM {server.schema}.{name}")
         found = {row[0]: dict(zip(columns, row[1:], strict=True)) for row in cursor.fetchall()}
-    return Torture(server, name, columns, found)
+    singles = frozenset(column for column, (kind, _, _) in zip(columns, cases, strict=True) if kind in {"FLOAT", "real"})
+    return Torture(server, name, columns, singles, found)
 
 
-def same(value: Any, text: str | None) -> bool:
-    """Whether a value, of whatever type a reader gives, is what the server wrote as `text`."""
+def same(value: Any, text: str | None, *, single: bool = False) -> bool:
+    """Whether a value, of whatever type a reader gives, is what the server wrote as `text`; of a `single` the server writes as few digits as 32 bits need."""
     if value is None or text is None:
         return value is None and text is None
     if isinstance(value, bool):
@@ -160,7 +162,9 @@ def same(value: Any, text: str | None) -> bool:
     if isinstance(value, Decimal):
         return value == Decimal(text)
     if isinstance(value, float):
-        return math.isnan(value) if text == "NaN" else value == float(text) or np.float32(value) == np.float32(text)
+        if text == "NaN":
+            return math.isnan(value)
+        return bool(np.float32(value) == np.float32(text)) if single else value == float(text)
     if isinstance(value, datetime):
         whole, _, fraction = text.partition(".")
         return value.isoformat(sep=" ", timespec="microseconds") == f"{whole}.{fraction.ljust(6, '0')}"
