@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Proof = Literal["counts", "sums"]
 _SEPARATOR = "|"
+# What sessions are set to (`streams`), in the server's own words.
+_UTC: dict[str, str] = {"mysql": "+00:00", "postgresql": "UTC"}
 # PostgreSQL takes no more than a hundred arguments.
 _ARGUMENTS = 50
 _FIRST, _END = "1000-01-01", "10000-01-01"
@@ -42,13 +44,14 @@ _STEP, _FLOATS = 1 << 20, 1 << 32
 
 
 def told(table: SourceTable, relation: Any, shipped: Sequence[Shipped], proof: Proof) -> sa.ColumnElement[str]:
-    """Return the expression of the text in which the server says what it sends: the count of rows, and for `sums` a sum for each column.
+    """Return the expression of the text in which the server says what it sends: its session's zone, the count of rows, and for `sums` a sum for each column.
 
     What the sample's text sums up to comes last, where the table has any.
     """
     import sqlalchemy as sa
 
-    sums: list[sa.ColumnElement[Any]] = [sa.func.count()]
+    zone = _literal("@@session.time_zone") if table.engine == "mysql" else sa.func.current_setting("TimeZone")
+    sums: list[sa.ColumnElement[Any]] = [zone, sa.func.count()]
     if proof == "sums":
         for column, its in zip(table.columns, shipped, strict=True):
             source = relation.c[column.name]
@@ -162,9 +165,19 @@ class Tally:
             self._hashed += sample.arrived(self._sample, batch)
 
     def check(self, said: str | None) -> str:
-        """Return how the rows are proven by what the server `said`; raise `LandingMismatch` that names the columns which are not."""
+        """Return how the rows are proven by what the server `said`; raise `LandingMismatch` that names the columns which are not.
+
+        A session that was not in UTC is refused: the server would have moved instants, in what it sent and in its sums alike.
+        """
         table = self.table
-        counted, *sums = said.split(_SEPARATOR) if said is not None else ["unknown"]
+        zone, counted, *sums = said.split(_SEPARATOR) if said is not None else [_UTC[table.engine], "unknown"]
+        if zone != _UTC[table.engine]:
+            raise LandingMismatch(
+                f"The session that read this table was in the zone {zone}, and not in UTC.",
+                remedy="connect to the server itself, or through a pooler that keeps a session's settings; nothing was committed.",
+                tenant=table.tenant,
+                table=table.table_id,
+            )
         if said is None or int(counted) != self.rows:
             raise _mismatch(f"The source counted {counted} rows and {self.rows} arrived.", table)
         if self.proof == "counts":

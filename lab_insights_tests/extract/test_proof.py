@@ -117,6 +117,30 @@ def test_what_is_not_changed_is_proven(server: Server, made: Callable[[Server], 
     assert (only.rows, only.how) == (10, "count(*) in the statement that was read")
 
 
+@pytest.mark.parametrize("proof_", ["counts", "sums"])
+def test_a_session_that_is_not_in_utc_commits_nothing(server: Server, made: Callable[[Server], str], proof_: str) -> None:
+    rows = reading(server, made(server), proof=proof_)
+    # A pooler that hands a session on as somebody else left it.
+    rows.session = ("SET time_zone = '-05:00'" if server.engine == "mysql" else "SET TIME ZONE 'America/New_York'",)
+    landed(rows)
+    with pytest.raises(LandingMismatch, match=r"was in the zone (-05:00|America/New_York), and not in UTC") as raised:
+        rows.facts()
+    assert (raised.value.tenant, raised.value.table) == (rows.table.tenant, rows.table.table_id)
+    assert "pooler" in raised.value.remedy
+
+
+def test_a_login_that_has_another_zone_by_default_is_read_in_utc(postgres: Server) -> None:
+    postgres.execute(
+        "CREATE TABLE {s}.zoned (id INT PRIMARY KEY, at timestamptz)", "INSERT INTO {s}.zoned VALUES (1, '2026-03-01 22:00:00-05')"
+    )
+    grants = ("GRANT USAGE ON SCHEMA {s} TO {who}", "GRANT SELECT ON {s}.zoned TO {who}", "ALTER ROLE {who} SET TimeZone = 'Asia/Tokyo'")
+    with postgres.login("p", *grants) as url:
+        rows = SourceRows(postgres.table("zoned"), sa.make_url(url), Limits())
+        [batch] = landed(rows)
+        assert batch.column("at").to_pylist() == [datetime(2026, 3, 2, 3)]
+        assert rows.facts().proof
+
+
 KEYS = {
     "remainder": ("id BIGINT, PRIMARY KEY (id)", "CAST(n AS DECIMAL(20)) - 100", "one row in 61"),
     "remainder of several": ("part INT, id BIGINT, PRIMARY KEY (part, id)", "3, CAST(n AS DECIMAL(20)) - 100", "one row in 61"),
