@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,16 @@ def test_the_plan_of_each_table_says_how_it_is_loaded_and_why(deployment: Deploy
     assert (plain["load"], plain["key"], plain["reason"]) == ("dynamic_full", [], "no key, so changed rows can not be told from new ones")
     output = deployment("plan").stdout
     assert all(text in output for text in (deployment.tenant, "dynamic full", "incremental", "crm.udt_note", "spark", "75.0%"))
+    assert "×" not in output
+
+
+def test_several_readers_are_counted_beside_their_engine(deployment: Deployment) -> None:
+    several = "{udt_note: {engine: spark, key: [id], ranges: 3}, account: {ranges: 2}}"
+    deployment.path.write_text(deployment.path.read_text().replace("{udt_note: {engine: spark, key: [id]}}", several))
+    lines = deployment("plan").stdout.splitlines()
+    [account, note] = [next(line for line in lines if f"crm.{name}" in line) for name in ("account", "udt_note")]
+    assert re.search(r"incremental +arrow × 2 ", account)
+    assert re.search(r"dynamic full +spark × 3 ", note)
 
 
 def test_the_plan_is_made_from_the_last_receipts(deployment: Deployment) -> None:
