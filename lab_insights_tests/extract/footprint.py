@@ -28,6 +28,7 @@ class Left:
     rows: list[str]
     manifests: list[str]
     items: list[str]
+    status: list[str]
 
 
 def left(lake: Lake, tenant: TenantId, table: str, *, forced: bool = False) -> Left:
@@ -41,19 +42,37 @@ def left(lake: Lake, tenant: TenantId, table: str, *, forced: bool = False) -> L
     kept = [_plain(manifest.model_dump(mode="json", exclude=plain)) for manifest in found]
     items = [item for item in _items(lake, tenant, table) if not forced or item["sk"]["S"] == "head"]
     told = [{name: value for name, value in item.items() if not forced or name not in {"batch", "version"}} for item in items]
-    return Left(rows, [_nameless(text, tenant) for text in kept], sorted(_nameless(_plain(item), tenant) for item in told))
+    status = sorted(_attempted(item) for item in _processed(lake, tenant, table))
+    return Left(rows, [_nameless(text, tenant) for text in kept], sorted(_nameless(_plain(item), tenant) for item in told), status)
 
 
 def _items(lake: Lake, tenant: TenantId, table: str) -> Iterable[dict[str, Any]]:
     """Every item of a raw table in the two tables of DynamoDB, and its tenant's index."""
-    client = lake.storage.aws.client("dynamodb")
     for name in ("bookmarks", "status"):
         for key in (f"{tenant}#raw#{table}", f"{tenant}#raw"):
-            values = {":pk": {"S": key}}
-            pages = client.get_paginator("query").paginate(
-                TableName=f"{lake.storage.prefix}-{name}", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values
-            )
-            yield from (item for page in pages for item in page["Items"])
+            yield from _queried(lake, name, key)
+
+
+def _processed(lake: Lake, tenant: TenantId, table: str) -> Iterable[dict[str, Any]]:
+    """Every item of what became of the attempts at a table, and of proofs against its tenant's cursors."""
+    for name, key in (("status", f"{tenant}#processing"), ("status", f"{tenant}#processing#{table}"), ("bookmarks", f"{tenant}#cursors")):
+        yield from _queried(lake, name, key)
+
+
+def _queried(lake: Lake, name: str, key: str) -> Iterable[dict[str, Any]]:
+    pages = (
+        lake.storage.aws.client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=f"{lake.storage.prefix}-{name}", KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": key}}
+        )
+    )
+    return (item for page in pages for item in page["Items"])
+
+
+def _attempted(item: dict[str, Any]) -> str:
+    """An item without what a clock measured."""
+    return re.sub(r'\\"(seconds|bytes)\\":[0-9.]+', "", _plain({name: value for name, value in item.items() if name != "pk"}))
 
 
 def _plain(found: Any) -> str:

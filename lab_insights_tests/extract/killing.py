@@ -16,9 +16,11 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from lab_insights.aws import Aws
-from lab_insights.config import Source
+from lab_insights.config import Config, Source
 from lab_insights.extract import land
-from lab_insights.extract.plan import Plan
+from lab_insights.extract.catalog import SourceTable
+from lab_insights.extract.plan import Declared
+from lab_insights.extract.sources import Sources
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 
@@ -44,18 +46,41 @@ FORK.set_forkserver_preload(
 )
 
 
+class _Reached(Sources):
+    """Sources that are safe to read up to an instant that the test chose."""
+
+    top: Ceiling
+
+    def ceiling(self, name: str) -> Ceiling:  # noqa: ARG002
+        return self.top
+
+
 @dataclass(frozen=True)
 class Job:
-    """Loads of one table, one after the other."""
+    """Loads of one table, one after the other, each as an asset has it done: with the plan and the status that are kept of it."""
 
     lake: Lake
     source: Source
-    plan: Plan
+    table: SourceTable
+    declared: Declared | None
     loads: Sequence[tuple[land.Request, Ceiling]]
 
     def __call__(self) -> None:
+        aws = self.lake.storage.aws
+        config = Config.model_validate(
+            {
+                "aws": {"endpoint_url": aws.endpoint_url},
+                "lake": {"prefix": self.lake.storage.prefix},
+                "snowflake": {"account": "none", "credentials": "env:NONE"},
+                "sources": {self.table.source: self.source},
+                "partitions": {"start": "2026-01-01"},
+            }
+        )
+        declared = {self.table.table_id: self.declared} if self.declared else {}
         for request, ceiling in self.loads:
-            land.load(self.lake, self.source, self.lake.storage.aws, self.plan, request, ceiling)
+            sources = _Reached(config, aws, self.lake, declared)
+            sources.top = ceiling
+            sources.load(self.table, request)
 
 
 def _hooked(aws: Aws, event: str, hook: Callable[..., None]) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from lab_insights.aws import Aws
 from lab_insights.clock import Clock
 from lab_insights.config import Source
-from lab_insights.extract import dynamodb_export
+from lab_insights.extract import dynamodb_export, readers
 from lab_insights.extract.catalog import crawl
 from lab_insights.extract.land import Mode, Request
-from lab_insights.extract.plan import Declared, plan
+from lab_insights.extract.plan import Declared
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.events import Verdict
@@ -33,8 +32,8 @@ from lab_insights_tests.extract.killing import Job, killed
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import day, fresh_tenant, instant, watched
 
-# What is asked: number of the day, hour of the ceiling, and mode.
-Asked = tuple[int, float, Mode]
+# What is asked: number of the day, hour of the ceiling, and mode, or that a closed day is read again.
+Asked = tuple[int, float, Mode | Literal["reload"]]
 BEFORE: tuple[Asked, ...] = ((1, 12, "auto"),)
 
 
@@ -60,19 +59,56 @@ class Case:
     cursor: str | None = "updated_at"
     dynamic: bool = False
     ranges: int = 1
+    journaled: bool = False
 
     @property
     def identifier(self) -> str:
         return f"lis.{self.table}"
 
-    def job(self, tenant: Tenant, asked: tuple[Asked, ...]) -> Job:
+    @property
+    def again(self) -> bool:
+        """A closed day is read again, and lacks a row that was deleted since."""
+        return any(mode == "reload" for _, _, mode in self.asked)
+
+    def restore(self) -> None:
+        """Let the source be as it was before anything was loaded."""
+        if self.again:
+            self.server.execute(f"DELETE FROM {{s}}.{self.table} WHERE id = 206")
+            self.server.execute(f"INSERT INTO {{s}}.{self.table} VALUES (206, 'x', '{instant(2, 6):%Y-%m-%d %H:%M:%S}')")
+
+    def change(self) -> None:
+        """Let the source be as the loads find it that are killed."""
+        if self.again:
+            self.server.execute(f"DELETE FROM {{s}}.{self.table} WHERE id = 206")
+
+    def job(self, tenant: Tenant, asked: tuple[Asked, ...]) -> Job | JournaledJob:
         its = self.server.table(self.table, tenant=tenant)
-        planned = dataclasses.replace(plan(its, Declared(("id",), self.cursor) if self.cursor else None, None), ranges=self.ranges)
-        loads = [
-            (Request(day(number), mode, dynamic=self.dynamic, run_id="test"), Ceiling(instant(number, hour), "of the test"))
-            for number, hour, mode in asked
-        ]
-        return Job(self.lake, self.server.source(), planned, loads)
+        source = self.server.source(overrides={self.table: {"ranges": self.ranges}} if self.ranges > 1 else {})
+        job = Job(self.lake, source, its, Declared(("id",), self.cursor) if self.cursor else None, requests(asked, dynamic=self.dynamic))
+        return JournaledJob(job) if self.journaled else job
+
+
+def requests(asked: tuple[Asked, ...], *, dynamic: bool = False) -> list[tuple[Request, Ceiling]]:
+    """What is asked, as loads are asked for it."""
+    return [
+        (
+            Request(day(number), "auto" if mode == "reload" else mode, reload=mode == "reload", dynamic=dynamic, run_id="test"),
+            Ceiling(instant(number, hour), "of the test"),
+        )
+        for number, hour, mode in asked
+    ]
+
+
+@dataclass(frozen=True)
+class JournaledJob:
+    """Loads whose readers write down what they have finished, as those of large tables do."""
+
+    job: Job
+
+    def __call__(self) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(readers, "RESUMABLE_ROWS", 0)
+            self.job()
 
 
 @pytest.fixture
@@ -94,6 +130,7 @@ class ItemsCase:
     lake: Lake
     asked: tuple[Asked, ...] = ((1, 20, "auto"), (2, 12, "auto"))
     before: tuple[Asked, ...] = BEFORE
+    stream: dict[str, Any] = field(default_factory=dict)
     identifier = "notifications.killed"
 
     def __post_init__(self) -> None:
@@ -104,16 +141,45 @@ class ItemsCase:
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in names],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in names],
             BillingMode="PAY_PER_REQUEST",
+            **self.stream,
         )
         for number in range(3):
-            self.aws.client("dynamodb").put_item(TableName=self.name, Item={"tenant_id": {"S": "1"}, "id": {"S": str(number)}})
+            self.put(number)
+
+    def put(self, number: int, **more: dict[str, str]) -> None:
+        self.aws.client("dynamodb").put_item(TableName=self.name, Item={"tenant_id": {"S": "1"}, "id": {"S": str(number)}, **more})
+
+    def restore(self) -> None:
+        """Let the source be as it was before anything was loaded."""
+
+    def change(self) -> None:
+        """Let the source be as the loads find it that are killed."""
 
     def job(self, tenant: Tenant, asked: tuple[Asked, ...]) -> Job | ExportJob:
         tenancy = {"discriminator": {"column": "tenant_id", "value": "{key}"}}
         source = Source.model_validate({"engine": "dynamodb", "tenancy": tenancy, "tables": [self.name]})
         [its] = crawl("notifications", source, tenant, self.aws).tables
-        loads = [(Request(day(number), mode, run_id="test"), Ceiling(instant(number, hour), "of the test")) for number, hour, mode in asked]
-        return Job(self.lake, source, plan(its, None, None), loads)
+        return Job(self.lake, source, its, None, requests(asked))
+
+
+@dataclass
+class StreamCase(ItemsCase):
+    """A table of DynamoDB that was scanned, and is followed by its stream: an item is gone, another changed, a third is new."""
+
+    asked: tuple[Asked, ...] = ((1, 13, "auto"), (1, 14, "auto"))
+    stream: dict[str, Any] = field(
+        default_factory=lambda: {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+    )
+
+    def restore(self) -> None:
+        for number in range(3):
+            self.put(number)
+        self.aws.client("dynamodb").delete_item(TableName=self.name, Key={"tenant_id": {"S": "1"}, "id": {"S": "3"}})
+
+    def change(self) -> None:
+        self.aws.client("dynamodb").delete_item(TableName=self.name, Key={"tenant_id": {"S": "1"}, "id": {"S": "0"}})
+        self.put(1, note={"S": "changed"})
+        self.put(3, note={"S": "new"})
 
 
 @dataclass(frozen=True)
@@ -152,9 +218,8 @@ class ExportCase(ItemsCase):
         told = {"engine": "dynamodb", "tenancy": tenancy, "tables": [self.name], "export_bucket": self.bucket}
         source = Source.model_validate(told)
         [its] = crawl("notifications", source, tenant, self.aws).tables
-        loads = [(Request(day(number), mode, run_id="test"), Ceiling(instant(number, hour), "of the test")) for number, hour, mode in asked]
         history = ((instant(1, 6), ("a", "b", "c")), (instant(1, 8), ("a", "", "x", "d")))
-        return ExportJob(Job(self.lake, source, plan(its, None, None), loads), self.bucket, history)
+        return ExportJob(Job(self.lake, source, its, None, requests(asked)), self.bucket, history)
 
 
 def everywhere(case: Case | ItemsCase) -> int:
@@ -162,16 +227,19 @@ def everywhere(case: Case | ItemsCase) -> int:
     lake, aws = case.lake, case.lake.storage.aws
     identifier = case.identifier
 
-    def fresh() -> tuple[Tenant, Job | ExportJob]:
+    def fresh() -> tuple[Tenant, Callable[[], None]]:
         tenant = Tenant(id=fresh_tenant(), key="1")
+        case.restore()
         case.job(tenant, case.before)()
+        case.change()
         return tenant, case.job(tenant, case.asked)
 
     tenant, job = fresh()
     with watched(aws) as calls:
         job()
     # A snapshot is taken again when it is asked for again: also when the killed run had only its last step to do, which the next run does first.
-    forced = (isinstance(case, ItemsCase) and not isinstance(case, ExportCase)) or any(mode == "full" for _, _, mode in case.asked)
+    told_twice = isinstance(case, ExportCase | StreamCase)
+    forced = (isinstance(case, ItemsCase) and not told_twice) or any(mode in {"full", "reload"} for _, _, mode in case.asked)
     expected = left(lake, tenant.id, identifier, forced=forced)
     tenants = {tenant.id}
     for number in itertools.count(1):
@@ -184,8 +252,8 @@ def everywhere(case: Case | ItemsCase) -> int:
         assert set(visible.rows) <= set(expected.rows)
         job()
         found = left(lake, tenant.id, identifier, forced=forced)
-        if isinstance(case, ExportCase):
-            # What is gone is told again by a run that follows one that died between the two batches of an export.
+        if told_twice:
+            # What is gone is told again by a run that follows one that died between the two batches of an export or a stream.
             assert (number, set(found.rows)) == (number, set(expected.rows))
             continue
         assert [(number, *each) for each in zip(vars(found).items(), vars(expected).items(), strict=True) if each[0] != each[1]] == []
@@ -231,15 +299,27 @@ def test_killed_anywhere_in_every_load(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("journaled", [False, True], ids=["waiting", "journaled"])
 @pytest.mark.parametrize("again", [12, 20], ids=["anew", "unchanged"])
-def test_killed_anywhere_in_a_full_load_of_several_readers(lake: Lake, server: Server, table: str, again: float) -> None:
+def test_killed_anywhere_in_a_full_load_of_several_readers(lake: Lake, server: Server, table: str, again: float, journaled: bool) -> None:
     asked: tuple[Asked, ...] = ((1, 20, "full"), (2, again, "full"))
-    everywhere(Case(lake, server, table, asked[again == 12 :], cursor=None, ranges=3))
+    everywhere(Case(lake, server, table, asked[again == 12 :], cursor=None, ranges=3, journaled=journaled))
+
+
+@pytest.mark.soak
+def test_killed_anywhere_when_a_closed_day_is_read_again(lake: Lake, server: Server, table: str) -> None:
+    before: tuple[Asked, ...] = ((1, 12, "auto"), (3, 2, "auto"))
+    assert everywhere(Case(lake, server, table, ((2, 60, "reload"),), before)) >= 12
 
 
 @pytest.mark.soak
 def test_killed_anywhere_in_a_scan_of_dynamodb(lake: Lake) -> None:
     everywhere(ItemsCase(lake))
+
+
+@pytest.mark.soak
+def test_killed_anywhere_in_a_load_of_what_a_stream_says_has_changed(lake: Lake) -> None:
+    assert everywhere(StreamCase(lake)) >= 12
 
 
 @pytest.mark.soak

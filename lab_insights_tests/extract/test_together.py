@@ -9,7 +9,7 @@ import pytest
 
 from lab_insights.errors import CommitConflict
 from lab_insights.extract.land import Request
-from lab_insights.extract.plan import Declared, plan
+from lab_insights.extract.plan import Declared
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
@@ -27,13 +27,13 @@ def job(lake: Lake, mysql: Server, tenant: TenantId) -> Iterator[Job]:
     mysql.execute(f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY, updated_at DATETIME(6) NOT NULL)")
     for number in (1, 2, 3):
         mysql.execute(f"INSERT INTO {{s}}.{name} VALUES ({number}, '2026-03-01 0{number}:00:00')")
-    its = plan(mysql.table(name, tenant=Tenant(id=tenant, key="1")), Declared(("id",), "updated_at"), None)
-    yield Job(lake, mysql.source(), its, [(Request(day(1)), Ceiling(instant(1, 12), "of the test"))])
+    its = mysql.table(name, tenant=Tenant(id=tenant, key="1"))
+    yield Job(lake, mysql.source(), its, Declared(("id",), "updated_at"), [(Request(day(1)), Ceiling(instant(1, 12), "of the test"))])
     mysql.execute(f"DROP TABLE {{s}}.{name}")
 
 
 def partition(job: Job) -> Partition:
-    return Partition("raw", job.plan.table.tenant, job.plan.table.table_id, day(1))
+    return Partition("raw", job.table.tenant, job.table.table_id, day(1))
 
 
 def ids(job: Job) -> list[int]:
