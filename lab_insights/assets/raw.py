@@ -4,7 +4,7 @@ Dagster reads the annotations of asset bodies when they are defined, so the modu
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import dagster as dg
@@ -18,15 +18,18 @@ from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
 from lab_insights.config import Config
-from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError
+from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError, SourceUnavailable
 from lab_insights.extract.land import Request
+from lab_insights.extract.sources import Sources
 from lab_insights.governance import glue
 from lab_insights.lab.contracts import Contract
 from lab_insights.lab.declared import has, read_by
 from lab_insights.lab.mappings import Mapping
+from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.retries import persistently
+from lab_insights.tenants.registry import Tenant
 
 Readers = list[tuple[Contract, Mapping]]
 """What a raw table is read by."""
@@ -99,11 +102,10 @@ def _modelled(config: Config, source: str, found: list[Readers], grid: dg.MultiP
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             own, known = opened.for_tenant(tenant), registry.get(tenant)
             for key in keys:
-                table = sources.table(known, tables[key])
                 request = Request(day, config.mode, config.reload, config.forced, dynamic=False, run_id=context.run.run_id)
-                batches = sources.load(table, request)
-                checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
-                yield key, lake_receipt(own.storage, batches, sources.warning(table))
+                batches = sources.closed(known, tables[key], request) or sources.load(sources.table(known, tables[key]), request)
+                checks.note(rows.landed(own, key.to_user_string(), batches, sources.discriminator(known, tables[key])))
+                yield key, lake_receipt(own.storage, batches, sources.warning(tenant, tables[key]))
 
         yield from run_tenant_days(context, work, checks)
         for warning in sources.warnings():
@@ -140,18 +142,16 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
 
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             own, known = opened.for_tenant(tenant), registry.get(tenant)
+            request = Request(day, config.mode, config.reload, config.forced, dynamic=True, run_id=context.run.run_id)
             receipts: list[Receipt] = []
-            broken: list[LabInsightsError] = [*sources.broken(known)]
             refused: list[LabInsightsError] = []
-            for table in sources.undeclared(known):
-                if config.tables and table.table_id not in config.tables:
-                    continue
+            loads, broken = _undeclared(sources, known, request, context.log.warning)
+            for table in [name for name in loads if not config.tables or name in config.tables]:
                 try:
-                    request = Request(day, config.mode, config.reload, config.forced, dynamic=True, run_id=context.run.run_id)
                     # By table, and not only by the tenant's day: one that somebody keeps locked must not fail the others.
-                    batches = persistently(functools.partial(sources.load, table, request), context.log.warning)
-                    checks.note(rows.landed(own, key.to_user_string(), batches, table.placement.discriminator))
-                    receipts.append(lake_receipt(own.storage, batches, sources.warning(table)))
+                    batches = persistently(loads[table], context.log.warning)
+                    checks.note(rows.landed(own, key.to_user_string(), batches, sources.discriminator(known, table)))
+                    receipts.append(lake_receipt(own.storage, batches, sources.warning(tenant, table)))
                 except (SourceError, LandingMismatch) as error:
                     # One customer's odd table must not hold up the others of that customer.
                     broken.append(error)
@@ -176,3 +176,20 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
             context.log.warning(warning)
 
     return load
+
+
+def _undeclared(
+    sources: Sources, tenant: Tenant, request: Request, warn: Callable[[str], None]
+) -> tuple[dict[str, Callable[[], list[Manifest]]], list[LabInsightsError]]:
+    """Return what loads each table of a tenant that no contract describes, and why others can not even be inspected."""
+    try:
+        return {table.table_id: functools.partial(sources.load, table, request) for table in sources.undeclared(tenant)}, [
+            *sources.broken(tenant)
+        ]
+    except SourceUnavailable as error:
+        # Only the source knows of tables that came since; what is closed stands without it.
+        standing = sources.closed_undeclared(tenant, request)
+        if not standing:
+            raise
+        warn(f"{tenant.id} {request.day} is closed, and stands as it is: {error}")
+        return {table: functools.partial(list, batches) for table, batches in standing.items()}, []

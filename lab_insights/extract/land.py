@@ -32,6 +32,7 @@ from lab_insights.lake.commit import Draft, Lake, LandingRows, Rows, commit, set
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest, Window
 from lab_insights.lake.tables import partition_manifests, state
+from lab_insights.names import TenantId
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -141,6 +142,19 @@ def load(
     if request.mode == "deletes" and plan.cursor is not None:
         return there + deletes.land(lake, source, aws, plan, request.day, head, top, request.run_id, warn)
     return there
+
+
+def closed(lake: Lake, tenant: TenantId, table: str, request: Request) -> list[Manifest]:
+    """Return the live manifests of a day of a table that is closed and stands as it is: no request for it asks the source for anything. None otherwise."""
+    if request.reload or request.mode in {"full", "deletes"}:
+        return []
+    partition = Partition("raw", tenant, table, request.day)
+    head = settled_head(lake, partition)
+    if head.position is None or head.position < end_of(request.day):
+        return []
+    if head.pending:
+        reloaded.keep(lake, head, partition, request.run_id)
+    return partition_manifests(lake, partition)
 
 
 def _prove(lake: Lake, before: Sequence[Manifest], came: Sequence[str], warn: Callable[[str], None], made: Manifest) -> None:

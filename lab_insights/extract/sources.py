@@ -106,9 +106,14 @@ class Sources:
             *self._warnings.values()
         ]
 
-    def warning(self, table: SourceTable) -> str | None:
+    def warning(self, tenant: TenantId, identifier: str) -> str | None:
         """Return what a person should know of a table that was loaded, or None."""
-        return self._warnings.get((table.tenant, table.table_id))
+        return self._warnings.get((tenant, identifier))
+
+    def discriminator(self, tenant: Tenant, identifier: str) -> tuple[str, str] | None:
+        """Return the column and the value by which a tenant's rows of a table are told from others', without asking the source; None where none are others'."""
+        name = identifier.partition(".")[0]
+        return databases.place(name, self._config.sources[name], tenant).discriminator
 
     def plan(self, table: SourceTable, nulls: Mapping[str, float] | None = None, engine: EngineName | None = None) -> Plan:
         """Return how a table is loaded, from its catalog, what is declared, and what earlier loads told of it; a given `engine` wins over all."""
@@ -139,6 +144,17 @@ class Sources:
     def landed(self, table: SourceTable) -> bool:
         """Whether a table was ever landed, so that its next load reads its changes."""
         return self._lake.state.newest_day("raw", table.tenant, table.table_id) is not None
+
+    def closed(self, tenant: Tenant, identifier: str, request: land.Request) -> list[Manifest]:
+        """Return the live manifests of a table's day where the source is asked for nothing, since the day is closed and stands as it is; none otherwise."""
+        return land.closed(self._lake.for_tenant(tenant.id), tenant.id, identifier, request)
+
+    def closed_undeclared(self, tenant: Tenant, request: land.Request) -> dict[str, list[Manifest]]:
+        """Return those of every table of a day that no contract describes, as far as the lake knows of them; nothing where one of them is still open."""
+        known = self._lake.for_tenant(tenant.id).state.tables("raw", tenant.id, request.day, request.day)
+        its = [table for table in known if table not in self._declared and table.partition(".")[0] in self._config.sources]
+        found = {table: self.closed(tenant, table, request) for table in its}
+        return found if all(found.values()) else {}
 
     def load(self, table: SourceTable, request: land.Request) -> list[Manifest]:
         """Bring a table's day up to date and return the day's live manifests; what becomes of it is kept as processing status."""

@@ -9,13 +9,15 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 import pytest
+import yaml
 
+from lab_insights import retries
 from lab_insights.extract.window import end_of, midnight
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import partition_manifests, relation, state
 from lab_insights.partitions import partition_key
-from lab_insights_tests.assets.world import DOVER, World, told
+from lab_insights_tests.assets.world import BIRCHWOOD, DOVER, FIRST, SECOND, World, told
 
 pytest_plugins = ("lab_insights_tests.assets.fixtures",)
 pytestmark = pytest.mark.xdist_group("laboratory")
@@ -166,3 +168,29 @@ def test_a_past_day_of_a_table_without_a_cursor_is_a_clear_error(days: Days) -> 
     days.world.at(days.today + timedelta(days=1), 5)
     days.load(days.today)
     assert days.bookmark == end_of(days.today), "within six hours it is still the day's"
+
+
+def test_a_closed_day_is_derived_again_while_its_source_is_gone_and_an_open_one_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.home / "lab_insights.yaml"
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    content["sources"]["crm"]["url"] = "env:URL_OF_NOTHING"
+    monkeypatch.setenv("URL_OF_NOTHING", "mysql://nobody:x@127.0.0.1:1/x")
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    assets = [dg.AssetKey(["raw", "crm", "account"]), ASSET]
+    path.write_text(yaml.safe_dump(content))
+    try:
+        closed = world.run("raw", [BIRCHWOOD], [FIRST], assets=assets)
+        assert closed.success, told(closed)
+        assert world.materialized(closed.run_id) == {(key.to_user_string(), str(partition_key(FIRST, BIRCHWOOD))): 1 for key in assets}
+        metadata = world.metadata(closed.run_id, "raw/user_defined", str(partition_key(FIRST, BIRCHWOOD)))
+        assert metadata["dagster/partition_row_count"] > 0
+        again = world.run("raw", [BIRCHWOOD], [FIRST], assets=assets[:1], config={"ops": {"raw_crm": {"config": {"reload": True}}}})
+        open_ = world.run("raw", [BIRCHWOOD], [SECOND + timedelta(days=1)], assets=assets)
+        for result in (again, open_):
+            assert not result.success
+            assert all("can not be reached" in message for message in told(result).values())
+    finally:
+        path.write_text(before)

@@ -37,6 +37,8 @@ def _loading(monkeypatch: pytest.MonkeyPatch, calls: Counter[str], before: Calla
         return load(self, table, request)
 
     monkeypatch.setattr(Sources, "load", watched)
+    # A closed day would be loaded by nobody.
+    monkeypatch.setattr(Sources, "closed", lambda *_: [])
 
 
 def test_a_source_that_is_gone_for_a_moment_fails_nobody(world: World, calls: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
