@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from lab_insights.aws import Aws
+from lab_insights.config import PhiSection
 from lab_insights.extract.land import Mode, Request
 from lab_insights.extract.land import load as land
 from lab_insights.extract.plan import plan
@@ -20,12 +21,15 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse.deidentified import SCHEMA
 from lab_insights.warehouse.load import load
-from lab_insights.warehouse.names import column_names, identifier, live_view
+from lab_insights.warehouse.names import STORE, VARIANT, column_names, identifier, live_view, relation, table_name
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.sync import pending, sync
 from lab_insights_tests.extract.world import Server
-from lab_insights_tests.lake.world import day, instant
+from lab_insights_tests.lake.world import Killed, day, instant, watched
+
+_COLUMNS_OF = "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ?"
 
 # What a column may be at first, and what it may become without losing what it holds.
 TYPES = {
@@ -33,11 +37,15 @@ TYPES = {
     "INT": ("BIGINT", "VARCHAR(40)"),
     "DECIMAL(8,2)": ("DECIMAL(12,4)", "VARCHAR(40)"),
     "VARCHAR(20)": ("VARCHAR(40)", "TEXT"),
-    "DATE": ("DATETIME", "VARCHAR(40)"),
+    "DATE": ("TIMESTAMP(6)", "VARCHAR(40)"),
 }
+# What a server calls them where it has a name of its own: MySQL's TIMESTAMP is of another zone and another range.
+SPELT = {"mysql": {"TIMESTAMP(6)": "DATETIME(6)"}, "postgresql": dict[str, str]()}
+# The key for pseudonyms, where a history has one; the columns of its table are classified, so that they are in the de-identified form too.
+KEY = PhiSection(pseudonym_key="env:LAB_INSIGHTS_TEST_PSEUDONYMS", classes={"lis.changing": {"id": "operational", "c*": "operational"}})
 
 
-class Killed(BaseException):
+class Died(BaseException):
     """The process ended here."""
 
 
@@ -54,11 +62,14 @@ class History:
     columns: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     names: int = 0
+    given_up: list[str] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
     hours: float = 1.03  # all that is added are tenths, so that it is never midnight itself, when nothing of the day can be read yet
     unloaded: dict[date, Manifest] = field(default_factory=dict)
     loaded_to: int = 1
     whole: bool = True
     told: list[str] = field(default_factory=list)
+    compared: int = 0  # columns of the de-identified form
 
     def run(self, rounds: int) -> None:
         """Live through `rounds` changes and loads, then bring everything to its end and compare; an error carries what has happened as its note."""
@@ -71,8 +82,10 @@ class History:
     def _live(self, rounds: int) -> None:
         self._execute(f"DROP TABLE IF EXISTS {{s}}.{self.table}")
         first = {self._name(): self.rng.choice(list(TYPES)) for _ in range(2)}
-        listed = ", ".join(f"{name} {kind}" for name, kind in first.items())
-        self._execute(f"CREATE TABLE {{s}}.{self.table} (id BIGINT PRIMARY KEY, {listed}, updated_at DATETIME(6) NOT NULL)")
+        listed = ", ".join(f"{name} {self._spelt(kind)}" for name, kind in first.items())
+        self._execute(
+            f"CREATE TABLE {{s}}.{self.table} (id BIGINT PRIMARY KEY, {listed}, updated_at {self._spelt('TIMESTAMP(6)')} NOT NULL)"
+        )
         self.columns = first
         self._insert(4)
         for _ in range(rounds):
@@ -83,8 +96,8 @@ class History:
             self._update(self.rng.randrange(4))
             if self.rng.random() < 0.3:
                 self._delete()
-            self._land("full" if self.whole or self.rng.random() < 0.2 else "auto", changing=self.rng.random() < 0.2)
-            if self.rng.random() < 0.6:
+            self._land("full" if self.whole or self.rng.random() < 0.2 else "auto", changing=self.rng.random() < 0.2, killed=True)
+            if self.unloaded and self.rng.random() < 0.6:
                 self._warehouse(self.rng.sample(sorted(self.unloaded), self.rng.randrange(1, len(self.unloaded) + 1)))
             if self.rng.random() < 0.3:
                 self._sync()
@@ -96,13 +109,33 @@ class History:
         self.compare()
 
     def compare(self) -> None:
+        """Compare every value; and those of the de-identified form, where there is one, that it has and shows."""
         names = ["id", *self.columns]
-        shown = column_names(names)
-        chosen = ", ".join(identifier(shown[name]) for name in names)
-        there = self.session.execute(f"SELECT {chosen} FROM {live_view('curated', f'lis.{self.table}')}")
         with self.server.own.connect() as connection:
-            here = connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM {self.server.schema}.{self.table}").all()
-        assert _rows(there) == _rows(here)
+            rows = connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM {self.server.schema}.{self.table}").all()
+        here = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+        shown = column_names(names)
+        assert self._differing(here, shown, live_view("curated", f"lis.{self.table}")) == []
+        if self.lake.storage.phi.pseudonym_key:
+            held = {name for (name,) in self.session.execute(_COLUMNS_OF, SCHEMA)}
+            # what a column's type can not hold is in the table alone, which no contract's column needs
+            beside = {name.partition(":")[0] for (name,) in self.session.execute(_COLUMNS_OF, STORE) if name.endswith(VARIANT)}
+            kept = {name: its for name, its in shown.items() if its in held - beside}
+            assert "id" in kept
+            self.compared += len(kept)
+            assert self._differing(here, kept, relation(SCHEMA, table_name(f"lis.{self.table}")), year) == []
+
+    def _differing(
+        self, here: dict[int, dict[str, Any]], shown: dict[str, str], there: str, made: Callable[[Any], Any] = lambda value: value
+    ) -> list[str]:
+        """Return what a relation of the database holds otherwise than the source: keys that only one side has, and values."""
+        found = {int(row[0]): row for row in self.session.execute(f"SELECT {', '.join(map(identifier, shown.values()))} FROM {there}")}
+        differing = [f"row {key} is {'missing' if key in here else 'too many'}" for key in here.keys() ^ found.keys()]
+        for key in here.keys() & found.keys():
+            for value, name in zip(found[key], shown, strict=True):
+                if not _same(made(here[key][name]), value):
+                    differing.append(f"{name} of row {key} is {value!r} where the source has {here[key][name]!r}")
+        return differing
 
     def _insert(self, count: int) -> None:
         for _ in range(count):
@@ -129,51 +162,57 @@ class History:
     def _add(self) -> None:
         name, kind = self._name(), self.rng.choice(list(TYPES))
         default = f" DEFAULT {self._value(kind, null=False)}" if self.rng.random() < 0.4 else ""
-        self._execute(f"ALTER TABLE {{s}}.{self.table} ADD COLUMN {name} {kind}{default}")
+        self._execute(f"ALTER TABLE {{s}}.{self.table} ADD COLUMN {name} {self._spelt(kind)}{default}")
         self.columns[name] = kind
-        # no cursor moved, so only a load of the whole table sees the default in the rows that were there
-        self.whole = self.whole or bool(default)
 
     def _drop(self) -> None:
         if len(self.columns) > 1:
             name = self.rng.choice(list(self.columns))
             self._execute(f"ALTER TABLE {{s}}.{self.table} DROP COLUMN {name}")
             del self.columns[name]
+            self.given_up.append(name)
 
     def _rename(self) -> None:
         old, new = self.rng.choice(list(self.columns)), self._name()
         self._execute(f"ALTER TABLE {{s}}.{self.table} RENAME COLUMN {old} TO {new}")
         self.columns = {new if name == old else name: kind for name, kind in self.columns.items()}
-        # what a rename is recognised by: rows that changed afterwards, elsewhere, and of different values
-        self._execute(f"UPDATE {{s}}.{self.table} SET updated_at = {self._now}")
+        self.given_up.append(old)
+        if self.rng.random() < 0.5:
+            self._execute(f"UPDATE {{s}}.{self.table} SET updated_at = {self._now}")
 
     def _retype(self) -> None:
         name = self.rng.choice(list(self.columns))
         if wider := TYPES.get(self.columns[name]):
             kind = self.rng.choice(wider)
-            self._execute(f"ALTER TABLE {{s}}.{self.table} MODIFY COLUMN {name} {kind}")
+            how = "MODIFY COLUMN {} {}" if self.server.engine == "mysql" else "ALTER COLUMN {} TYPE {}"
+            self._execute(f"ALTER TABLE {{s}}.{self.table} {how.format(name, self._spelt(kind))}")
             self.columns[name] = kind
 
-    def _land(self, mode: Mode, *, changing: bool = False) -> None:
-        """Land what is new and curate it; the source may be changing its shape between the two."""
+    def _land(self, mode: Mode, *, changing: bool = False, killed: bool = False) -> None:
+        """Land what is new and curate it; the source may be changing its shape between the two, and the process may die in either."""
         self.hours += 0.2
         today = int(self.hours // 24) + 1
         self.lake.clock.set(instant(1, self.hours))
         planned = plan(self.server.table(self.table, tenant=Tenant(id=self.tenant, key="1")))
-        request = Request(day(today), mode, run_id="history")
-        if mode == "full" and today > self.loaded_to:
-            # the gap before today first, as the schedule would have read it
-            self._read(planned, Request(day(today), run_id="history"))
-        self._read(planned, request)
-        self.told.append(f"-- landed {mode} on day {today}")
-        self.whole = False
-        if changing:
-            self.hours += 0.1
-            self._reshape()
-        for number in range(self.loaded_to, today + 1):
-            with suppress(MissingInput):
-                self.unloaded[day(number)] = curate_table(self.lake, self.tenant, f"lis.{self.table}", day(number), None, "history")
-        self.loaded_to = today
+        limit = self.rng.randrange(4, 50) if killed and self.rng.random() < 0.3 else None
+        with suppress(Killed), watched(self.lake.storage.aws, limit) as calls:
+            if mode == "full" and today > self.loaded_to:
+                # the gap before today first, as the schedule would have read it
+                self._read(planned, Request(day(today), run_id="history"))
+            self._read(planned, Request(day(today), mode, run_id="history"))
+            self.told.append(f"-- landed {mode} on day {today}")
+            self.whole = False
+            # a name that comes back before a load has seen it gone can not be told from the column that had it
+            self.free, self.given_up = [*self.free, *self.given_up], []
+            if changing:
+                self.hours += 0.1
+                self._reshape()
+            for number in range(self.loaded_to, today + 1):
+                with suppress(MissingInput):
+                    self.unloaded[day(number)] = curate_table(self.lake, self.tenant, f"lis.{self.table}", day(number), None, "history")
+            self.loaded_to = today
+        if limit is not None and len(calls.made) >= limit:
+            self.told.append(f"-- killed after {limit} calls of a {mode} load on day {today}")
 
     def _read(self, planned: Any, request: Request) -> None:
         land(self.lake, self.server.source(), Aws(), planned, request, Ceiling(instant(1, self.hours), "of the history"))
@@ -203,13 +242,13 @@ class History:
             nonlocal left
             left -= 1
             if doomed and left < 0 and sql != "ROLLBACK":
-                raise Killed
+                raise Died
             return run(sql, *binds)
 
         self.session.execute = execute  # type: ignore[method-assign]
         try:
             yield died
-        except Killed:
+        except Died:
             died.append("killed")
             self.told.append("-- killed")
         finally:
@@ -226,16 +265,22 @@ class History:
                 return str(Decimal(number) / 100)
             case "DATE":
                 return f"'2026-{self.rng.randint(1, 12):02}-{self.rng.randint(1, 28):02}'"
-            case "DATETIME":
+            case "TIMESTAMP":
                 return f"'2026-05-{self.rng.randint(1, 28):02} 0{self.rng.randint(0, 9)}:30:00'"
             case _:
-                return self.rng.choice([f"'v{number}'", "''", f"'it\\'s {number}'"])
+                return self.rng.choice([f"'v{number}'", "''", f"'it''s {number}'"])
 
     @property
     def _now(self) -> str:
         return f"'{instant(1, self.hours):%Y-%m-%d %H:%M:%S}'"
 
+    def _spelt(self, kind: str) -> str:
+        return SPELT[self.server.engine].get(kind, kind)
+
     def _name(self) -> str:
+        """A name that no column has: a new one, or one that a column had before."""
+        if self.free and self.rng.random() < 0.5:
+            return self.free.pop(self.rng.randrange(len(self.free)))
         self.names += 1
         return f"c{self.names}"
 
@@ -244,8 +289,16 @@ class History:
         self.server.execute(statement)
 
 
-def _rows(rows: Any) -> list[tuple[str, ...]]:
-    return sorted(tuple(map(_text, row)) for row in rows)
+def year(value: Any) -> Any:
+    """Return what becomes of a value of the source in the de-identified form."""
+    return value.year if isinstance(value, date) else value
+
+
+def _same(here: Any, there: Any) -> bool:
+    """Whether the database's value is the source's. A column whose name had another type before is text, in which numbers and instants are told alike."""
+    if isinstance(there, str) and here is not None and not isinstance(here, str):
+        return _text(here) == (_text(Decimal(there)) if isinstance(here, Decimal | int) else there.removesuffix(".000000"))
+    return _text(here) == _text(there)
 
 
 def _text(value: Any) -> str:

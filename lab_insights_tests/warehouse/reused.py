@@ -12,7 +12,8 @@ from lab_insights.lake.commit import Lake
 from lab_insights.names import TenantId
 from lab_insights.warehouse import provision
 from lab_insights.warehouse.admin import Make, apply
-from lab_insights.warehouse.names import identifier
+from lab_insights.warehouse.deidentified import SCHEMA
+from lab_insights.warehouse.names import STORE, identifier
 from lab_insights.warehouse.session import Session
 from lab_insights_tests.lake.world import fresh_tenant, instant, make_lake
 from lab_insights_tests.warehouse.people import stages_left
@@ -39,8 +40,10 @@ class Client:
         try:
             yield lake
         finally:
-            for (left,) in [("CURATED",), *stages_left(self.session)]:
-                self.session.execute(f"DROP SCHEMA {identifier(left)} CASCADE")
-            self.session.execute(f"CREATE SCHEMA {identifier('CURATED')}")
+            filled = ("CURATED", STORE, SCHEMA)
+            for left in [*filled, *(stage for (stage,) in stages_left(self.session))]:
+                self.session.execute(f"DROP SCHEMA IF EXISTS {identifier(left)} CASCADE")
+            for schema in filled:
+                self.session.execute(f"CREATE SCHEMA {identifier(schema)}")
             for kept in ("LEDGER", "HEADS", "SCHEMA_CHANGES"):
                 self.session.execute(f"DELETE FROM OPS.{kept}")
