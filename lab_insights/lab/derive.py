@@ -61,6 +61,7 @@ class DerivedRows:
     engine: Duck
     accounts: Accounts
     tallied: Mapping[str, int]
+    fidelity: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.schema = self.engine.schema
@@ -71,7 +72,7 @@ class DerivedRows:
     def facts(self) -> Facts:
         """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
         counts = self.accounts.counts(self.engine.rows(), self.tallied)
-        return Facts(counts=counts, checksum=self.engine.checksum(_ATTEMPT))
+        return Facts(counts=counts, checksum=self.engine.checksum(_ATTEMPT), fidelity=dict(self.fidelity))
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,11 @@ def derive(
     inputs: Inputs,
     raw: Sequence[RawRows] = (),
     gone: Query | None = None,
+    fidelity: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Run `query` over `inputs` and commit the result, with the rows of `gone`, which reads it as `result`, as the partition's batch.
+
+    `fidelity` is what the manifest says of columns that come as they are.
 
     Without `inputs` there is nothing that rows could come from, and the query, which takes longer to plan than to run, is not run.
     """
@@ -159,7 +163,7 @@ def derive(
         else:
             engine.keep(query.schema.empty_table())
         tallied = engine.tallied(Accounts(raw).tally(engine.schema))
-        rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied)
+        rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied, fidelity or {})
         return commit(lake, head, draft, rows)[0]
 
 

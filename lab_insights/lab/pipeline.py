@@ -60,7 +60,9 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
     query, relations = curation.query_of(lake.storage, inputs)
     gone, beside = (curation.gone_of(lake, tenant, day, inputs) if draft.kind == "delta" else None) or (None, {})
     given = {**relations, **beside} if gone or any(manifest.rows for manifest in every) else {}
-    return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone)
+    # a contract types its columns itself
+    fidelity = {} if contract else {name: how for manifest in every for name, how in manifest.fidelity.items()}
+    return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone, fidelity)
 
 
 @dataclass

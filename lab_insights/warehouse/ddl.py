@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import FORMER, NARROW, RENAMED, VARIANT, WIDER, identifier, relation
+from lab_insights.warehouse.shape import Shape
 from lab_insights.warehouse.types import TEXT, ColumnType, converted
+
+# What a column says that is text for want of a type, as a number of more than 38 digits is.
+AS_TEXT = "The text of the source: no type here holds all values of its own."
 
 
 def create_table(schema: str, name: str, columns: Mapping[str, ColumnType], protection: Protection) -> list[str]:
@@ -68,10 +72,15 @@ def finish_taking_over(schema: str, name: str, old: str, new: str) -> list[str]:
     return [update, rename_column(schema, name, old + RENAMED, old + FORMER)]
 
 
+def as_text(schema: str, name: str, columns: Iterable[str], its: Shape) -> list[str]:
+    """Return the statements that say so of those of `columns` that are the source's text."""
+    return [comment(schema, name, column, AS_TEXT) for column in columns if column in its.as_text]
+
+
 def comment(schema: str, name: str, column: str, text: str) -> str:
     """Return the statement that puts a sentence of ours on a column."""
     said = text.replace("\\", "\\\\").replace("'", "''")
-    return f"ALTER TABLE {relation(schema, name)} MODIFY COLUMN {identifier(column)} COMMENT '{said}'"
+    return f"COMMENT ON COLUMN {relation(schema, name)}.{identifier(column)} IS '{said}'"
 
 
 def live_view(schema: str, name: str, view: str, columns: Mapping[str, ColumnType], aliases: Iterable[tuple[str, str]] = ()) -> str:

@@ -67,6 +67,8 @@ def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, pro
     *policies, create = ddl.create_table(*of, columns, protection)
     for statement in (*policies, create.replace(relation(*of), _new(of), 1)):  # under the name by which its columns are classified
         session.execute(statement)
+    for mark in ddl.as_text(of[0], of[1] + NEW, columns, shape(batches[-1], catalog.renames.get(of, ()))):
+        session.execute(mark)
     with stages.opened(session) as stage:
         for number, manifest in enumerate(batches):
             if not manifest.parts:

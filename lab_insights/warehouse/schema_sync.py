@@ -81,7 +81,8 @@ def plan(
     for table, its in of.items():
         if table not in catalog.columns and table not in catalog.passing:
             columns = merged({}, its)
-            statements = (*ddl.create_table(*table, columns, protection), _view(table, columns, its[-1], protection))
+            made = [*ddl.create_table(*table, columns, protection), *ddl.as_text(*table, columns, its[-1])]
+            statements = (*made, _view(table, columns, its[-1], protection))
             changes.append(Change(table, "new table", "", f"{len(columns)} columns", statements, made=_classes(table, columns, protection)))
             continue
         changes += _Table(table, catalog, protection, (renames or {}).get(table, ())).changes(its, (newest or {}).get(table))
@@ -248,7 +249,9 @@ class _Table:
                     detail = f"{after[base].sql} can not hold {', '.join(kinds)}: such values are text in {name}"
                     self._add("incompatible", base, detail, ddl.add_column(*self._table, name, kind, self._protection), made=name)
                 else:
-                    self._add("new column", name, kind.sql, ddl.add_column(*self._table, name, kind, self._protection), made=name)
+                    marks = next((mark for its in reversed(shapes) if (mark := ddl.as_text(*self._table, [name], its))), [])
+                    added = [*ddl.add_column(*self._table, name, kind, self._protection), *marks]
+                    self._add("new column", name, kind.sql, added, made=name)
             elif kind != before:
                 in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
                 statements = (
@@ -273,4 +276,5 @@ class _Table:
                     [ddl.comment(*self._table, name, "Deprecated: the source has it no longer.")],
                 )
             elif name in self._deprecated and not gone:
-                self._add("in use again", name, "the source has it again", [ddl.comment(*self._table, name, "")])
+                mark = ddl.as_text(*self._table, [name], newest) or [ddl.comment(*self._table, name, "")]
+                self._add("in use again", name, "the source has it again", mark)

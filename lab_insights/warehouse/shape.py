@@ -11,7 +11,7 @@ from lab_insights.lake.checksum import Dialect
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
 from lab_insights.warehouse.names import VARIANT, column_names
-from lab_insights.warehouse.types import ColumnType, converted, from_arrow, widest
+from lab_insights.warehouse.types import TEXT, ColumnType, converted, from_arrow, widest
 
 # The columns that order the versions of a row, oldest first.
 VERSION: dict[Layer, tuple[str, str]] = {
@@ -44,6 +44,8 @@ class Shape:
     key: tuple[str, ...]
     also: Mapping[str, str] = field(default_factory=dict)
     schema: str = ""
+    as_text: frozenset[str] = frozenset()
+    """Columns that are the source's own text, since no type holds what theirs does."""
 
     @property
     def targets(self) -> dict[str, ColumnType]:
@@ -78,7 +80,8 @@ def shape(manifest: Manifest, renames: Sequence[Rename] = ()) -> Shape:
             remedy="materialize the partition again; such batches carry a key, a version and is_deleted.",
             **manifest.partition.where,
         )
-    return Shape(manifest.layer, manifest.table, names, columns, key, also)
+    as_text = frozenset(name for held, name in names.items() if manifest.fidelity.get(held) == "text" and columns[name] == TEXT)
+    return Shape(manifest.layer, manifest.table, names, columns, key, also, as_text=as_text)
 
 
 def _since(names: dict[str, str], renames: Sequence[Rename]) -> tuple[dict[str, str], dict[str, str]]:

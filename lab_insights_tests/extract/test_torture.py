@@ -19,6 +19,8 @@ from lab_insights.extract.projection import TEXT_SUFFIX
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import relation
 from lab_insights.resources.spark import session
+from lab_insights.warehouse.ddl import AS_TEXT
+from lab_insights.warehouse.names import table_name
 from lab_insights_tests.extract.journey import Journey
 from lab_insights_tests.extract.torture import Torture, same, tortured
 
@@ -62,6 +64,9 @@ def test_the_warehouse_holds_what_the_server_holds(journey: Journey, tables: Tor
     columns = [name for name in landed.schema_().names if name == "id" or name.removesuffix(TEXT_SUFFIX) in tables.columns]
     rows = [dict(zip(columns, row, strict=True)) for row in journey.warehoused(curated, columns)]
     assert tables.differences(by_id(rows)) == []
+    marked = "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'CURATED' AND TABLE_NAME = ? AND COMMENT = ?"
+    said = {str(name) for (name,) in journey.session.execute(marked, table_name(curated.table), AS_TEXT)}
+    assert said == {name.upper() for name, how in landed.fidelity.items() if how == "text"} != set()
 
 
 def test_spark_lands_the_same_and_reads_back_what_the_server_holds(

@@ -60,6 +60,7 @@ class TestLake:
         parts: int = 1,
         supersedes: bool = False,
         counts: Mapping[str, int] | None = None,
+        fidelity: dict[str, str] | None = None,
     ) -> Manifest:
         """Commit rows of business columns as a batch of day `day`; `at` is a version's day, `deleted` a tombstone."""
         on = FIRST + timedelta(days=day - 1)
@@ -98,6 +99,7 @@ class TestLake:
             rows=len(full),
             counts=dict(counts or {}),
             arrow_schema=encode_schema(whole),
+            fidelity=fidelity or {},
             window=Window(low=None, high=noon(day).replace(tzinfo=UTC) + timedelta(hours=12)),
             created_at=noon(day).replace(tzinfo=UTC) + timedelta(hours=13),
         )

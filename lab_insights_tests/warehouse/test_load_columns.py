@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lab_insights.warehouse.ddl import AS_TEXT
 from lab_insights.warehouse.session import Session
 from lab_insights_tests.warehouse.lake import TestLake
 from lab_insights_tests.warehouse.people import PEOPLE, Loader, live
@@ -106,6 +107,18 @@ def test_every_type_arrives_as_it_left_and_nulls_stay_null(session: Session, loa
     full, empty = session.execute(f"SELECT {columns} FROM CURATED.TYPES_LIVE ORDER BY ID")
     assert [bytes(value) if isinstance(value, bytearray) else value for value in full] == list(values.values())
     assert set(empty) == {None}
+
+
+def test_a_number_that_no_type_holds_is_text_and_its_column_says_so(session: Session, loaded: Loader, lake: TestLake) -> None:
+    long = pa.schema([("id", pa.int64()), ("v", pa.string())])
+    wider = pa.schema([*long, ("w", pa.string()), ("name", pa.string())])
+    loaded(lake.batch("long", 1, [{"id": 1, "v": "9" * 65}], long, fidelity={"id": "exact", "v": "text"}))
+    loaded(lake.batch("long", 2, [{"id": 2, "w": "-0.25", "name": "n"}], wider, fidelity={"v": "text", "w": "text", "name": "exact"}))
+    said = session.execute(
+        "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'LONG' AND COMMENT = ? ORDER BY 1", AS_TEXT
+    )
+    assert said == [("V",), ("W",)]
+    assert session.execute("SELECT V, W FROM CURATED.LONG_LIVE ORDER BY ID") == [("9" * 65, None), (None, "-0.25")]
 
 
 def test_hostile_names_are_only_names(session: Session, loaded: Loader, lake: TestLake) -> None:
