@@ -164,7 +164,8 @@ class _Walk:
         group, self._group = self._group, None
         if group is None:
             return
-        if self._message.type in PRESCRIPTIONS:
+        # Before 2.4 a prescription may be an ORM whose order detail is RXO.
+        if self._message.type in PRESCRIPTIONS or (group.rxo and not group.obr and self._message.type in ORDERS):
             self._medications(group)
         elif self._message.type in ORDERS:
             self._order(group)
@@ -218,7 +219,7 @@ class _Walk:
         if group.obr:
             report = (None, *numbers, None, *self._patient, *test, part(obr[24], 1), part(obr[25], 1), None, observed, reported)
             self._add("report", report)
-        tube = _number(message, first) if first else None
+        tube = results.tube(message, first) if first else None
         linked = (*numbers, None, *self._patient)
         for obx, notes in group.results:
             comment = "\n".join(str(message.text(note) or "") for note in notes) if notes else ""
@@ -234,7 +235,7 @@ class _Walk:
         code, name, _ = results.coded(message, spm[4])
         stamps, reason = self._stamps(spm, group.obr), part(spm[21], 2) or part(spm[21], 1)
         row = (
-            None, _number(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1),
+            None, results.tube(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1),
             specimen_state(type(reason) is str, *stamps), *stamps, reason, part(spm[24], 2) or part(spm[24], 1),
         )  # fmt: skip
         self._add("specimen", row)
@@ -295,8 +296,3 @@ class _Walk:
         "PRT": _prt,
         **dict.fromkeys(("RXO", "RXE", "RXR", "RXD"), _rx),
     }
-
-
-def _number(message: Message, spm: Segment) -> object:
-    """Return the number of a specimen: the filler's, else the placer's."""
-    return message.part(spm[2], 2) or message.part(spm[2], 1)

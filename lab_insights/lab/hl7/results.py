@@ -44,6 +44,11 @@ def coded(message: Message, raw: str) -> tuple[Any, Any, Any]:
     return message.text(code), message.text(name), message.text(system)
 
 
+def tube(message: Message, spm: list[str]) -> object:
+    """Return the number of a specimen: the filler's, else the placer's."""
+    return message.part(spm[2], 2) or message.part(spm[2], 1)
+
+
 def observation(
     message: Message, obx: list[str], order: tuple[Any, ...], specimen: object, panel: object, reported: object, comment: str
 ) -> Row:
