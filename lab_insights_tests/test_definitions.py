@@ -186,7 +186,9 @@ def test_every_asset_of_a_layer_has_the_checks_of_that_layer(built: dg.Definitio
         "transformed": rows,
         "snowflake": {"reconciled"},
         "operations": {"fresh", "cost_as_usual", "no_partition_left_failed"},
-        "reports/data_quality": {"no_orphans"},
+        "reports": {"unique_grain"},
+        "reports/data_quality": {"unique_grain", "no_orphans"},
+        "reports/daily_page": set[str](),
     }
     assert {
         str(key): found for key, found in names.items() if found != wanted.get(key.to_user_string(), wanted.get(key.path[0], set()))

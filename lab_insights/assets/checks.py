@@ -33,7 +33,7 @@ Events = dg.Output[Receipts] | dg.AssetCheckResult
 NAMED = 50
 _DESCRIPTIONS = {
     RECONCILED: "Each tenant's database holds what the lake holds: by the ledger after each load, by every row in the job `reconcile`.",
-    UNIQUE_GRAIN: "The key tells the rows of each tenant's day apart.",
+    UNIQUE_GRAIN: "The key tells the rows of each tenant apart: of the day in the lake, of the whole table in its reports.",
     NO_CROSS_TENANT_ROW: "Every row of a tenant's day is marked as that tenant's.",
     NO_ORPHANS: "Every order's patient and account, and every result's order, are in the tenant's database.",
     SCHEMA_UNCHANGED: "The newest day has the columns and types of the day before it.",

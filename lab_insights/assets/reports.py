@@ -10,8 +10,8 @@ from lab_insights.assets.receipts import Receipt
 from lab_insights.assets.snowflake import KINDS, snowflake_key
 from lab_insights.assets.specs import BACKFILL, PLATFORM, spec
 from lab_insights.assets.tenant_days import run_tenant_days
-from lab_insights.checks import orphans
-from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED
+from lab_insights.checks import grains, orphans
+from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED, UNIQUE_GRAIN
 from lab_insights.config import Config
 from lab_insights.lab.declared import served, served_wide
 from lab_insights.lab.kpis import INPUTS, Report
@@ -77,7 +77,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     @dg.multi_asset(
         name="reports",
         specs=specs,
-        check_specs=check_specs([quality], NO_ORPHANS),
+        check_specs=[*check_specs([report_key(report.name) for report in reports()], UNIQUE_GRAIN), *check_specs([quality], NO_ORPHANS)],
         partitions_def=grid,
         backfill_policy=BACKFILL,
         pool="snowflake",
@@ -97,6 +97,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
                     found = receipts(session, tenant, day)
                 else:
                     found = refresh(session, tenant, zone, day)
+                    checks.note(grains.refreshed(tenant, found, lambda name: report_key(name).to_user_string()))
                     checks.note(orphans.unreferred(session, tenant, quality.to_user_string()))
                     refreshed.add(tenant)
                 for made in found:

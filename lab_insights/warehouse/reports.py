@@ -29,10 +29,11 @@ _FORMER = ("OPS", "KPI_")
 
 @dataclass(frozen=True)
 class ReportReceipt:
-    """What a refresh made of a KPI table: its rows, those of the day that was asked for, and the seconds that it took."""
+    """What a KPI table holds: its rows, their keys (0 where they were not counted), the rows of the day that was asked for, and the seconds that it took."""
 
     table: str
     rows: int
+    keys: int
     day_rows: int
     seconds: float = 0.0
 
@@ -41,19 +42,23 @@ def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[Re
     """Recompute every KPI table of a tenant, by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
     use(session, tenant)
     seconds = _replace_all(session, zone)
-    return [replace(made, seconds=seconds[made.table]) for made in receipts(session, tenant, day)]
+    return [replace(made, seconds=seconds[made.table]) for made in receipts(session, tenant, day, keys=True)]
 
 
-def receipts(session: Session, tenant: TenantId, day: date) -> list[ReportReceipt]:
-    """Return what the KPI tables of a tenant hold of one more `day` since they were refreshed."""
+def receipts(session: Session, tenant: TenantId, day: date, *, keys: bool = False) -> list[ReportReceipt]:
+    """Return what the KPI tables of a tenant hold of one more `day` since they were refreshed; their `keys` are counted where that is asked for."""
     use(session, tenant)
     every = reports()
     counted = " UNION ALL ".join(
-        f"SELECT {index}, COUNT(*), COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) FROM {table(report.name)}"
+        f"SELECT {index}, COUNT(*), {_keys(report) if keys else 0}, COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) "
+        f"FROM {table(report.name)}"
         for index, report in enumerate(every)
     )
-    counts = {every[int(index)].name: (int(rows), int(of_day)) for index, rows, of_day in session.execute(counted)}
-    return [ReportReceipt(report.name, *counts[report.name]) for report in every]
+    return [ReportReceipt(every[int(index)].name, *map(int, counts)) for index, *counts in sorted(session.execute(counted))]
+
+
+def _keys(report: Report) -> str:
+    return f"COUNT(DISTINCT {', '.join(map(identifier, report.key))})"
 
 
 def schema(name: str) -> str:

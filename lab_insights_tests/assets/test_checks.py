@@ -83,6 +83,8 @@ def test_every_check_of_every_layer_passes_in_the_loading_run_and_says_what_it_c
     assert _metadata(found["curated/result", UNIQUE_GRAIN])["evaluated"] == 4
     counted = _metadata(found["curated/result", UNIQUE_GRAIN])
     assert counted["rows"] == counted["distinct_keys"] > 0
+    facts = _metadata(found["reports/ordered_test", UNIQUE_GRAIN])
+    assert facts["rows"] == facts["distinct_keys"] > 0
     reconciled = _metadata(found["snowflake/result", RECONCILED])
     assert reconciled["rows_in_the_lake"] == reconciled["rows_loaded"] > 0
 

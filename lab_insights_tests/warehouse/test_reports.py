@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from lab_insights.checks import grains
 from lab_insights.lab.kpis.daily import DAILY_ACTIVITY
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
@@ -111,3 +112,17 @@ def test_tables_that_do_not_exist_count_as_empty_and_the_zone_decides_the_day(
     load(session, storage, tenant, [case], run_id="t")
     refresh(session, tenant, zone, day)
     assert list(held(session)) == [day]
+
+
+def test_rows_of_a_kpi_that_its_key_does_not_tell_apart_fail_its_check(
+    session: Session, storage: Storage, tenant: TenantId, lake: TestLake
+) -> None:
+    made = Tables()
+    for code in ("A", "B"):
+        made.add("order_item", order_item_id=code, lab_order_id="1", test_code=code)
+    made.add("orderable", orderable_id="1", test_code="A", department="chemistry")
+    load(session, storage, tenant, made.write(lake, 1), run_id="t")
+    refresh(session, tenant, ZONE, date(2026, 1, 5))
+    session.execute("INSERT INTO CURATED.ORDERABLE SELECT * REPLACE ('2' AS ORDERABLE_ID) FROM CURATED.ORDERABLE")
+    found = grains.refreshed(tenant, refresh(session, tenant, ZONE, date(2026, 1, 5)), str)
+    assert {each.of.table: each.message for each in found if not each.passed} == {"ordered_test": "3 rows have 2 keys"}

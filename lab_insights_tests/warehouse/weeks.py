@@ -18,11 +18,11 @@ from lab_insights.lab.report import model
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
-from lab_insights.names import tenant_id
+from lab_insights.names import TenantId, tenant_id
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.report_page import read
-from lab_insights.warehouse.reports import refresh, table
+from lab_insights.warehouse.reports import ReportReceipt, refresh, table
 from lab_insights.warehouse.session import Session, connect
 from lab_insights_tests.warehouse.kpi_orders import laboratory
 from lab_insights_tests.warehouse.kpi_tables import ZONE, Row, Tables
@@ -36,6 +36,8 @@ TENANT = tenant_id("kpi_weeks")
 @dataclass
 class Weeks:
     session: Session
+    tenant: TenantId
+    receipts: list[ReportReceipt]
     made: Tables
     tests: pd.DataFrame
     lake: Lake
@@ -59,6 +61,6 @@ def computed(account: SnowflakeSection, aws: Aws, storage: Storage) -> Iterator[
     with connect(account, aws, run_id="test") as session:
         provision(session, storage, TENANT)
         load(session, storage, TENANT, made.write(TestLake(storage, TENANT, State(storage.aws, storage.prefix)), 1), run_id="test")
-        refresh(session, TENANT, ZONE, DAY)
-        yield Weeks(session, made, tests(made), Lake(storage, State(storage.aws, storage.prefix)))
+        receipts = refresh(session, TENANT, ZONE, DAY)
+        yield Weeks(session, TENANT, receipts, made, tests(made), Lake(storage, State(storage.aws, storage.prefix)))
         session.execute('DROP DATABASE "LAB_INSIGHTS_KPI_WEEKS"')
