@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
+from lab_insights.assets.sources import source_key
 from lab_insights.aws import Aws
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance import glue, history
@@ -134,6 +135,8 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
     registered = world.resource.aws().client("glue").get_table(DatabaseName=glue.database(world.resource.prefix, "raw"), Name="crm_account")
     columns = {column["Name"]: column["Comment"] for column in registered["Table"]["StorageDescriptor"]["Columns"]}
     assert columns["id"].startswith("bigint")
+    known = {name.removeprefix("lab_insights."): its for name, its in registered["Table"]["Parameters"].items()}
+    assert (known["key"], int(known["rows"]) > 0, int(known["bytes"]) > 0) == ("id", True, True)
 
     again = crawl()
     assert (again["first_seen"], again["schema_changes"], again["glue_partitions"]) == (0, 0, 0)
@@ -142,6 +145,12 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
     world.execute("crm", f"ALTER TABLE {world.base}_crm_{DOVER}.account ADD COLUMN loyalty_tier VARCHAR(20)")
     assert crawl()["schema_changes"] == 1
     assert crawl()["schema_changes"] == 0
+    [seen] = world.instance.fetch_observations(source_key("crm", "account"), limit=5).records
+    assert (observation := seen.asset_observation)
+    assert observation.description == f"Schema change: {DOVER} crm.account: added loyalty_tier (version 2)"
+    assert {name: its.value for name, its in observation.metadata.items()} == {
+        "tenant": DOVER, "table": "account", "version": 2, "added": "loyalty_tier"
+    }  # fmt: skip
     [(_, heard)] = haystack.alarms(world)
     [message] = json.loads(heard)
     told_ = json.loads(message["Body"])

@@ -15,7 +15,7 @@ from typing import Any
 from lab_insights.aws import Aws
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import strictest
-from lab_insights.governance.hive import PARTITIONS, Columns, column, unite
+from lab_insights.governance.hive import PARTITIONS, Columns, about, column, unite
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import LAYERS, Layer, Partition
 from lab_insights.lake.state import Committed
@@ -48,15 +48,17 @@ def table_name(identifier: str) -> str:
 def register(aws: Aws, storage: Storage, tables: Iterable[SourceTable]) -> int:
     """Write a Glue table for each raw table that sources have, and return how many; columns of several tenants are united."""
     united: dict[str, Columns] = {}
+    held: dict[str, list[SourceTable]] = {}
     for table in tables:
         columns = united.setdefault(table.table_id, {})
+        held.setdefault(table.table_id, []).append(table)
         for each in table.columns:
             if each.name.lower() in PARTITIONS:
                 continue  # Athena reads no table in which a column is called as a partition key
             its = column("raw", table.table_id, each.name, "string", each.type, each.comment, storage.phi)
             columns.setdefault(each.name.lower(), its)
     for identifier, columns in united.items():
-        _put(aws, storage, "raw", identifier, columns)
+        _put(aws, storage, "raw", identifier, columns, about(held[identifier]))
     return len(united)
 
 
@@ -84,7 +86,7 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
                     for of in (columns, own):
                         unite(of, layer, table, manifest.schema_(), storage.phi)
                 _put_own(lake, layer, table, own, tenant)
-            _put(aws, storage, layer, table, columns, keep=True)
+            _put(aws, storage, layer, table, columns)
             written += sum(_register_partitions(lake, layer, tenant, table) for tenant in its)
     return written
 
@@ -92,7 +94,7 @@ def register_lake(lake: Lake, tenants: Iterable[TenantId]) -> int:
 def _put_own(lake: Lake, layer: Layer, table: str, columns: Columns, tenant: TenantId) -> None:
     """Write a tenant's own table with its partitions: without other tenants' rows, and without columns that only they have."""
     if layer in SHOWN:
-        _put(lake.storage.aws, lake.storage, layer, table, columns, keep=True, tenant=tenant)
+        _put(lake.storage.aws, lake.storage, layer, table, columns, tenant=tenant)
         _register_partitions(lake, layer, tenant, table, own=True)
 
 
@@ -164,25 +166,35 @@ def columns_of(aws: Aws, prefix: str) -> Iterator[tuple[Layer, str, dict[str, An
 
 
 def _put(
-    aws: Aws, storage: Storage, layer: Layer, identifier: str, columns: Columns, *, keep: bool = False, tenant: TenantId | None = None
+    aws: Aws,
+    storage: Storage,
+    layer: Layer,
+    identifier: str,
+    columns: Columns,
+    said: dict[str, Any] | None = None,
+    *,
+    tenant: TenantId | None = None,
 ) -> None:
-    """Write a table. With `keep` what is there already and not in `columns` stays, and the comments of the source's own crawl win."""
+    """Write a table. Without what a source has `said` of it, what is there and not in `columns` stays, and what the source's own crawl said of it wins."""
     glue, name, lower = aws.client("glue"), database(storage.prefix, layer, tenant), table_name(identifier)
     keys = {key: kind for key, kind in PARTITIONS.items() if key != "tenant" or tenant is None}
-    if keep:
+    if said is None:
         try:
-            there = glue.get_table(DatabaseName=name, Name=lower)["Table"]["StorageDescriptor"]["Columns"]
+            there = glue.get_table(DatabaseName=name, Name=lower)["Table"]
         except glue.exceptions.EntityNotFoundException:
-            there = []
-        for each in there:
+            there = {"StorageDescriptor": {"Columns": []}}
+        said = {field: there[field] for field in ("Description", "Parameters") if there.get(field)}
+        for each in there["StorageDescriptor"]["Columns"]:
             known = columns.get(each["Name"])
             columns[each["Name"]] = (
                 {**each, "Type": known["Type"], "Parameters": known["Parameters"]} if known and layer == "raw" else known or each
             )
     table = {
+        **said,
         "Name": lower,
         "TableType": "EXTERNAL_TABLE",
         "Parameters": {
+            **said.get("Parameters", {}),
             "classification": "parquet",
             "lab_insights.table": identifier,
             "phi": strictest([each["Parameters"]["phi"] for each in columns.values() if "Parameters" in each]),

@@ -1,10 +1,12 @@
-"""Columns as the Glue Data Catalog spells them: Hive's types, the source's type and comment, and the PHI class."""
+"""Tables and columns as the Glue Data Catalog spells them: Hive's types, the source's types, comments, keys and sizes, and the PHI class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.config import PhiSection
+from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import description, phi_class
 from lab_insights.lake.layout import Layer
 
@@ -13,6 +15,18 @@ if TYPE_CHECKING:
 
 PARTITIONS = {"tenant": "string", "date": "date"}
 Columns = dict[str, dict[str, Any]]
+
+
+def about(tables: Sequence[SourceTable]) -> dict[str, Any]:
+    """Return description and parameters of a source table: keys and indexes as the tenants have them, rows and bytes as their servers estimate them, in all."""
+    said = next((table.comment for table in tables if table.comment), None)
+    estimates = {name: [each for table in tables if (each := getattr(table, name)) is not None] for name in ("rows", "bytes")}
+    parameters = {
+        "lab_insights.key": ",".join(dict.fromkeys(name.lower() for table in tables for name in table.key)),
+        "lab_insights.indexed": ",".join(sorted({name.lower() for table in tables for name in table.indexed})),
+        **{f"lab_insights.{name}": str(sum(each)) for name, each in estimates.items() if each},
+    }
+    return {"Parameters": {name: its for name, its in parameters.items() if its}, **({"Description": said[:2048]} if said else {})}
 
 
 def column(layer: Layer, table: str, name: str, kind: str, source_type: str, comment: str | None, phi: PhiSection) -> dict[str, Any]:

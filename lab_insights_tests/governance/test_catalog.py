@@ -12,8 +12,9 @@ from lab_insights.extract.databases import Placement
 from lab_insights.governance import glue, history
 from lab_insights.governance.history import Change
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.layout import Partition
 from lab_insights.names import TenantId
-from lab_insights_tests.lake.world import fresh_tenant, instant
+from lab_insights_tests.lake.world import FIRST, fresh_tenant, ids, instant, put
 
 
 def table(tenant: TenantId, *columns: tuple[str, str], name: str = "patient") -> SourceTable:
@@ -53,6 +54,29 @@ def test_registering_again_brings_a_table_up_to_date(lake: Lake, database: str) 
     for more in ((), (("new", "text"),)):
         glue.register(lake.storage.aws, lake.storage, [table(tenant, ("id", "int"), *more, name="again")])
     assert columns(described(lake, database, "lis_again")) == ["id", "new"]
+
+
+def test_keys_indexes_comment_and_estimates_are_those_of_the_tenants_and_outlive_a_registration_by_the_lake(
+    lake: Lake, database: str
+) -> None:
+    first, second = fresh_tenant(), fresh_tenant()
+    one = dataclasses.replace(
+        table(first, ("ID", "int"), ("at", "datetime"), name="sized"), key=("ID",), indexed=frozenset({"at", "ID"}), rows=100, bytes=4096
+    )
+    other = dataclasses.replace(one, tenant=second, indexed=frozenset({"site"}), rows=20, bytes=None, comment="Visits of a day.")
+    glue.register(lake.storage.aws, lake.storage, [one, other, table(first, ("id", "int"), name="bare")])
+
+    def said(name: str) -> tuple[str, dict[str, str]]:
+        found = described(lake, database, name)
+        ours = {key.removeprefix("lab_insights."): its for key, its in found["Parameters"].items() if key.startswith("lab_insights.")}
+        return found.get("Description", ""), ours
+
+    wanted = {"table": "lis.sized", "key": "id", "indexed": "at,id,site", "rows": "120", "bytes": "4096"}
+    assert said("lis_sized") == ("Visits of a day.", wanted)
+    assert said("lis_bare") == ("", {"table": "lis.bare", "key": "id"})
+    put(lake, Partition("raw", first, "lis.sized", FIRST), ids(1))
+    glue.register_lake(lake, [first])
+    assert said("lis_sized") == ("Visits of a day.", wanted)
 
 
 def test_a_column_called_as_a_partition_key_is_left_out_since_no_engine_reads_a_table_with_it(lake: Lake, database: str) -> None:
