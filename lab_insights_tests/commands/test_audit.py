@@ -14,6 +14,7 @@ from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry, Tenant
 from lab_insights.warehouse.report_page import LAYER, key
+from lab_insights_tests.commands.shapes import shapes, shown
 from lab_insights_tests.commands.test_commands import CONFIG, Cli, _wide, cli
 from lab_insights_tests.lake.world import fresh_tenant, make_lake
 
@@ -63,6 +64,8 @@ def test_verify_says_which_record_and_exits_with_one(cli: Cli, log: Log, tenant:
     log.storage.delete(BUCKET, record_key(f"tenant={tenant}", 2))  # type: ignore[arg-type]
     output = cli("audit", "verify", code=1).output
     assert f"tenant={tenant} record 2 was removed: its object is not there." in output
+    found, said = (lines[:-1] for lines in (shapes(output, tenant, log.storage.prefix), shown("how-to/audit.md", "audit verify")))
+    assert found == said
     [_, broken] = json.loads(cli("audit", "verify", "--tenant", tenant, "--json", code=1).stdout)
     assert [(each["sequence"], each["what"]) for each in broken["findings"]] == [(2, "removed")]
     assert [each["ok"] for each in json.loads(cli("audit", "verify", "--tenant", fresh_tenant(), "--json", code=0).stdout)] == [True, True]

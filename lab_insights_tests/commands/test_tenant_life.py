@@ -28,6 +28,7 @@ from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
 from lab_insights.warehouse.report_page import key as page_key
 from lab_insights_tests.commands.cli import Cli
+from lab_insights_tests.commands.shapes import shapes, shown
 from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant, make_lake
 from lab_insights_tests.warehouse import access
 
@@ -113,6 +114,8 @@ def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cl
         "registry: active, frequent",
     ):
         assert f"✓ {line}" in output
+    said = shown("how-to/tenants.md", "tenant add aurora_clinic --key 12 --tier frequent")
+    assert shapes(output, its, lake.storage.prefix) == said
     assert output.count("recorded, not enforced") == 2
     assert "✓ permissions: 2 roles in AWS, 6 tags and grants in Lake Formation" in output
     assert Registry(lake.storage.aws, lake.storage.prefix).get(its).suspended is False
@@ -172,19 +175,21 @@ def test_the_difference_is_printed_as_ddl_and_nothing_is_done(cli: Cli, lake: La
 def test_every_version_of_a_schema_is_told_with_its_run_and_what_changed(cli: Cli, lake: Lake, tenant: TenantId) -> None:
     def seen(run: str, *columns: tuple[str, str]) -> None:
         its = tuple(Column(name, kind, nullable=True) for name, kind in columns)
-        table = SourceTable("lis", "mysql", tenant, "patient", "patient", Placement("lis"), its, ("id",))
+        table = SourceTable("crm", "mysql", tenant, "udt_score", "udt_score", Placement("crm"), its, ("id",))
         history.record(lake.storage.aws, lake.storage.prefix, table, instant(1), run)
 
-    seen("first-run", ("id", "bigint"), ("mrn", "varchar(20)"))
-    seen("second-run", ("id", "bigint"), ("mrn", "varchar(40)"), ("extra", "int"))
-    output = cli("schema", "history", "--tenant", tenant, code=0).output
-    assert "first seen" in output
-    assert "added extra; changed mrn" in output
-    found = json.loads(cli("schema", "history", "--tenant", tenant, "--table", "lis.patient", "--json", code=0).stdout)
-    assert [(each["version"], each["run_id"], each["added"]) for each in found] == [
-        (1, "first-run", ["id", "mrn"]),
-        (2, "second-run", ["extra"]),
+    first, second = (uuid.uuid4().hex for _ in range(2))
+    seen(first, ("id", "bigint"), ("value", "varchar(20)"), ("remark", "text"))
+    seen(second, ("id", "bigint"), ("value", "varchar(40)"), ("comment", "text"), ("reviewed", "int"))
+    words = ("schema", "history", "--tenant", tenant, "--table", "crm.udt_score")
+    said = shown("explanation/schema-changes.md", "schema history --tenant aurora_clinic --table crm.udt_score")
+    assert shapes(cli(*words, code=0).output, tenant, lake.storage.prefix) == said
+    found = json.loads(cli(*words, "--json", code=0).stdout)
+    assert [(each["version"], each["run_id"], each["added"], each["dropped"], each["changed"]) for each in found] == [
+        (1, first, ["id", "value", "remark"], [], []),
+        (2, second, ["comment", "reviewed"], ["remark"], ["value"]),
     ]
+    assert f"by run {second[:8]}" in cli("schema", "history", "--tenant", tenant, code=0).output
     change = history.Change(tenant, "lis.patient", 3, (), ("mrn", "nobody_reads_it"), ())
     assert history.unread(change) == ("mrn",)
 
@@ -282,6 +287,7 @@ def test_a_suspended_tenant_is_shown_as_such_and_comes_back(cli: Cli, lake: Lake
     with under_a_minute():
         output = cli("tenant", "suspend", tenant, code=0).output
     assert "✓ registry: suspended" in output
+    assert shapes(output, tenant, lake.storage.prefix) == shown("how-to/tenants.md", "tenant suspend aurora_clinic")
     assert "readers and analysts can not use" in output
     assert not granted()
     assert Registry(lake.storage.aws, lake.storage.prefix).get(tenant).suspended
@@ -313,6 +319,8 @@ def test_offboarding_exports_everything_then_deletes_it_everywhere_but_from_othe
     with under_a_minute():
         output = cli(*words, code=0).output
     assert f"{tenant} is offboarded" in output
+    said = shown("how-to/tenants.md", "tenant offboard aurora_clinic --export aurora --confirm aurora_clinic")
+    assert shapes(output, tenant, lake.storage.prefix) == said
 
     exported = [path for path in (tmp_path / "export").rglob("*") if path.is_file()]
     listed = json.loads(lake.storage.get("raw", f"offboarded/tenant={tenant}/export.json") or b"")
