@@ -266,7 +266,11 @@ def test_evidence_names_tests_that_exist_and_the_records_of_its_days(log: Log, t
             path, _, name = test.partition("::")
             assert f"def {name}(" in (ROOT / path).read_text(), test
     listed = json.loads(json.dumps(made.to_dict()))["controls"]
-    assert {each["control"].split("(")[0] for each in listed} == {"164.308", "164.310", "164.312"}
+    assert {each["control"].split("(")[0] for each in listed} == {"164.308", "164.310", "164.312", "164.316"}
+    order = [[part.rstrip(")") for part in each["control"].split("(")] for each in listed]
+    assert order == sorted(order)
+    served = {each["control"] for each in listed}
+    assert served >= {"164.308(a)(3)(ii)(C)", "164.308(a)(7)(ii)(B)", "164.312(d)", "164.316(b)(2)(i)"}
 
 
 def test_evidence_has_the_reads_of_the_stores_that_were_asked_and_says_which_were_not(log: Log) -> None:
