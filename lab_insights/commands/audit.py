@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lab_insights.commands.console import BROKEN, entry, load_config, out, print_json, told
+from lab_insights.commands.progress import progress
 from lab_insights.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def verify(*, tenant: Tenants = None, json: Json = False) -> None:
     from lab_insights.governance.audit.verify import verify as check
 
     with told():
-        chains = check(_log(), _chains(tenant) if tenant else None)
+        log = _log()
+        with progress(unit="chains") as bar:
+            task = bar.add_task("verify", total=None, rate="")
+            chains = check(log, _chains(tenant) if tenant else None, lambda names: bar.track(names, total=len(names), task_id=task))
         if json:
             print_json([chain.to_dict() for chain in chains])
         else:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lab_insights.commands.console import err, local_directory, out, print_json, told
-from lab_insights.commands.progress import counted, progress
+from lab_insights.commands.progress import counted, progress, rated
 
 app = typer.Typer(
     no_args_is_help=True, help="The stack on this machine: real clients against local servers, and three synthetic laboratories."
@@ -80,14 +80,20 @@ def simulate(
 
     with told():
         changed: dict[str, int] = {}
+        simulation = Simulation(stack.up(local_directory()))
+        with progress(unit="days") as bar:
+            task = bar.add_task("simulate", total=days, rate="")
+            written = rated(lambda rate: bar.update(task, rate=rate))
 
-        def simulated(day: date, changes: int) -> None:
-            changed[str(day)] = changes
-            if not json:
-                out.print(f"{day}: {changes:,} rows changed in the sources", highlight=False)
+            def simulated(day: date, changes: int) -> None:
+                changed[str(day)] = changes
+                written(changes)
+                if not json:
+                    out.print(f"{day}: {changes:,} rows changed in the sources", highlight=False)
 
-        for day in Simulation(stack.up(local_directory())).advance(days, simulated):
-            err.print(f"the clock stands just after {day}", style="dim", highlight=False)
+            for day in simulation.advance(days, simulated):
+                bar.update(task, advance=1)
+                err.print(f"the clock stands just after {day}", style="dim", highlight=False)
         if json:
             print_json(changed)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lab_insights.commands.console import entry, load_config, out, print_json, told
+from lab_insights.commands.progress import progress, rated
 from lab_insights.commands.stale import backfill, stale
 from lab_insights.errors import ConfigError
 
@@ -101,8 +102,19 @@ def rebuild(
         aws, lake = open_aws(config), open_lake(config)
         known = Registry(aws, config.lake.prefix).get(tenant).id
         run = f"rebuild {uuid.uuid4().hex[:8]}"
-        with connect(config.snowflake, aws, run_id=run) as session, connect(config.snowflake, aws, run_id=run) as holder:
-            rows = rebuilt(session, holder, lake, known, layer, its, run)
+        with (
+            connect(config.snowflake, aws, run_id=run) as session,
+            connect(config.snowflake, aws, run_id=run) as holder,
+            progress(unit="batches") as bar,
+        ):
+            task = bar.add_task(f"rebuild {table}", total=None, rate="")
+            landed = rated(lambda rate: bar.update(task, rate=rate))
+
+            def merged(batches: int, rows: int) -> None:
+                landed(rows)
+                bar.update(task, advance=1, total=batches)
+
+            rows = rebuilt(session, holder, lake, known, layer, its, run, merged)
         record(config, "schema.sync", known, subject=table, rows=rows)
         if json:
             print_json({"tenant": known, "table": table, "rows": rows})

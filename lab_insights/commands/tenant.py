@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from lab_insights.commands.auditing import record
 from lab_insights.commands.console import entry, err, load_config, out, print_json, told
+from lab_insights.commands.progress import progress
 from lab_insights.errors import ConfigError, UnknownTenant
 from lab_insights.names import tenant_id
 
@@ -179,7 +180,15 @@ def offboard(
                     answer.print()
                     return
             record(config, "tenant.offboard", its, outcome="begun")
-            Offboarding(lake, life.registry, life.places, its, export, life.tell).run()
+            with progress() as bar:
+                # Suspended, exported, each place, forgotten.
+                task = bar.add_task(f"offboard {its}", total=len(life.places) + 3, rate="")
+
+                def tell(step: str) -> None:
+                    life.tell(step)
+                    bar.update(task, advance=1)
+
+                Offboarding(lake, life.registry, life.places, its, export, tell).run()
         record(config, "tenant.offboard", its)
         answer.end(its, "offboarded", f"{its} is offboarded; the certificate is {where}", certificate=where)
         answer.print()

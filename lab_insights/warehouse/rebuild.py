@@ -7,6 +7,8 @@ second session holds the table's head, which every load has to move first. A dea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Layer
@@ -29,8 +31,19 @@ NEW = ":REBUILT"
 ATTEMPTS = 5
 
 
-def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, layer: Layer, table: str, run_id: str) -> int:
+def rebuild(
+    session: Session,
+    holder: Session,
+    lake: Lake,
+    tenant: TenantId,
+    layer: Layer,
+    table: str,
+    run_id: str,
+    told: Callable[[int, int], None] = lambda _batches, _rows: None,
+) -> int:
     """Replace a table by what the lake says of it, and return how many rows were copied. `holder` is a second session of the same account.
+
+    `told` hears of each batch: how many there are, and the rows of this one.
 
     Raises `WarehouseError` when there is no such table on both sides, and `LockConflict` when loads came between every time.
     """
@@ -47,7 +60,7 @@ def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, lay
                 tenant=tenant,
                 table=table,
             )
-        copied = _fill(session, batches, catalog, Protection(tenant, lake.storage.phi))
+        copied = _fill(session, batches, catalog, Protection(tenant, lake.storage.phi), told)
         try:
             _exchange(session, holder, located(layer, table), (layer, table), head, fence.name(run_id, tenant, layer, table))
         except LockConflict:
@@ -59,7 +72,9 @@ def rebuild(session: Session, holder: Session, lake: Lake, tenant: TenantId, lay
     raise AssertionError("the last attempt returns or raises")
 
 
-def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, protection: Protection) -> int:
+def _fill(
+    session: Session, batches: tuple[Manifest, ...], catalog: Catalog, protection: Protection, told: Callable[[int, int], None]
+) -> int:
     """Make the new table and merge the state's batches into it, as loads do."""
     [(of, columns)] = catalog.columns.items()
     copied = 0
@@ -78,6 +93,7 @@ def _fill(session: Session, batches: tuple[Manifest, ...], catalog: Catalog, pro
             for copy in sql.copies(staged, its.layer, [part.key for part in manifest.parts]):
                 copied += sum(int(row[3]) for row in session.execute(copy))
             session.execute(sql.merge(_new(of), columns, staged, its, snapshot_at=None, superseded_by=None))
+            told(len(batches), manifest.rows)
     return copied
 
 

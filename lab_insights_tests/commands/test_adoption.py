@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from lab_insights import config
 from lab_insights.commands import console
 from lab_insights.local import snowflake
-from lab_insights_tests.commands.cli import Cli
+from lab_insights_tests.commands.cli import Cli, seen_bars
 from lab_insights_tests.commands.shop import MERCHANTS, Shop, opened
 
 
@@ -107,6 +108,21 @@ def test_a_stranger_gets_from_two_databases_to_a_lake(
     assert (spent["tenant"], spent["day"], spent["statements"]) == ("north", today, 0)
     assert spent["layers"]["raw"]["bytes"] == made["layers"]["raw"]["bytes"] > 0
     assert spent["layers"]["curated"]["rows"] == made["layers"]["raw"]["rows"]
+
+    seen = seen_bars(monkeypatch)
+    cli("run", "curated_to_snowflake", "--tenant", "north", "--day", today, code=0)
+    assert re.search(r"[\d,]+ rows, [\d,]+/s", seen.getvalue())
+    rebuilt = json.loads(cli("schema", "rebuild", "curated.shop.orders", "--tenant", "north", "--json", code=0).stdout)
+    assert rebuilt == {"tenant": "north", "table": "curated.shop.orders", "rows": MERCHANTS["north"]}
+    assert f"1/1 batches  {MERCHANTS['north']} rows, " in seen.getvalue()
+
+    cli("tenant", "add", "nowhere", "--key", "99", code=0)
+    failed: dict[str, Any] = json.loads(cli("run", "raw", "--day", today, "--json", code=1).stdout)
+    assert (failed["ok"], list(failed["failed"])) == (False, ["nowhere"])
+    assert "has no schema" in failed["failed"]["nowhere"]
+    said = cli("run", "raw", "--day", today, "--tenant", "nowhere", code=1).output
+    assert "failed: nowhere" in said
+    assert "The others are done" in said
 
 
 def test_init_asks_when_no_source_is_named_and_asks_again_for_one_that_does_not_answer(cli: Cli, shop: Shop) -> None:

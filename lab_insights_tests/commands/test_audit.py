@@ -14,6 +14,7 @@ from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry, Tenant
 from lab_insights.warehouse.report_page import LAYER, key
+from lab_insights_tests.commands.cli import seen_bars
 from lab_insights_tests.commands.shapes import shapes, shown
 from lab_insights_tests.commands.test_commands import CONFIG, Cli, _wide, cli
 from lab_insights_tests.lake.world import fresh_tenant, make_lake
@@ -56,11 +57,13 @@ def test_what_commands_did_is_shown_by_tenant_and_day(cli: Cli, log: Log, tenant
     assert "is no date" in cli("audit", "show", "--from", "yesterday", code=2).output
 
 
-def test_verify_says_which_record_and_exits_with_one(cli: Cli, log: Log, tenant: TenantId) -> None:
+def test_verify_says_which_record_and_exits_with_one(cli: Cli, log: Log, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "holds" in cli("audit", "verify", code=0).output
     for number in range(3):
         log.append(Event(action="materialize", subject=f"step_{number}"), tenant)
+    seen = seen_bars(monkeypatch)
     assert [each["records"] for each in json.loads(cli("audit", "verify", "--json", code=0).stdout)] == [1, 3]
+    assert "2/2 chains" in seen.getvalue()
     log.storage.delete(BUCKET, record_key(f"tenant={tenant}", 2))  # type: ignore[arg-type]
     output = cli("audit", "verify", code=1).output
     assert f"tenant={tenant} record 2 was removed: its object is not there." in output

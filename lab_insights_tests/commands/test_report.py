@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import webbrowser
 from datetime import date
 from pathlib import Path
@@ -41,6 +42,8 @@ def test_the_page_is_written_here_and_opened_when_asked(reported: Cli, tmp_path:
     assert path.read_bytes() == b"whole"
     reported("report", "--tenant", "aurora", "--date", str(DAY), "--open", code=0)
     assert opened == [path.as_uri()]
+    told = json.loads(reported("report", "--tenant", "aurora", "--date", str(DAY), "--json", code=0).stdout)
+    assert told == {"tenant": "aurora", "day": str(DAY), "file": str(path), "bytes": len(b"whole"), "deidentified": False}
 
 
 def test_the_page_to_share_is_another_file(reported: Cli, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from lab_insights.local import snowflake
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry
 from lab_insights.warehouse.report_page import key as page_key
-from lab_insights_tests.commands.cli import Cli
+from lab_insights_tests.commands.cli import Cli, seen_bars
 from lab_insights_tests.commands.shapes import shapes, shown
 from lab_insights_tests.lake.world import Rows, day, fresh_tenant, instant, make_lake
 from lab_insights_tests.warehouse import access
@@ -127,7 +127,9 @@ def test_adding_a_tenant_makes_all_it_needs_says_so_and_again_changes_nothing(cl
     assert cli("tenant", "add", its, "--key", "1", "--tier", "frequent", code=0).output == output
 
 
-def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(cli: Cli, lake: Lake, tmp_path: Path) -> None:
+def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(
+    cli: Cli, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     its = fresh_tenant()
     words = ("tenant", "add", its, "--key", "1")
     planned = cli(*words, "--dry-run", code=0).stdout.splitlines()
@@ -138,8 +140,10 @@ def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(cli: C
     assert added["told"][-1] == "registry: active, daily, days in UTC"
     [closed] = json.loads(cli("tenant", "suspend", its, "--json", code=0).stdout)
     assert (closed["tenant"], closed["state"], bool(closed["told"])) == (its, "suspended", True)
+    seen = seen_bars(monkeypatch)
     [gone] = json.loads(cli("tenant", "offboard", its, "--export", str(tmp_path / "out"), "--confirm", its, "--json", code=0).stdout)
     assert gone["state"] == "offboarded"
+    assert f"{len(gone['told'])}/{len(gone['told'])} steps" in seen.getvalue()
     assert gone["certificate"].endswith(f"offboarded/tenant={its}/certificate.json")
     assert its not in {known.id for known in Registry(lake.storage.aws, lake.storage.prefix).all()}
 

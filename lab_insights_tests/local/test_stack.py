@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from lab_insights.aws import Aws, resolve
 from lab_insights.clock import Clock
 from lab_insights.local import databases, processes, settings, stack
 from lab_insights.local.databases import Found
+from lab_insights_tests.commands.cli import Cli, seen_bars
 from lab_insights_tests.local.sessions import Session
 
 BASE = f"lab_insights_t{uuid.uuid4().hex[:8]}"
@@ -110,6 +112,28 @@ def test_an_aws_stand_in_that_lost_its_state_resets_dagster_snowflake_and_source
     assert any(f"dropped schema {BASE}_crm_shared" in line for line in lines)
     assert not any(remnant.exists() for remnant in remnants)
     assert databases.schemas("mysql", mysql_url, BASE) == []
+
+
+def test_a_day_is_simulated_on_the_stack_of_a_directory_and_told_to_programs(
+    directory: Path, servers: stack.Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = stack.up(directory, servers, BASE)
+    monkeypatch.setattr(stack, "base_of", lambda _: BASE)
+    monkeypatch.setattr(stack, "look", lambda: servers)
+    monkeypatch.setenv("LAB_INSIGHTS_LOCAL_DIR", str(directory))
+    cli, seen = Cli(up.dagster_home / "lab_insights.yaml"), seen_bars(monkeypatch)
+    assert json.loads(cli("local", "up", "--json", code=0).stdout) == {"dagster_home": str(up.dagster_home), "done": []}
+    (directory / "laboratory.json").write_text(json.dumps({"seed": 7, "scale": 0.05, "first_day": str(up.first_day)}))
+    [(day, rows)] = json.loads(cli("local", "simulate", "--json", code=0).stdout).items()
+    assert day == str(up.first_day)
+    assert rows > 0
+    assert f"1/1 days  {rows:,} rows, " in seen.getvalue()
+    assert {line.partition(":")[0] for line in json.loads(cli("local", "status", "--json", code=0).stdout)} == {
+        "AWS stand-in",
+        "Snowflake stand-in",
+    }
+    databases.drop_schemas("mysql", servers.mysql.url or "", BASE)
+    databases.drop_schemas("postgresql", servers.postgresql.url or "", BASE)
 
 
 def test_the_description_names_servers_schemas_and_fallbacks_and_touches_nothing(tmp_path: Path) -> None:

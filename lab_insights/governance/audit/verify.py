@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -47,11 +47,11 @@ class Verified:
         return asdict(self) | {"ok": not self.findings}
 
 
-def verify(log: Log, chains: Sequence[str] | None = None) -> list[Verified]:
-    """Return the state of every chain (or of those given, the deployment's included), in order."""
+def verify(log: Log, chains: Sequence[str] | None = None, each: Callable[[Sequence[str]], Iterable[str]] = iter) -> list[Verified]:
+    """Return the state of every chain (or of those given, the deployment's included), in order; `each` goes through their names."""
     announced = _announced(log)
     names = list(dict.fromkeys([DEPLOYMENT, *(chains if chains is not None else [*log.chains(), *sorted(announced)])]))
-    return [_chain(log, name, announced=name in announced) for name in names]
+    return [_chain(log, name, announced=name in announced) for name in each(names)]
 
 
 def _chain(log: Log, chain: str, *, announced: bool) -> Verified:
