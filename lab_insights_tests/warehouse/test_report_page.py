@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,9 +14,9 @@ import pytest
 from lab_insights.lab.report.model import Figure, Measured, Share
 from lab_insights.lab.report.model import Report as Page
 from lab_insights.warehouse.load import load
-from lab_insights_tests.warehouse import kpi_oracle as oracle
-from lab_insights_tests.warehouse.kpi_data import Row
 from lab_insights_tests.warehouse.lake import FIRST, TestLake
+from lab_insights_tests.warehouse.oracle import counted, reporting
+from lab_insights_tests.warehouse.oracle.instants import percentile
 from lab_insights_tests.warehouse.weeks import DAY, TENANT, Weeks
 
 pytestmark = pytest.mark.xdist_group("kpi_weeks")
@@ -53,7 +52,7 @@ def _minutes(frame: pd.DataFrame) -> list[float]:
 
 def _measured(frame: pd.DataFrame, share: float = 0.5) -> Measured:
     values = _minutes(frame)
-    return Measured(oracle.percentile(values, share), len(values))
+    return Measured(percentile(values, share), len(values))
 
 
 def _names(weeks: Weeks) -> dict[str, str]:
@@ -64,7 +63,7 @@ def test_volume_is_that_of_the_week_and_of_the_one_before(weeks: Weeks, page: Pa
     counts = {name: _live(_rows(weeks, "start_day", period)) for name, period in PERIODS.items()}
     assert _tile(page, "Tests ordered") == (len(counts["now"]), len(counts["before"]))
     names, accounts = _names(weeks), {row["account_id"]: row["name"] for row in weeks.made.rows.get("account", [])}
-    for title, column, called in (("Volume by orderable", "test", names), ("Volume by account", "account", accounts)):
+    for title, column, called in (("Volume by orderable", "test_code", names), ("Volume by account", "account_id", accounts)):
         now, before = (Counter(called.get(each, each) for each in counts[name][column]) for name in PERIODS)
         shown = {row[0]: tuple(row[1:]) for row in _figure(page, title).rows}
         assert shown
@@ -79,7 +78,7 @@ def test_turnaround_is_of_the_intervals_of_the_week(weeks: Weeks, page: Page) ->
     assert _tile(page, "Median turnaround") == tuple(_measured(frames[name]) for name in PERIODS)
     assert _tile(page, "Within target") == tuple(_within(frames[name]) for name in PERIODS)
     for title, column, names in (
-        ("Turnaround by test", "test", _names(weeks)),
+        ("Turnaround by test", "test_code", _names(weeks)),
         ("Turnaround by priority", "priority", {}),
         ("Turnaround by department", "department", {}),
     ):
@@ -93,8 +92,8 @@ def test_turnaround_is_of_the_intervals_of_the_week(weeks: Weeks, page: Page) ->
 
 
 def _within(frame: pd.DataFrame) -> Share:
-    rows = frame[(frame.state == "complete") & frame.receive_to_verify_minutes.notna() & frame.target.notna()]
-    return Share(int((rows.receive_to_verify_minutes <= rows.target).sum()), len(rows))
+    rows = frame[(frame.state == "complete") & frame.receive_to_verify_minutes.notna() & frame.target_minutes.notna()]
+    return Share(int((rows.receive_to_verify_minutes <= rows.target_minutes).sum()), len(rows))
 
 
 def test_the_distribution_counts_each_test_of_the_week_once(weeks: Weeks, page: Page) -> None:
@@ -116,7 +115,7 @@ def test_the_trend_is_of_the_intervals_of_each_week(weeks: Weeks, page: Page) ->
     names = _names(weeks)
     for title, column, called in (
         ("Turnaround by week and priority", "priority", {}),
-        ("Turnaround by week of the most frequent tests", "test", names),
+        ("Turnaround by week of the most frequent tests", "test_code", names),
     ):
         figure = _figure(page, title)
         code = {called.get(each, each): each for each in set(weeks.tests[column])}
@@ -127,21 +126,20 @@ def test_the_trend_is_of_the_intervals_of_each_week(weeks: Weeks, page: Page) ->
     assert figure.rows
     for name, priority, tests, *medians, tail in figure.rows:
         of = {
-            end: rows[(rows.test.map(lambda each: names.get(each, each)) == name) & (rows.priority == priority)]
+            end: rows[(rows.test_code.map(lambda each: names.get(each, each)) == name) & (rows.priority == priority)]
             for end, rows in frames.items()
         }
         assert medians == [_measured(rows) for rows in of.values()]
         assert tail == _measured(of[DAY], 0.9)
-        both = month[(month.test.map(lambda each: names.get(each, each)) == name) & (month.priority == priority)]
+        both = month[(month.test_code.map(lambda each: names.get(each, each)) == name) & (month.priority == priority)]
         assert tests == len(_minutes(both))
 
 
 def test_pending_and_overdue_are_those_at_the_end_of_the_day(weeks: Weeks, page: Page) -> None:
-    held = oracle.pending(weeks.tests)
     by_test: dict[str, Counter[str]] = {}
-    for (day, test, _), (pending, not_received, overdue, _) in held.items():
+    for (day, test, _), its in counted.pending(weeks.made, weeks.tests).items():
         if day == DAY:
-            by_test.setdefault(test, Counter()).update(pending=pending, not_received=not_received, overdue=overdue)
+            by_test.setdefault(test, Counter()).update({name: its[name] for name in ("pending", "not_received", "overdue")})
     names = _names(weeks)
     expected = {
         names.get(test, test): (each["pending"], each["overdue"], each["pending"] - each["overdue"], each["not_received"])
@@ -153,42 +151,24 @@ def test_pending_and_overdue_are_those_at_the_end_of_the_day(weeks: Weeks, page:
 
 
 def test_corrected_results_are_per_billable_test_of_four_weeks(weeks: Weeks, page: Page) -> None:
-    tests = {str(row["item"]): row for row in weeks.tests.to_dict("records")}
-    corrected, billed = Counter[date](), set[tuple[date, str]]()
-    for row in weeks.made.rows["result"]:
-        day = oracle.day_of(row["verified_at"] or row["resulted_at"])
-        if day and row["status_norm"] in {"final", "corrected"} and row["value_type"] != "TX" and MONTH[0] <= day <= DAY:
-            corrected[day] += row["status_norm"] == "corrected"
-            billed |= {(day, row["order_item_id"])} if tests[row["order_item_id"]]["billable"] else set()
+    rows = [row for (day, _), row in reporting.corrected(weeks.made, weeks.tests).items() if _within_days(day, MONTH)]
     now, _ = _tile(page, "Results corrected")
-    assert now == Share(sum(corrected.values()), len(billed))
+    assert now == Share(sum(row["corrected"] for row in rows), sum(row["billable_tests"] for row in rows))
     assert now.of
 
 
 def test_criticals_and_rejections_are_those_of_the_week(weeks: Weeks, page: Page) -> None:
-    told = {row["result_id"] for row in weeks.made.rows["critical_notification"] if row["notified_at"]}
-    found: Mapping[str, list[Row]] = {
-        name: [row for row in weeks.made.rows["result"] if row["flag_norm"] in {"critical_high", "critical_low"}
-               and row["status_norm"] in {"final", "corrected"} and _in(row["verified_at"] or row["resulted_at"], period)]
-        for name, period in PERIODS.items()
-    }  # fmt: skip
+    criticals = list(reporting.critical_result(weeks.made, weeks.tests).values())
+    found = {name: [row for row in criticals if _within_days(row["event_day"], period)] for name, period in PERIODS.items()}
     assert found["now"]
-    assert _tile(page, "Criticals told") == tuple(
-        Share(sum(row["result_id"] in told for row in found[name]), len(found[name])) for name in PERIODS
-    )
-    tubes = [
-        (row, oracle.known(row["received_at"]) or oracle.known(row["collected_at"]))
-        for row in weeks.made.rows["specimen"]
-        if row["status"] == "rejected" or row["received_at"]
-    ]
-    counted = {name: [row for row, at in tubes if _in(at, period)] for name, period in PERIODS.items()}
-    assert _tile(page, "Specimens rejected") == tuple(
-        Share(sum(row["status"] == "rejected" for row in counted[name]), len(counted[name])) for name in PERIODS
-    )
+    assert _tile(page, "Criticals told") == tuple(Share(sum(row["is_documented"] for row in rows), len(rows)) for rows in found.values())
+    tubes: dict[str, Counter[bool]] = {name: Counter() for name in PERIODS}
+    for (day, *_, reason), its in reporting.rejection(weeks.made, weeks.tests).items():
+        for name, period in PERIODS.items():
+            tubes[name][reason != "accepted"] += its["specimens"] if _within_days(day, period) else 0
+    assert _tile(page, "Specimens rejected") == tuple(Share(its[True], its.total()) for its in tubes.values())
     reasons = _figure(page, "Rejected specimens by reason").rows
-    assert [sum(row[place] for row in reasons) for place in (1, 2)] == [
-        sum(row["status"] == "rejected" for row in counted[name]) for name in PERIODS
-    ]
+    assert [sum(row[place] for row in reasons) for place in (1, 2)] == [its[True] for its in tubes.values()]
 
 
 @pytest.fixture
@@ -226,6 +206,5 @@ def test_what_came_is_told_from_the_source_to_the_warehouse_with_what_is_usual_a
     }
 
 
-def _in(at: Any, period: tuple[date, date]) -> bool:
-    day = oracle.day_of(at)
+def _within_days(day: date | None, period: tuple[date, date]) -> bool:
     return day is not None and period[0] <= day <= period[1]
