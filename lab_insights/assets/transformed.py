@@ -82,15 +82,12 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
     only = spec(
         ["transformed", USER_DEFINED],
         deps=[curated_key(USER_DEFINED)],
-        description="User-defined tables and side tables, columns to rows: one row per row and column, values as text with their type beside them.",
+        description="User-defined tables and side tables, columns to rows: one row per row and column, values as text and in the type of their column.",
         kinds=KINDS,
         uri=f"s3://{config.lake.prefix}-transformed/tenant=*/",
         code_version=unpivot.CODE_VERSION,
         columns=[
-            dg.TableColumn("row_key", "string", "Key of the row, as one text."),
-            dg.TableColumn("column_name", "string", "Column of the user-defined table."),
-            dg.TableColumn("value_type", "string", "Type of the column as landed."),
-            dg.TableColumn("value_text", "string", "Value as text."),
+            *(dg.TableColumn(name, kind, told) for name, (kind, told) in unpivot.COLUMNS.items()),
             *meta_columns(META_COLUMNS),
         ],
     ).with_io_manager_key("lake_io")

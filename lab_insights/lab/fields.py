@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEY = ("record_type", "record_id", "slot")
 _NUMBERS = r"^(decimal|float|u?int)"
-_OFFSET = r"^\s*(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)\s*(Z|([+-])(\d\d):?(\d\d))?\s*$"
+_OFFSET = r"^\s*(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)\s*(Z|([+-])(\d\d)(?::?(\d\d))?)?\s*$"
 _YES, _NO = ("1", "true", "t", "yes", "y", "on", "checked"), ("0", "false", "f", "no", "n", "off", "")
 
 
@@ -92,21 +92,21 @@ def _typed(rows: ir.Table) -> ir.Table:
         value_text=text,
         value_num=kind.cases(("numeric", number), ("percentage", share), else_=ibis.null("decimal(38, 9)")),
         value_date=(kind == "date").ifelse(read_as(text.left(10), ibis.dtype("date")), ibis.null("date")),
-        value_at=(kind == "datetime").ifelse(_instant(text), ibis.null("timestamp(6)")),
+        value_at=(kind == "datetime").ifelse(instant_with_offset(text), ibis.null("timestamp(6)")),
         value_flag=(kind == "checkbox").ifelse(flag, ibis.null("boolean")),
         value_list=(kind == "multi-picklist").ifelse(listed, ibis.null("string")),
     )
 
 
-def _instant(text: ir.StringValue) -> ir.TimestampValue:
-    """An instant with its offset, in UTC; without one as it stands."""
+def instant_with_offset(text: ir.StringValue) -> ir.TimestampValue:
+    """Return an instant that is written with its offset in UTC; without one as it stands, and null what is none."""
     import ibis
 
     def part(group: int) -> ir.StringValue:
         return text.re_extract(_OFFSET, group).nullif("")
 
     shown = read_as(part(1), ibis.dtype("timestamp(6)"))
-    minutes = part(4).try_cast("int64") * 60 + part(5).try_cast("int64")
+    minutes = part(4).try_cast("int64") * 60 + part(5).try_cast("int64").fill_null(0)
     ahead = (part(3) == "-").ifelse(-minutes, minutes).fill_null(0)
     return text.re_search(_OFFSET).ifelse(shown - ahead.as_interval("m"), ibis.null("timestamp(6)"))
 
