@@ -61,6 +61,7 @@ class DerivedRows:
     engine: Duck
     accounts: Accounts
     tallied: Mapping[str, int]
+    counted: Sequence[str] = ()
     fidelity: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class DerivedRows:
 
     def facts(self) -> Facts:
         """Return the checksum, and for curated batches how many of the raw rows were kept, superseded and excluded."""
-        counts = self.accounts.counts(self.engine.rows(), self.tallied)
+        counts = self.accounts.counts(self.engine.rows(), self.tallied) | {name: self.tallied[name] for name in self.counted}
         return Facts(counts=counts, checksum=self.engine.checksum(_ATTEMPT), fidelity=dict(self.fidelity))
 
 
@@ -149,11 +150,12 @@ def derive(
     inputs: Inputs,
     raw: Sequence[RawRows] = (),
     gone: Query | None = None,
+    counted: Sequence[tuple[str, str]] = (),
     fidelity: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Run `query` over `inputs` and commit the result, with the rows of `gone`, which reads it as `result`, as the partition's batch.
 
-    `fidelity` is what the manifest says of columns that come as they are.
+    Rows of the result that meet a condition of `counted` are counted beside all. `fidelity` is what the manifest says of columns that come as they are.
 
     Without `inputs` there is nothing that rows could come from, and the query, which takes longer to plan than to run, is not run.
     """
@@ -162,8 +164,9 @@ def derive(
             engine.run(query)
         else:
             engine.keep(query.schema.empty_table())
-        tallied = engine.tallied(Accounts(raw).tally(engine.schema))
-        rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied, fidelity or {})
+        told = {name: (condition, ()) for name, condition in counted}
+        tallied = engine.tallied({**Accounts(raw).tally(engine.schema), **told})
+        rows = DerivedRows(engine, Accounts(raw, engine.add(gone) if gone else None), tallied, tuple(told), fidelity or {})
         return commit(lake, head, draft, rows)[0]
 
 

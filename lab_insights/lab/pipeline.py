@@ -111,7 +111,7 @@ def transform_wide(curated: Curated, wide: transform.Wide, run_id: str) -> Manif
     inputs = {}
     if any(manifest.rows or manifest.kind == "snapshot" for manifest in deltas):
         inputs = {"run": run_row(tenant, day, head), **wide_inputs(curated, wide)}
-    return derive(lake, head, draft, transform.transformed(wide), inputs)
+    return derive(lake, head, draft, transform.transformed(wide), inputs, counted=wide.counted)
 
 
 def wide_version(wide: transform.Wide) -> str:

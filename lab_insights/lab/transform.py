@@ -41,7 +41,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Wide:
-    """One wide table. `build` returns one row per `key` with the declared fields and `is_deleted`, for the keys that the day touched."""
+    """One wide table. `build` returns one row per `key` with the declared fields and `is_deleted`, for the keys that the day touched.
+
+    Of a day's rows those are `counted`, by name, that meet a condition in DuckDB's SQL.
+    """
 
     table: str
     domain: str
@@ -50,6 +53,7 @@ class Wide:
     inputs: tuple[str, ...]
     fields: tuple[Field, ...]
     build: Callable[[Inputs], ir.Table]
+    counted: tuple[tuple[str, str], ...] = ()
 
 
 class Inputs:

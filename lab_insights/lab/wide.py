@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab_insights.lab.components import RESULT_COMPONENT_LONG
 from lab_insights.lab.fields import UDF_VALUE_LONG
 from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, touched_codes
 from lab_insights.lab.profiles import PROFILES
@@ -102,6 +103,7 @@ _ACCOUNT = (
 WIDE_TABLES: tuple[Wide, ...] = (
     *PROFILES,
     UDF_VALUE_LONG,
+    RESULT_COMPONENT_LONG,
     Wide(
         "order_detail",
         "laboratory",

@@ -50,7 +50,13 @@ def lived(lake: Lake) -> Lab:
         provider=[{"id": "d1", "is_provider": "1"}],
         record_host_code=[code("a1", "lis^fin", "A1^F1"), code("a2", "lis", "A2")],
         lab_order=[order("o1", "p1"), order("o2", "p2", account_host_code="A2"), order("o3", "p3", account_host_code="unknown")],
-        result=[result("r1", "o1", "p1"), result("r2", "o2", "p2"), result("r3", "o2", "p2", status_raw="P")],
+        result=[
+            result("r1", "o1", "p1", order_item_id="i1", value_raw="1,2"),
+            result("r2", "o2", "p2"),
+            result("r3", "o2", "p2", status_raw="P"),
+        ],
+        order_item=[{"id": "i1", "lab_order_id": "o1", "test_code": "UA"}],
+        test_component=[{"test_code": "UA", "component_code": code, "sequence": "1"} for code in ("PH", "SG")],
         crm_case=[{"id": "k1", "account_id": "a1", "status": "open", "opened_at": at(1)}],
         udf_value=[{"id_c": "a1", "*_c": "of a side table"}],
     )
