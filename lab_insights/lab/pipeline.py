@@ -62,7 +62,7 @@ def curate_table(lake: Lake, tenant: TenantId, raw_table: str, day: date, contra
     given = {**relations, **beside} if gone or any(manifest.rows for manifest in every) else {}
     # a contract types its columns itself
     fidelity = {} if contract else {name: how for manifest in every for name, how in manifest.fidelity.items()}
-    return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone, fidelity)
+    return derive(lake, head, draft, query, given, curation.accounts_of(lake.storage, inputs), gone, fidelity=fidelity)
 
 
 @dataclass

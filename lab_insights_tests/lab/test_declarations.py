@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from lab_insights.errors import ConfigError
+from lab_insights.governance.classes import phi_class
 from lab_insights.lab import contracts as module
-from lab_insights.lab import types
+from lab_insights.lab import types, unpivot
 from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.curate import META, contract_schema
 from lab_insights.lab.declared import by_raw_table, curated_from, declared
@@ -74,6 +76,21 @@ def test_a_wide_table_declares_its_key_and_reads_modelled_tables(wide: object) -
     its = next(each for each in WIDE_TABLES if each is wide)
     assert set(its.key) <= {field.name for field in its.fields}
     assert set(its.inputs) <= set(contracts())
+
+
+def test_the_reference_has_every_column_and_the_grain_of_every_wide_table() -> None:
+    spec = importlib.util.spec_from_file_location("generated_tables", Path(__file__).parents[2] / "docs" / "generated_tables.py")
+    assert spec
+    assert spec.loader
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    parts = dict(part.split("\n", 1) for part in page.page().split("\n### "))
+    for wide in WIDE_TABLES:
+        assert f"One row per {', '.join(f'`{name}`' for name in wide.key)}." in parts[wide.table]
+        for field in wide.fields:
+            assert f"| `{field.name}` | {field.type} | {phi_class('transformed', wide.table, field.name)} |" in parts[wide.table]
+    assert all(f"| `{name}` |" in parts["<table>_long"] for name in unpivot.COLUMNS)
+    assert set(contracts()) <= set(parts)
 
 
 def test_a_changed_contract_has_another_version() -> None:
