@@ -22,9 +22,10 @@ from lab_insights.alerts import AGAIN, LINES, RULES, Alerts, Fact, Kind
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.checks import delivery
 from lab_insights.checks.spending import Spending, Spent
-from lab_insights.checks.verdicts import FRESH, RECONCILED, UNIQUE_GRAIN, Judgement, Subject, Verdicts
+from lab_insights.checks.verdicts import FRESH, RECONCILED, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
 from lab_insights.config import AlertsSection, Source
+from lab_insights.governance.history import Change
 from lab_insights.lake import queue
 from lab_insights.lake.queue import manifest_queue
 from lab_insights.local import template
@@ -243,6 +244,26 @@ def test_a_day_that_cost_far_more_than_usual_is_told_once_with_its_runbook(inbox
     assert "- aurora_clinic: operations/deliveries cost: 2026-03-06 cost 9,000 statements where 900 are usual" in got["Message"]
     assert "docs/runbooks/cost.md" in got["Message"]
     assert inbox.tick() == "Told: nothing new."
+
+
+@pytest.mark.parametrize("crawled_first", [True, False])
+def test_a_schema_change_that_a_crawl_and_a_check_see_is_told_once(inbox: Inbox, crawled_first: bool) -> None:
+    """By whoever sees it first: the check says of which day it is, the crawl does not know."""
+    change = Change(AURORA, "crm.account", 2, ("loyalty_tier",), ("fax",), ())
+    numbers = {"day": "2026-03-02", "before": "2026-03-01", "added": 1, "dropped": 1}
+    of = Subject(SCHEMA_UNCHANGED, "raw/crm/account", AURORA, "crm.account")
+    Verdicts(inbox.lake.aws(), inbox.lake.prefix).settle([Judgement(of, "on 2026-03-02 added loyalty_tier; dropped fax", numbers)])
+
+    def crawl() -> None:
+        inbox.alerts.publish("schema_change", [Fact(change.tenant, str(change).partition(" ")[2], str(change))], run_id="run-1")
+
+    if crawled_first:
+        crawl()
+    assert inbox.tick() == ("Told: nothing new." if crawled_first else "Told: 1 schema_change.")
+    crawl()
+    [got] = inbox.read()
+    assert "crm.account" in got["Message"]
+    assert "added loyalty_tier; dropped fax" in got["Message"]
 
 
 def test_dead_letters_are_told_with_their_reason_and_stay_where_they_are(inbox: Inbox) -> None:

@@ -121,7 +121,13 @@ def _check_facts(kind: Kind, lake: LakeResource) -> list[Fact]:
 
 
 def _identity(each: Judgement) -> str:
-    """What makes a failure the same as the one before: how late a tenant is changes all the time, the day that is missing does not."""
+    """What makes a failure the same as the one before: how late a tenant is changes all the time, the day that is missing does not.
+
+    What changed in a schema is the same fact as the crawl's, which it tells in these words.
+    """
+    if each.of.check == SCHEMA_UNCHANGED:
+        day = f"on {each.numbers['day']} "
+        return f"{each.of.tenant} {each.of.table}: {each.message.removeprefix(day)}"
     said = each.numbers["day"] if each.of.check in {FRESH, COST_AS_USUAL} else each.message
     return f"{each.of.key['sk']['S']} {said}"
 
