@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Layers of the warehouse, as the asset keys of their receipts begin.
 WAREHOUSE = ("snowflake", "reports")
+# Layers of the lake that are loaded there.
+LOADED = ("curated", "transformed")
 _PAGE = 500
 
 
@@ -51,6 +53,12 @@ class TenantDay:
     def total(self, name: str, layers: Sequence[str] | None = None) -> float:
         """Return the sum of one figure, over all layers unless told."""
         return float(sum(getattr(spent, name) for layer, spent in self.layers.items() if layers is None or layer in layers))
+
+    @property
+    def bytes_per_statement(self) -> int | None:
+        """How much each statement of the loads moved: bytes of the layers that Snowflake takes; None where no load was recorded."""
+        statements = self.total("statements", ["snowflake"])
+        return round(self.total("bytes", LOADED) / statements) if statements else None
 
 
 def costs(lake: Lake, instance: DagsterInstance | None, tenants: Sequence[TenantId], days: Sequence[date]) -> list[TenantDay]:

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from lab_insights.cost import costs
+from lab_insights.commands.cost import _print as print_costs
+from lab_insights.cost import Spent, TenantDay, costs
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.partitions import partition_key
@@ -70,6 +71,22 @@ def test_statements_are_those_of_every_run_of_the_day_and_of_no_other_tenants(la
         [found] = costs(lake, instance, [tenant], [FIRST])
     assert (found.of("snowflake").statements, found.of("reports").statements) == (9, 5)
     assert (found.total("statements"), found.total("seconds", ["snowflake", "reports"])) == (14, 1.5)
+
+
+def test_what_a_statement_moved_is_the_bytes_of_the_layers_that_are_loaded_by_the_statements_of_the_loads(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    its = TenantDay(fresh_tenant(), FIRST)
+    for layer, spent in {
+        "raw": Spent(bytes=1_000_000), "curated": Spent(bytes=30_000), "transformed": Spent(bytes=12_000),
+        "snowflake": Spent(statements=4), "reports": Spent(statements=1000),
+    }.items():  # fmt: skip
+        its.layers[layer] = spent
+    assert its.bytes_per_statement == 10_500
+    print_costs([its], known=True)
+    assert "10.5 kB a statement of loads" in capsys.readouterr().out
+    its.of("snowflake").statements = 0
+    assert its.bytes_per_statement is None
 
 
 def test_what_was_never_loaded_cost_nothing_and_is_not_there(lake: Lake) -> None:

@@ -70,6 +70,7 @@ def _described(each: TenantDay, *, known: bool) -> dict[str, Any]:
         "seconds": round(each.total("seconds"), 3),
         "cpu_seconds": round(each.total("cpu_seconds"), 3),
         "statements": int(each.total("statements")) if known else None,
+        "bytes_per_statement": each.bytes_per_statement,
         "layers": {layer: dataclasses.asdict(spent) for layer, spent in each.layers.items()},
     }
 
@@ -85,6 +86,7 @@ def _print(found: list[TenantDay], *, known: bool) -> None:
             entry(f"{each.day}  {written}")
             told = f"lake {each.total('seconds', LAYERS):,.1f} s, {each.total('cpu_seconds'):,.1f} CPU s"
             told += f"; Snowflake {each.total('statements'):,.0f} statements, {each.total('seconds', WAREHOUSE):,.1f} s" if known else ""
+            told += f", {decimal(each.bytes_per_statement)} a statement of loads" if each.bytes_per_statement is not None else ""
             entry(told, indent=14, style="dim")
     every = sum(each.total("bytes") for each in found)
     statements = f", {sum(each.total('statements') for each in found):,.0f} statements" if known else ""
