@@ -109,8 +109,8 @@ def build(
 def _fresh(found: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
     states = Counter(each.state for each in found)
     late = [each for each in found if each.state == "late"]
-    # A day that is still missing was not delivered in time either.
-    shares = {each.tenant: (met, days + (each.state == "late")) for each in found for met, days in [known.share_met(each.tenant, each.day)]}
+    months = {each.tenant: _with_late(known.by_month(each.tenant, each.day), each) for each in found}
+    shares = {each.tenant: months[each.tenant].get(f"{each.day:%Y-%m}", (0, 0)) for each in found}
     metadata: dict[str, Any] = {"met": states["met"], "delivered_late": states["delivered late"], "late": len(late)}
     metadata["predicted_late"] = sum(each.next is not None and each.next.late for each in found)
     if total := sum(days for _, days in shares.values()):
@@ -121,7 +121,29 @@ def _fresh(found: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg
         # Those that need somebody first.
         order = sorted(found, key=lambda each: (each.state == "met", not (each.next and each.next.late), each.tenant))
         metadata["deadlines"] = dg.MetadataValue.md("\n".join([*_HEAD, *(_row(each, *shares[each.tenant]) for each in order[:NAMED])]))
+        metadata["met_by_month"] = dg.MetadataValue.md(_by_month({each.tenant: months[each.tenant] for each in order[:NAMED]}))
     return dg.AssetCheckResult(passed=not late, asset_key=DELIVERIES, check_name=FRESH, metadata=metadata)
+
+
+def _with_late(months: dict[str, tuple[int, int]], newest: delivery.Delivery) -> dict[str, tuple[int, int]]:
+    """Count a day that is still missing: it was not delivered in time either."""
+    month = f"{newest.day:%Y-%m}"
+    met, days = months.get(month, (0, 0))
+    return {**months, month: (met, days + 1)} if newest.state == "late" else months
+
+
+def _by_month(months: dict[str, dict[str, tuple[int, int]]]) -> str:
+    """Return a table of the share that was met: a row for each tenant, a column for each month, the newest first."""
+    columns = sorted({month for its in months.values() for month in its}, reverse=True)
+    rows = (
+        f"| **{tenant}** | {' | '.join(_share(*its[month]) if month in its else '' for month in columns)} |"
+        for tenant, its in months.items()
+    )
+    return "\n".join([f"| tenant | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}", *rows])
+
+
+def _share(met: int, days: int) -> str:
+    return f"{met / days:.0%} of {days}" if days else ""
 
 
 def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[delivery.Delivery]) -> list[Judgement]:
@@ -148,8 +170,8 @@ _HEAD = ("| tenant | day | due (UTC) | state | delivered, or missing | next day 
 
 def _row(each: delivery.Delivery, met: int, days: int) -> str:
     there = f"{each.at:%Y-%m-%d %H:%M}" if each.at else f"{len(each.missing)} tables, such as {each.missing[0] if each.missing else 'none'}"
-    share = f"{met / days:.0%} of {days}" if days else ""
-    return f"| **{each.tenant}** | {each.day} | {each.due:%Y-%m-%d %H:%M} | {each.state} | {there} | {each.next or 'not known yet'} | {share} |"
+    next_ = each.next or "not known yet"
+    return f"| **{each.tenant}** | {each.day} | {each.due:%Y-%m-%d %H:%M} | {each.state} | {there} | {next_} | {_share(met, days)} |"
 
 
 def _left_failed(

@@ -132,10 +132,17 @@ class Deliveries(Items):
         found = list(self.query(self.status, f"{tenant}#delivered", between))[-HABIT:]
         return [datetime.fromisoformat(item["at"]) - end_of(date.fromisoformat(item["sk"])) for item in found]
 
-    def share_met(self, tenant: str, month: date) -> tuple[int, int]:
-        """Return how many of a month's delivered days were delivered in time, and how many were delivered; one that is missing still is in neither."""
-        found = list(self.query(self.status, f"{tenant}#delivered", (f"{month:%Y-%m}-", f"{month:%Y-%m}-~")))
-        return sum(item["at"] <= item["due"] for item in found), len(found)
+    def by_month(self, tenant: str, until: date) -> dict[str, tuple[int, int]]:
+        """Return for each of the twelve months up to `until`, such as 2026-03, how many of its delivered days were so in time, and how many there were.
+
+        A day that is missing still is in neither; a month without any is left out.
+        """
+        first = date(until.year - (until.month < 12), until.month % 12 + 1, 1)
+        months: dict[str, tuple[int, int]] = {}
+        for item in self.query(self.status, f"{tenant}#delivered", (str(first), str(until))):
+            met, days = months.get(item["sk"][:7], (0, 0))
+            months[item["sk"][:7]] = met + (item["at"] <= item["due"]), days + 1
+        return months
 
 
 def deliveries(

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from lab_insights.assets import checks as asset_checks
+from lab_insights.assets.deliveries import _fresh
 from lab_insights.aws import Aws
 from lab_insights.checks import delivery, rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Gate, HeldBack, Judgement, Subject, Verdicts
@@ -167,8 +168,13 @@ def test_the_share_of_a_month_is_counted_by_what_was_delivered_when(lake: Lake) 
     known.record(AURORA, DAY, due.replace(hour=5), due)
     known.record(AURORA, NEXT, due.replace(hour=7), due)
     known.record(AURORA, date(2026, 4, 1), due, due)
-    assert known.share_met(AURORA, DAY) == (1, 2)
+    known.record(AURORA, date(2025, 4, 30), due, due)
+    assert known.by_month(AURORA, DAY) == {"2025-04": (1, 1), "2026-03": (1, 1)}
+    assert known.by_month(AURORA, date(2026, 4, 1)) == {"2026-03": (1, 2), "2026-04": (1, 1)}, "twelve months"
+    assert known.by_month(AURORA, date(2025, 12, 31)) == {"2025-04": (1, 1)}
     assert known.at(AURORA, NEXT) == due.replace(hour=7)
+    told = _fresh([delivery.Delivery(AURORA, date(2026, 4, 2), due, due)], known).metadata["met_by_month"].value
+    assert str(told).splitlines() == ["| tenant | 2026-04 | 2026-03 |", "|---|---|---|", f"| **{AURORA}** | 50% of 2 | 50% of 2 |"]
     late = delivery.Delivery(AURORA, DAY, due, due.replace(hour=8), missing=("raw/a", "raw/b", "raw/c", "raw/d"))
     assert (
         str(late)
