@@ -173,7 +173,7 @@ class StreamCase(ItemsCase):
 
     def restore(self) -> None:
         for number in range(3):
-            self.put(number)
+            self.put(number, note={"S": "old"})
         self.aws.client("dynamodb").delete_item(TableName=self.name, Key={"tenant_id": {"S": "1"}, "id": {"S": "3"}})
 
     def change(self) -> None:
@@ -241,6 +241,8 @@ def everywhere(case: Case | ItemsCase) -> int:
     told_twice = isinstance(case, ExportCase | StreamCase)
     forced = (isinstance(case, ItemsCase) and not told_twice) or any(mode in {"full", "reload"} for _, _, mode in case.asked)
     expected = left(lake, tenant.id, identifier, forced=forced)
+    doubled = len(expected.rows) - len(set(expected.rows))
+    assert doubled == 0 or isinstance(case, StreamCase)
     tenants = {tenant.id}
     for number in itertools.count(1):
         tenant, job = fresh()
@@ -248,7 +250,8 @@ def everywhere(case: Case | ItemsCase) -> int:
         if not killed(job, aws, number):
             break
         visible = left(lake, tenant.id, identifier)
-        assert len(visible.rows) == len(set(visible.rows))
+        # A stream tells once more what the scan before it saw; nothing else is doubled.
+        assert len(visible.rows) - len(set(visible.rows)) <= doubled
         assert set(visible.rows) <= set(expected.rows)
         job()
         found = left(lake, tenant.id, identifier, forced=forced)
