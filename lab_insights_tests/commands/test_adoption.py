@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,9 +108,8 @@ def test_a_stranger_gets_from_two_databases_to_a_lake(
     assert spent["layers"]["raw"]["bytes"] == made["layers"]["raw"]["bytes"] > 0
     assert spent["layers"]["curated"]["rows"] == made["layers"]["raw"]["rows"]
 
-    seen = seen_bars(monkeypatch)
     cli("run", "curated_to_snowflake", "--tenant", "north", "--day", today, code=0)
-    assert re.search(r"[\d,]+ rows, [\d,]+/s", seen.getvalue())
+    seen = seen_bars(monkeypatch)
     rebuilt = json.loads(cli("schema", "rebuild", "curated.shop.orders", "--tenant", "north", "--json", code=0).stdout)
     assert rebuilt == {"tenant": "north", "table": "curated.shop.orders", "rows": MERCHANTS["north"]}
     assert f"1/1 batches  {MERCHANTS['north']} rows, " in seen.getvalue()
