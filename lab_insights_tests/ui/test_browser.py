@@ -20,6 +20,17 @@ LAYERS = ("sources", "raw", "curated", "transformed", "snowflake", "reports")
 PAGE, RUN = 240_000, 600_000
 
 
+COLOURED = """canvas => {
+  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let coloured = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const [red, green, blue, alpha] = data.slice(at, at + 4);
+    coloured += alpha > 128 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60;
+  }
+  return coloured > 200;
+}"""
+
+
 def _choose_tenants(page: Page, dialog: Locator, *tenants: str) -> None:
     """Tick tenants in the menu of the dialog that launches runs."""
     dialog.get_by_text("Select a partition or create one").click()
@@ -80,11 +91,11 @@ def test_a_failed_reconciliation_is_a_failed_check_of_the_asset_with_the_tenant_
     expect(page.get_by_text("reconciled", exact=True).first).to_be_visible(timeout=PAGE)
     expect(page.get_by_text("Failed", exact=False).first).to_be_visible(timeout=PAGE)
     expect(page.get_by_text("failing_tenants").first).to_be_visible(timeout=PAGE)
-    page.screenshot(path=SCREENSHOTS / "failed-check.png")
     expect(page.get_by_text(AURORA, exact=True).first).to_be_visible(timeout=PAGE)
-    expect(page.get_by_text(f"the lake has {whole} live rows and 0 tombstones, the warehouse {whole - 1} and 0").first).to_be_visible(
-        timeout=PAGE
-    )
+    numbers = page.get_by_text(f"the lake has {whole} live rows and 0 tombstones, the warehouse {whole - 1} and 0").first
+    expect(numbers).to_be_visible(timeout=PAGE)
+    numbers.scroll_into_view_if_needed()
+    page.screenshot(path=SCREENSHOTS / "failed-check.png")
 
 
 def test_the_lineage_of_a_table_shows_each_layer_with_its_kinds(ui: Ui, page: Page) -> None:
@@ -149,6 +160,8 @@ def test_rows_over_time_are_plotted(ui: Ui, page: Page) -> None:
     plot = page.locator("canvas").first
     plot.scroll_into_view_if_needed()
     expect(plot).to_be_visible(timeout=PAGE)
+    # Its line has a colour; axes and labels are grey.
+    page.wait_for_function(COLOURED, arg=plot.element_handle(), timeout=PAGE)
     page.screenshot(path=SCREENSHOTS / "plots.png")
 
 
