@@ -166,7 +166,7 @@ def test_rows_over_time_are_plotted(ui: Ui, page: Page) -> None:
 
 
 def test_a_backfill_of_a_rectangle_is_launched_from_the_ui(ui: Ui, page: Page) -> None:
-    # Two tenants without a source: what is looked at is what is asked for, and that each is told why it failed.
+    # Two tenants without a source: what is looked at is what is asked for.
     chosen = TENANTS[:2]
     page.goto(f"{ui.url}/assets/raw/crm/account")
     page.get_by_role("button", name="Materialize").first.click()
@@ -196,6 +196,18 @@ def test_the_launchpad_has_defaults_and_help_and_refuses_what_is_none(ui: Ui, pa
     page.keyboard.type("\nnothing_such: 1\n")
     expect(page.get_by_text(re.compile("nothing_such.*at the root|undefined field", re.IGNORECASE)).first).to_be_visible(timeout=PAGE)
     page.screenshot(path=SCREENSHOTS / "launchpad-refused.png")
+
+
+def test_the_launchpad_of_a_load_offers_reload_and_engine_with_their_help(ui: Ui, page: Page) -> None:
+    page.goto(f"{ui.url}/locations/lab_insights.definitions/jobs/raw/playground")
+    expect(page.get_by_text("No errors")).to_be_visible(timeout=PAGE)
+    page.locator(".cm-content, .CodeMirror").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("ops:\n  raw_audit:\n    config:\n      ")
+    for option, help_ in (("reload", "Read a closed day's window again"), ("engine", "Who reads")):
+        expect(page.get_by_text(option).first).to_be_visible(timeout=PAGE)
+        expect(page.get_by_text(help_).first).to_be_visible(timeout=PAGE)
+    page.screenshot(path=SCREENSHOTS / "launchpad-raw.png")
 
 
 def test_schedules_and_sensors_say_what_they_do_and_why_they_skipped(ui: Ui, page: Page) -> None:
