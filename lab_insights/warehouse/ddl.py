@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import FORMER, NARROW, RENAMED, VARIANT, WIDER, identifier, relation
 from lab_insights.warehouse.shape import Shape
-from lab_insights.warehouse.types import TEXT, ColumnType, converted
+from lab_insights.warehouse.types import TEXT, ColumnType, converted, printed
 
 # What a column says that is text for want of a type, as a number of more than 38 digits is.
 AS_TEXT = "The text of the source: no type here holds all values of its own."
@@ -112,4 +112,4 @@ def _shown(columns: Mapping[str, ColumnType], aliases: Iterable[tuple[str, str]]
 def _value(column: str, columns: Mapping[str, ColumnType]) -> str:
     if column + VARIANT not in columns:
         return identifier(column)
-    return f"COALESCE({identifier(column + VARIANT)}, {converted(identifier(column), columns[column], TEXT, 'snowflake')})"
+    return f"COALESCE({identifier(column + VARIANT)}, {printed(identifier(column), columns[column])})"

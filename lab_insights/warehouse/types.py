@@ -72,6 +72,12 @@ class ColumnType:
 
 
 TEXT = ColumnType("VARCHAR")
+# How an instant is written as text: in Snowflake, in DuckDB.
+_FORMATS = {
+    "DATE": ("YYYY-MM-DD", "%Y-%m-%d"),
+    "TIME": ("HH24:MI:SS.FF6", "%H:%M:%S.%f"),
+    "TIMESTAMP_NTZ": ("YYYY-MM-DD HH24:MI:SS.FF6", "%Y-%m-%d %H:%M:%S.%f"),
+}
 _INTEGERS = {"int8": 3, "int16": 5, "int32": 10, "int64": 19, "uint8": 3, "uint16": 5, "uint32": 10, "uint64": 20}
 
 
@@ -129,11 +135,18 @@ def converted(value: str, held: ColumnType, wanted: ColumnType, dialect: Dialect
         return value
     if wanted.kind != "VARCHAR":
         return f"CAST({value} AS {wanted.sql if dialect == 'snowflake' else wanted.duckdb})"
-    if held.kind in {"DATE", "TIMESTAMP_NTZ"}:
-        formats = {
-            "DATE": ("YYYY-MM-DD", "%Y-%m-%d"),
-            "TIMESTAMP_NTZ": ("YYYY-MM-DD HH24:MI:SS.FF6", "%Y-%m-%d %H:%M:%S.%f"),
-        }
-        snowflake, duckdb = formats[held.kind]
-        return f"TO_CHAR({value}, '{snowflake}')" if dialect == "snowflake" else f"STRFTIME({value}, '{duckdb}')"
+    if held.kind == "BOOLEAN":
+        return f"CASE WHEN {value} THEN 'true' WHEN NOT {value} THEN 'false' END"
+    if held.kind in _FORMATS:
+        snowflake, duckdb = _FORMATS[held.kind]
+        if dialect == "snowflake":
+            return f"TO_CHAR({value}, '{snowflake}')"
+        # DuckDB formats no time without a day
+        instant = f"DATE '1970-01-01' + {value}" if held.kind == "TIME" else value
+        return f"STRFTIME({instant}, '{duckdb}')"
     return value_text(value, held.arrow, dialect)
+
+
+def printed(value: str, held: ColumnType) -> str:
+    """Return the SQL of what a reader is shown of an expression of type `held` as text: no checksum is made of it, so a FLOAT looks like a number."""
+    return f"TO_CHAR({value})" if held.kind == "FLOAT" else converted(value, held, TEXT, "snowflake")

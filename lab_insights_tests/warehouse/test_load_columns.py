@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -51,6 +51,9 @@ def test_a_new_column_arrives_and_an_old_day_without_it_still_loads(session: Ses
             "soon",
             ["2026-02-03 04:05:06.000007", "soon"],
         ),
+        (pa.time64("us"), time(4, 5, 6, 7), pa.string(), "later", ["04:05:06.000007", "later"]),
+        (pa.bool_(), False, pa.string(), "perhaps", ["false", "perhaps"]),
+        (pa.float64(), -0.1, pa.string(), "half", ["-0.1", "half"]),
         (pa.int32(), 7, pa.float64(), 0.5, [7.0, 0.5]),
     ],
 )
