@@ -60,15 +60,16 @@ def finish_widening(schema: str, name: str, column: str, held: ColumnType | None
     ]
 
 
-def take_over(schema: str, name: str, old: str, new: str) -> list[str]:
-    """Return the statements that bring a renamed column's older values into the new one, which a load has made already."""
-    return [rename_column(schema, name, old, old + RENAMED), *finish_taking_over(schema, name, old, new)]
+def take_over(schema: str, name: str, old: str, new: str, held: ColumnType, wanted: ColumnType) -> list[str]:
+    """Return the statements that bring a renamed column's older values into the new one, which a load has made already and which holds all of them."""
+    return [rename_column(schema, name, old, old + RENAMED), *finish_taking_over(schema, name, old, new, held, wanted)]
 
 
-def finish_taking_over(schema: str, name: str, old: str, new: str) -> list[str]:
+def finish_taking_over(schema: str, name: str, old: str, new: str, held: ColumnType, wanted: ColumnType) -> list[str]:
     """Return the statements after the first of `take_over`; what is left of the old column stays."""
     source, target = identifier(old + RENAMED), identifier(new)
-    update = f"UPDATE {relation(schema, name)} SET {target} = {source} WHERE {target} IS NULL AND {source} IS NOT NULL"
+    value = converted(source, held, wanted, "snowflake")
+    update = f"UPDATE {relation(schema, name)} SET {target} = {value} WHERE {target} IS NULL AND {source} IS NOT NULL"
     return [update, rename_column(schema, name, old + RENAMED, old + FORMER)]
 
 

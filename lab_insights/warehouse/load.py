@@ -131,7 +131,7 @@ class _Load:
                 failed = changes
                 _wait(attempt)
                 continue
-            self._columns |= schema_sync.planned(held, shapes)
+            self._columns |= schema_sync.planned(held, shapes, self._protection)
             self._renames |= held.renames
             return
 

@@ -42,7 +42,8 @@ def plan(
             if (table, column) in renamed:
                 continue
             phi = protection.phi_class(table, column)
-            was = known.get(table, {}).get(column) or (None if phi in PHI else undeclared.phi_class(table, column))
+            its = known.get(table, {})
+            was = its.get(column) or its.get(column.removesuffix(FORMER)) or (None if phi in PHI else undeclared.phi_class(table, column))
             if was != phi:
                 found.append(Change(table, "class", column, phi, tuple(protection.reclassified(table, column, kind))))
     return found

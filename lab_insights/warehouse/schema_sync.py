@@ -23,7 +23,7 @@ from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename, Shape
-from lab_insights.warehouse.types import TEXT, widest
+from lab_insights.warehouse.types import TEXT, ColumnType, widest
 
 What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view", "class"]
 _RECORD = """
@@ -74,11 +74,8 @@ def plan(
     `renames` are those that are not recorded yet, and that `shapes` are told by. `newest` are the tables' newest shapes: columns that they lack are
     deprecated; without it nothing is. Raises `WarehouseError` for a key that can not be merged by.
     """
-    of: dict[Table, list[Shape]] = {}
-    for shape in shapes:
-        of.setdefault(target(shape), []).append(shape)
     changes: list[Change] = []
-    for table, its in of.items():
+    for table, its in _by_table(shapes).items():
         if table not in catalog.columns and table not in catalog.passing:
             columns = merged({}, its)
             made = [*ddl.create_table(*table, columns, protection), *ddl.as_text(*table, columns, its[-1])]
@@ -89,13 +86,22 @@ def plan(
     return changes
 
 
-def planned(catalog: Catalog, shapes: Sequence[Shape]) -> dict[Table, Columns]:
+def planned(
+    catalog: Catalog, shapes: Sequence[Shape], protection: Protection, renames: Mapping[Table, Sequence[Rename]] | None = None
+) -> dict[Table, Columns]:
     """Return the columns that loads write to once `plan`'s changes are applied."""
-    after = {table: _finished(columns, catalog.passing.get(table, {})) for table, columns in catalog.columns.items()}
-    for shape in shapes:
-        table = target(shape)
-        after[table] = merged(after.get(table, {}), [shape])
+    after = dict(catalog.columns)
+    for table, its in _by_table(shapes).items():
+        there = table in catalog.columns or table in catalog.passing
+        after[table] = _Table(table, catalog, protection, (renames or {}).get(table, ())).columns(its) if there else merged({}, its)
     return after
+
+
+def _by_table(shapes: Sequence[Shape]) -> dict[Table, list[Shape]]:
+    of: dict[Table, list[Shape]] = {}
+    for shape in shapes:
+        of.setdefault(target(shape), []).append(shape)
+    return of
 
 
 def merged(held: Mapping[str, object], shapes: Sequence[Shape]) -> Columns:
@@ -149,11 +155,6 @@ def _classes(table: Table, columns: Iterable[str], protection: Protection) -> tu
     return () if table[0] == STORE else tuple((column, protection.phi_class(table, column)) for column in columns)
 
 
-def _finished(columns: Columns, passing: Columns) -> Columns:
-    """What a table's columns are once widenings that were cut off are finished."""
-    return {**columns, **{name.removesuffix(WIDER): kind for name, kind in passing.items() if name.endswith(WIDER)}}
-
-
 def _view(table: Table, columns: Columns, its: Shape, protection: Protection, aliases: Sequence[tuple[str, str]] = ()) -> str:
     if table[0] == STORE:
         return deidentified.view(table[1], columns, its, protection.phi)
@@ -173,10 +174,7 @@ class _Table:
         self._changes: list[Change] = []
 
     def changes(self, shapes: Sequence[Shape], newest: Shape | None) -> list[Change]:
-        self._finish_widenings(shapes)
-        for rename in (*self._recorded, *self._renames):
-            self._rename(rename)
-        self._columns(shapes)
+        self.columns(shapes)
         aliases = [(rename.old, rename.new) for rename in (*self._recorded, *self._renames)]
         if self._changes or self._shows_otherwise(shapes[-1], aliases):
             view = self._table[1] + LIVE
@@ -184,6 +182,14 @@ class _Table:
         if newest:
             self._deprecate(newest)
         return self._changes
+
+    def columns(self, shapes: Sequence[Shape]) -> Columns:
+        """Note what makes the table hold `shapes`; return the columns that it has then."""
+        self._finish_widenings(shapes)
+        for rename in (*self._recorded, *self._renames):
+            self._rename(rename)
+        self._hold(shapes)
+        return self._held
 
     def _shows_otherwise(self, its: Shape, aliases: Sequence[tuple[str, str]]) -> bool:
         """Whether the view has other columns than it is to have: a class was changed, or somebody died between a change of the table and its view."""
@@ -211,25 +217,46 @@ class _Table:
 
     def _rename(self, rename: Rename) -> None:
         old, new = rename.old, rename.new
+        older = self._passing.get(old + RENAMED) or (None if old in self._reused else self._held.get(old))
+        if older and new in self._held:
+            # first, since a value that the new column can not hold would be altered, or refused by this and every later load
+            self._widen(new, widest(self._held[new], older))
+        text = self._held.get(new) == TEXT
+        # text holds what was beside it, too
+        statements = self._moved(old, new + VARIANT, new) if text else []
         # the variant first: while the old column is there, a rename that is cut off is begun again
-        statements = self._moved(old, old + VARIANT, new if self._held.get(new) == TEXT else new + VARIANT)
+        statements += self._moved(old, old + VARIANT, new if text else new + VARIANT)
         cut_off = old + RENAMED in self._passing
         statements += self._moved(old, old, new)
         if statements:
             self._add("rename", old, f"to {new}{', which was cut off' if cut_off else ''}", statements, rename)
 
     def _moved(self, renamed: str, old: str, new: str) -> list[str]:
-        """Return the statements that bring a column, the `renamed` one or its variant, under another name, where it is not yet."""
-        if old + RENAMED in self._passing:
-            return ddl.finish_taking_over(*self._table, old, new)
+        """Return the statements that bring a column, the `renamed` one or a variant, under another name, where it is not yet."""
+        if passing := self._passing.get(old + RENAMED):
+            return ddl.finish_taking_over(*self._table, old, new, passing, self._held[new])
         if old not in self._held or renamed in self._reused:
             return []
         kind = self._held.pop(old)
-        over = new in self._held
-        self._held.setdefault(new, kind)
-        return ddl.take_over(*self._table, old, new) if over else [ddl.rename_column(*self._table, old, new)]
+        if new in self._held:
+            return ddl.take_over(*self._table, old, new, kind, self._held[new])
+        self._held[new] = kind
+        return [ddl.rename_column(*self._table, old, new)]
 
-    def _columns(self, shapes: Sequence[Shape]) -> None:
+    def _widen(self, name: str, kind: ColumnType) -> None:
+        before = self._held[name]
+        if kind == before:
+            return
+        in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
+        statements = (
+            [ddl.widen_in_place(*self._table, name, kind)]
+            if in_place
+            else ddl.widen_by_copy(*self._table, name, before, kind, self._protection)
+        )
+        self._add("widening", name, f"{before.sql} to {kind.sql}", statements)
+        self._held[name] = kind
+
+    def _hold(self, shapes: Sequence[Shape]) -> None:
         after = merged(self._held, shapes)
         for key in {name for shape in shapes for name in shape.key}:
             if key not in self._held or key + VARIANT in self._held:
@@ -252,14 +279,8 @@ class _Table:
                     marks = next((mark for its in reversed(shapes) if (mark := ddl.as_text(*self._table, [name], its))), [])
                     added = [*ddl.add_column(*self._table, name, kind, self._protection), *marks]
                     self._add("new column", name, kind.sql, added, made=name)
-            elif kind != before:
-                in_place = before.kind == kind.kind == "NUMBER" and before.scale == kind.scale
-                statements = (
-                    [ddl.widen_in_place(*self._table, name, kind)]
-                    if in_place
-                    else ddl.widen_by_copy(*self._table, name, before, kind, self._protection)
-                )
-                self._add("widening", name, f"{before.sql} to {kind.sql}", statements)
+            else:
+                self._widen(name, kind)
         self._held = after
 
     def _deprecate(self, newest: Shape) -> None:

@@ -52,7 +52,7 @@ def pending(session: Session, lake: Lake, tenant: TenantId) -> list[Change]:
         shapes += [stored for its in shapes if (stored := deidentified.store_shape(its, phi))]
     protection = Protection(tenant, phi)
     changes = schema_sync.plan(shapes, catalog, protection, renames=renames, newest=newest)
-    after = schema_sync.planned(catalog, shapes)
+    after = schema_sync.planned(catalog, shapes, protection, renames)
     changes += backfill.plan(session, [batch for batches in states.values() for batch in batches], catalog, after, changes)
     return changes + reclassify.plan(session, catalog, after, changes, protection)
 

@@ -146,7 +146,7 @@ def test_a_plan_is_empty_once_it_was_applied() -> None:
     shapes = [a_shape(ID=NUMBER, A=NUMBER), a_shape(ID=NUMBER, A=TEXT, B=ColumnType("DATE"))]
     for catalog in (Catalog(), held(ID=ColumnType("NUMBER", 5)), held(ID=NUMBER, A=ColumnType("FLOAT"), OLD=TEXT)):
         assert plan(shapes, catalog)
-        assert plan(shapes, applied(planned(catalog, shapes)[TABLE])) == []
+        assert plan(shapes, applied(planned(catalog, shapes, PROTECTION)[TABLE])) == []
 
 
 def test_a_plan_says_what_it_does_and_drops_nothing() -> None:

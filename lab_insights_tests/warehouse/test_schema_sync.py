@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -123,6 +125,61 @@ def test_what_a_renamed_columns_type_can_not_hold_follows_it(client: Client, lak
     assert client.sync() == []
 
 
+# Of a column that loads met under its new name first: what it was at first and a value of that, what it was before and after the rename, and what is shown.
+MET_FIRST: dict[str, tuple[pa.DataType, Any, pa.DataType, list[Any], Any]] = {
+    "text": (pa.string(), "a", pa.int32(), [10, 20], "a"),
+    "real": (pa.float64(), 0.5, pa.int32(), [10, 20], 0.5),
+    "more decimals": (pa.decimal128(12, 4), Decimal("0.1234"), pa.decimal128(8, 2), [Decimal("0.25"), Decimal("2.50")], Decimal("0.1234")),
+    "more digits": (pa.int64(), 2**40, pa.int16(), [10, 20], 2**40),
+    "instant": (pa.timestamp("us"), datetime(2026, 2, 3, 4, 5, 6, 7), pa.string(), ["x", "y"], "2026-02-03 04:05:06.000007"),
+    "truth": (pa.bool_(), False, pa.string(), ["x", "y"], "false"),
+    "time": (pa.time64("us"), time(4, 5, 6, 7), pa.string(), ["x", "y"], "04:05:06.000007"),
+    "no truth": (pa.date32(), date(2026, 2, 3), pa.bool_(), [True, False], "2026-02-03"),
+    "real beside text": (pa.float64(), 0.5, pa.string(), ["x", "y"], "4503599627370496p-53"),
+}
+
+
+def renamed_after(lake: TestLake, cases: dict[str, tuple[pa.DataType, Any, pa.DataType, list[Any], Any]]) -> list[Manifest]:
+    """Return three batches of a table of `cases`: the old types, the newer types, and these under new names."""
+    kinds = list(cases.values())
+
+    def batch(day: int, name: str, types: list[pa.DataType], rows: dict[int, list[Any]]) -> Manifest:
+        named = [f"{name}{number}" for number in range(len(types))]
+        schema = pa.schema([ID, *zip(named, types, strict=True)])
+        return lake.batch("t", day, [{"id": key} | dict(zip(named, values, strict=True)) for key, values in rows.items()], schema)
+
+    newer = {1: [kind[3][0] for kind in kinds], 2: [kind[3][1] for kind in kinds]}
+    return [
+        batch(1, "name", [kind[0] for kind in kinds], {7: [None] * len(kinds), 8: [kind[1] for kind in kinds]}),
+        batch(2, "name", [kind[2] for kind in kinds], newer),
+        batch(3, "label", [kind[2] for kind in kinds], newer),
+    ]
+
+
+def test_a_rename_that_loads_met_first_alters_no_value_whatever_the_old_column_was(client: Client, lake: TestLake) -> None:
+    for each in renamed_after(lake, MET_FIRST):
+        client.load(each)
+    assert [done for done in client.sync() if done.startswith("rename")] == [f"rename NAME{number}" for number in range(len(MET_FIRST))]
+    labels, names = ([f"{name}{number}" for number in range(len(MET_FIRST))] for name in ("LABEL", "NAME"))
+    shown = client.live("ID", *labels)
+    assert shown == client.live("ID", *names)
+    assert dict(zip(MET_FIRST, shown[3][1:], strict=True)) == {case: kind[4] for case, kind in MET_FIRST.items()}
+    assert shown[2][1:] == (None,) * len(MET_FIRST)
+    client.proven()
+
+
+def test_a_load_finishes_a_rename_whose_old_values_its_new_column_could_not_hold(client: Client, lake: TestLake) -> None:
+    batches = renamed_after(lake, {"real": (pa.string(), "a", pa.float64(), [0.5, 2.5], "a")})
+    for each in batches:
+        client.load(each)
+    [rename] = [change for change in pending(client.session, client.lake, client.tenant) if change.what == "rename"]
+    schema_sync.apply(client.session, [dataclasses.replace(rename, statements=rename.statements[:1])])
+    client.load(lake.batch("t", 4, [{"id": 1, "label0": 0.25}], pa.schema([ID, ("label0", pa.float64())])))
+    assert client.live("ID", "LABEL0")[-1] == (8, "a")
+    client.proven()
+    assert client.sync() == []
+
+
 def test_a_rename_in_the_middle_of_a_day_loses_neither_half(client: Client, lake: TestLake) -> None:
     both = pa.schema([ID, ("name", pa.string()), ("label", pa.string())])
     client.load(named(lake, 1, {1: "a", 2: "b"}))
@@ -177,12 +234,16 @@ def test_a_column_that_was_added_after_its_batches_were_loaded_is_filled_and_no_
     assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
 
 
-@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "with a variant", "back-fill"])
+@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "with a variant", "of another type", "back-fill"])
 def test_a_sync_that_dies_between_two_statements_is_finished_by_the_next(client: Client, lake: TestLake, scenario: str) -> None:
     real = pa.schema([ID, ("name", pa.float64())])
     if scenario == "widening":
         client.load(lake.batch("t", 1, [{"id": 1, "name": 5}, {"id": 2, "name": 6}], pa.schema([ID, ("name", pa.int16())])))
         lake.batch("t", 2, [{"id": 9, "name": 0.5}], real)
+    elif scenario == "of another type":
+        for each in renamed_after(lake, {"no truth": MET_FIRST["no truth"]}):
+            client.load(each)
+        client.load(lake.batch("t", 4, [{"id": 9, "label0": "text"}], pa.schema([ID, ("label0", pa.string())])))
     else:
         if scenario == "with a variant":
             client.load(lake.batch("t", 1, [{"id": 8, "name": 5}], pa.schema([ID, ("name", pa.int16())])))
