@@ -113,8 +113,8 @@ def deltas_alone(self: Any, manifest: Manifest, head: ledger.Head, its: Shape, s
 
 # What is broken, where, and a history that finds it: each by itself must be found.
 DEFECTS: dict[str, tuple[int, tuple[Any, str, Any]]] = {
-    "a new column waits for its rows to change": (5, (land, "unread", lambda *_: ())),
-    "a snapshot takes nothing away": (0, (sql, "tombstone_absent", nothing_is_marked)),
+    "a new column waits for its rows to change": (0, (land, "unread", lambda *_: ())),
+    "a snapshot takes nothing away": (4, (sql, "tombstone_absent", nothing_is_marked)),
     "whatever is loaded last wins": (4, (sql, "_newer", lambda *_: "TRUE")),
     "an older day brings back what a snapshot lacked": (22, (ledger, "superseding", lambda *_: None)),
     "snapshots do not reach the de-identified form": (2, (load._Load, "_merged", deltas_alone)),
