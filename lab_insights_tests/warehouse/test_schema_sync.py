@@ -157,14 +157,22 @@ def renamed_after(lake: TestLake, cases: dict[str, tuple[pa.DataType, Any, pa.Da
 
 
 def test_a_rename_that_loads_met_first_alters_no_value_whatever_the_old_column_was(client: Client, lake: TestLake) -> None:
-    for each in renamed_after(lake, MET_FIRST):
+    batches, told = renamed_after(lake, MET_FIRST), f"label{[*MET_FIRST].index('no truth')}"
+    # and what the new column can not hold either is beside it by then
+    beside = [
+        field.with_type(pa.string()) if field.name == told else field for field in batches[-1].schema_() if field.name.startswith("label")
+    ]
+    for each in (*batches, lake.batch("t", 4, [{"id": 9, told: "text"}], pa.schema([ID, *beside]))):
         client.load(each)
+    assert f"{told.upper()}:VARCHAR" in client.columns()
     assert [done for done in client.sync() if done.startswith("rename")] == [f"rename NAME{number}" for number in range(len(MET_FIRST))]
     labels, names = ([f"{name}{number}" for number in range(len(MET_FIRST))] for name in ("LABEL", "NAME"))
     shown = client.live("ID", *labels)
     assert shown == client.live("ID", *names)
     assert dict(zip(MET_FIRST, shown[3][1:], strict=True)) == {case: kind[4] for case, kind in MET_FIRST.items()}
     assert shown[2][1:] == (None,) * len(MET_FIRST)
+    assert client.live("ID", told.upper())[-1] == (9, "text")
+    assert not [name for name in client.columns() if name.endswith(":VARCHAR")]
     client.proven()
 
 
