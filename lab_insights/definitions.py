@@ -43,7 +43,14 @@ def build(config: Config, config_path: str = "") -> dg.Definitions:
             jobs.CURATED_TO_SNOWFLAKE,
             jobs.EVERYTHING,
         ],
-        schedules=[schedules.daily, schedules.frequent, schedules.keeping, schedules.checking, schedules.reconciling],
+        schedules=[
+            schedules.daily,
+            schedules.frequent,
+            schedules.finding_deletes,
+            schedules.keeping,
+            schedules.checking,
+            schedules.reconciling,
+        ],
         sensors=[*build_sensors(jobs.CURATION, jobs.TRANSFORMATION), *alert_sensors()],
         resources={
             "lake": lake,

@@ -41,6 +41,19 @@ def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.Sk
     return _requests(context, tenants, now.date(), f"frequent {now:%Y-%m-%dT%H:%M}", " of tier `frequent`")
 
 
+@dg.schedule(
+    job_name="find_deletes",
+    cron_schedule="0 2 * * 0",
+    execution_timezone="UTC",
+    description="Looks once a week, on Sunday, for rows that the sources no longer have or changed unseen. "
+    "Off until you turn it on: it reads the sources, every table that has a cursor by its checksums.",
+)
+def finding_deletes(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
+    """Request the search for today, all tenants but those that are suspended: what is gone now can not be told of a past day."""
+    today = context.scheduled_execution_time.date()
+    return _requests(context, lake.registry().all(), today, f"finding deletes {today}", job_name="find_deletes")
+
+
 keeping = dg.ScheduleDefinition(
     name="keeping",
     job=keep_lake,
@@ -68,14 +81,14 @@ reconciling = dg.ScheduleDefinition(
 
 
 def _requests(
-    context: dg.ScheduleEvaluationContext, tenants: Sequence[Tenant], day: date, cause: str, which: str = ""
+    context: dg.ScheduleEvaluationContext, tenants: Sequence[Tenant], day: date, cause: str, which: str = "", job_name: str = RAW.name
 ) -> dg.SkipReason | list[dg.RunRequest]:
     """Request a day of those tenants that are not suspended and have a partition, or say why nobody is; `which` tenants were meant."""
     repository = context.repository_def
     if repository is None:
         raise LabInsightsError("The schedule was evaluated outside its code location.", remedy="load lab_insights.definitions.")
     order = tuple(context.instance.get_dynamic_partitions(str(TENANTS.name)))
-    grid = Grid(context.instance, repository, RAW.name, order)
+    grid = Grid(context.instance, repository, job_name, order)
     awake = [tenant.id for tenant in tenants if not tenant.suspended]
     chosen = [tenant for tenant in awake if tenant in order]
     if not chosen:
@@ -87,4 +100,13 @@ def _requests(
     # A run holds back the later layers of all its tenants until the slowest is done, so no run has too many.
     stretches = [piece for stretch in grid.stretches((day, tenant) for tenant in chosen) for piece in stretch.pieces(MOST_TENANTS)]
     # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.
-    return [grid.run_request(stretch, [f"{cause} {key}" for key in stretch.keys]) for stretch in stretches]
+    # A run over a range does not get the config that its job presets, which is all that tells these jobs apart.
+    preset = repository.get_job(job_name).partitioned_config
+    return [
+        grid.run_request(
+            stretch,
+            [f"{cause} {key}" for key in stretch.keys],
+            preset.get_run_config_for_partition_key(stretch.keys[0]) if preset else None,
+        )
+        for stretch in stretches
+    ]

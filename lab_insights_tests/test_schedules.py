@@ -1,16 +1,17 @@
-"""The two schedules: which tenants and days they request, and when nothing at all."""
+"""The schedules: which tenants and days they request, and when nothing at all."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
 from lab_insights import definitions, schedules
 from lab_insights.aws import Aws
@@ -46,17 +47,24 @@ class Deployment:
 
     def evaluate(self, schedule: str) -> list[tuple[str, str]] | str:
         """Return first and last partition of each run that a schedule requests, or why it skips."""
-        repository = definitions.build(self.lake.config(), self.lake.config_path).get_repository_def()
-        with dg.build_schedule_context(
-            instance=self.instance, scheduled_execution_time=NOW, repository_def=repository, resources={"lake": self.lake}
-        ) as context:
-            ticked = repository.get_schedule_def(schedule).evaluate_tick(context)
+        ticked = self._tick(schedule)
         if ticked.skip_message:
             assert not ticked.run_requests
             return str(ticked.skip_message)
         assert len({request.run_key for request in ticked.run_requests}) == len(ticked.run_requests)
         ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         return [(request.tags[ends[0]], request.tags[ends[1]]) for request in ticked.run_requests]
+
+    def configs(self, schedule: str) -> list[Mapping[str, Any]]:
+        """Return the run config of each run that a schedule requests."""
+        return [request.run_config for request in self._tick(schedule).run_requests or ()]
+
+    def _tick(self, schedule: str) -> ScheduleExecutionData:
+        repository = definitions.build(self.lake.config(), self.lake.config_path).get_repository_def()
+        with dg.build_schedule_context(
+            instance=self.instance, scheduled_execution_time=NOW, repository_def=repository, resources={"lake": self.lake}
+        ) as context:
+            return repository.get_schedule_def(schedule).evaluate_tick(context)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +88,7 @@ def deployment(aws_endpoint: str, prefix: str, tmp_path: Path) -> Iterator[Deplo
             table.client("dynamodb").delete_item(TableName=f"{prefix}-tenants", Key={"tenant": {"S": tenant.id}})
 
 
-WHICH = pytest.mark.parametrize(("schedule", "which"), [("daily", ""), ("frequent", " of tier `frequent`")])
+WHICH = pytest.mark.parametrize(("schedule", "which"), [("daily", ""), ("frequent", " of tier `frequent`"), ("finding_deletes", "")])
 
 
 @WHICH
@@ -131,9 +139,19 @@ def test_frequent_skips_when_every_tenant_is_daily(deployment: Deployment) -> No
     assert deployment.evaluate("frequent") == "No tenant of tier `frequent` is registered."
 
 
-def test_both_request_raw_alone_since_the_rest_follows_from_events(deployment: Deployment) -> None:
+def test_deletes_are_sought_in_today_of_all_tenants(deployment: Deployment) -> None:
+    deployment.register(("cedar_valley", "daily"), ("aurora_clinic", "frequent"))
+    assert deployment.evaluate("finding_deletes") == [(f"{TODAY}|cedar_valley", f"{TODAY}|aurora_clinic")]
+    [config] = deployment.configs("finding_deletes")
+    assert {name: op["config"]["mode"] for name, op in config["ops"].items()} == {"raw_user_defined": "deletes"}, (
+        "all that has no source here"
+    )
+    assert deployment.configs("daily") == [{}]
+
+
+def test_they_request_raw_alone_since_the_rest_follows_from_events(deployment: Deployment) -> None:
     repository = definitions.build(deployment.lake.config(), deployment.lake.config_path).get_repository_def()
-    for schedule in ("daily", "frequent"):
+    for schedule in ("daily", "frequent", "finding_deletes"):
         job = repository.get_job(repository.get_schedule_def(schedule).job_name)
         assert {key.path[0] for key in job.asset_layer.selected_asset_keys} == {"raw"}
 

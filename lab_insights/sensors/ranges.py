@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dagster import (
     AssetKey,
@@ -156,7 +156,7 @@ class Grid:
                     found.append([index])
         return [Stretch(day, tuple(self.order[i] for i in indexes)) for day, indexes in zip(days, found, strict=True)]
 
-    def run_request(self, stretch: Stretch, causes: Iterable[str]) -> RunRequest:
+    def run_request(self, stretch: Stretch, causes: Iterable[str], run_config: Mapping[str, Any] | None = None) -> RunRequest:
         """Return the request for one run over a stretch; its run key is the same for the same causes, in any order.
 
         Raises `LabInsightsError` when Dagster reads other keys out of the range than those meant.
@@ -173,6 +173,7 @@ class Grid:
         return RunRequest(
             run_key=f"{self.job_name}:{stretch.day}:{digest}",
             job_name=self.job_name,
+            run_config=run_config,
             tags=range_tags(keys[0], keys[-1]),
         )
 
