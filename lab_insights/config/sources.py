@@ -97,7 +97,7 @@ class Limits(Section):
     """
 
     connections: int = Field(4, ge=1, le=64)
-    """Connections open at once."""
+    """Readers at once, in one process."""
     statement_timeout: int = Field(3600, ge=1)
     """Seconds that one statement may take."""
     lock_timeout: int = Field(5, ge=1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import UnsupportedLoad
-from lab_insights.extract import bisect, databases
+from lab_insights.extract import bisect, databases, kindness
 from lab_insights.extract.bisect import Span, Spans
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.plan import Plan
@@ -104,7 +104,7 @@ def sides(lake: Lake, source: Source, aws: Aws, plan: Plan, high: datetime, *, l
     """
     table, cursor, target = plan.table, plan.cursor, databases.url(source, aws)
     batches = state(lake, "raw", table.tenant, table.table_id).manifests
-    rows = SourceRows(table, target, source.limits)
+    rows = SourceRows(table, target, source.limits, closing=kindness.closing(source.limits, lake.clock.now()))
     schema = TableState(batches).schema
     columns = Columns(table, plan.key, schema)
     exact = [field.name for field in rows.schema if field.name in schema.names and schema.field(field.name).type.equals(field.type)]
@@ -159,7 +159,7 @@ def _set_aside(connection: duckdb.DuckDBPyConnection, rows: SourceRows, columns:
 
     table, needed = rows.table, {*columns.key, cursor, *(rows.table.placement.discriminator or ())[:1]}
     narrow = dataclasses.replace(table, columns=tuple(column for column in table.columns if column.name in needed))
-    newer = SourceRows(narrow, rows.target, rows.limits, within=_After(cursor, high))
+    newer = SourceRows(narrow, rows.target, rows.limits, within=_After(cursor, high), closing=rows.closing)
     its = ", ".join(f"{quoted(name, 'duckdb')} = k{position}" for position, name in enumerate(columns.key))
     for batch in newer:
         connection.register("__newer", pa.Table.from_batches([batch]))

@@ -1,9 +1,10 @@
 """Kindness to the source: its limits, enforced where tables are read, and written into every receipt.
 
-- `connections`: readers at once, over all tenants and tables of this process; a load waits for as many as it needs before it opens any.
+- `connections`: readers at once, over all tenants and tables of this process; a load waits for as many as it needs before it opens any. What is not
+  counted: the crawl, the look for open transactions, and what holds a snapshot of several readers (two connections on MySQL, one on PostgreSQL).
 - `statement_timeout`, `lock_timeout`: told to the server, which cuts off what passes them.
-- `transaction_timeout`: a read that holds its snapshot longer is given up here; where this process died meanwhile, the server ends the idle rest.
-- `hours`: outside them no table is read, and the error says from when on.
+- `transaction_timeout`: a read that holds its snapshot longer is given up here; where this process died meanwhile, MariaDB and PostgreSQL end the idle rest.
+- `hours`: outside them no rows are asked for, and the error says from when on; a read of rows that is still at work when they end is given up.
 
 What is not bounded: several processes at once. Dagster's pool `source_<name>` bounds those; the product is the most that a source ever sees.
 """
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -55,6 +56,19 @@ def admit(table: SourceTable, limits: Limits, now: datetime) -> None:
         )
 
 
+def closing(limits: Limits, now: datetime) -> datetime | None:
+    """Return when the hours that `now` lies in end, by this machine's clock, which any process can look at; None when they never do.
+
+    `now` may be simulated: what ends in an hour of it ends in an hour.
+    """
+    if limits.hours is None:
+        return None
+    end = time_of_day.fromisoformat(limits.hours.split("-")[1])
+    here = now.astimezone(ZoneInfo(limits.zone))
+    day = here.date() if here.time() < end else here.date() + timedelta(days=1)
+    return datetime.now(UTC) + (datetime.combine(day, end, ZoneInfo(limits.zone)) - now)
+
+
 def session_settings(server: Literal["mariadb", "mysql", "postgresql"], limits: Limits) -> list[str]:
     """Return the statements that hold a reader's session to the limits."""
     if server == "postgresql":
@@ -84,10 +98,11 @@ def receipt(limits: Limits) -> dict[str, str | int]:
 
 @dataclass
 class Stopwatch:
-    """How long a read has held its snapshot open; `check` after every batch."""
+    """How long a read has held its snapshot open, and whether it may still go on; `check` after every batch."""
 
     table: SourceTable
     limits: Limits
+    closing: datetime | None = None
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -96,7 +111,14 @@ class Stopwatch:
         return round(time.monotonic() - self._started, 3)
 
     def check(self) -> None:
-        """Raise `SourceError` when the snapshot has been open for longer than the source allows."""
+        """Raise `SourceError` when the snapshot has been open for longer than the source allows, or its hours are over."""
+        if self.closing is not None and datetime.now(UTC) >= self.closing:
+            raise SourceError(
+                f"The source may be read from {self.limits.hours} ({self.limits.zone}), and the read was given up when that ended.",
+                remedy=f"start it earlier, widen `sources.{self.table.source}.limits.hours`, or read the table with more `ranges`.",
+                tenant=self.table.tenant,
+                table=self.table.table_id,
+            )
         if self.seconds > self.limits.transaction_timeout:
             raise SourceError(
                 f"The read held its snapshot open for more than {self.limits.transaction_timeout} s, and was given up.",

@@ -97,6 +97,7 @@ def load(
     todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known), whole=bool(came))
     for step in todo:
         kindness.admit(plan.table, source.limits, lake.clock.now())
+        closing = kindness.closing(source.limits, lake.clock.now())
         its = _worth_it(plan.reading(step.kind), source, aws, step)
         before = state(lake, "raw", partition.tenant, partition.table).manifests if step.kind == "snapshot" and head.version else ()
         draft = Draft(
@@ -131,7 +132,7 @@ def load(
                     tombstones = dataclasses.replace(draft, window=None, gone_at=lake.clock.now())
                     made, head = commit(lake, head, tombstones, changes.tombstones())
                     there = [*there, made] if made.day == request.day else there
-            rows = changes.rows() if changes else _rows(its, source, aws, step, spark)
+            rows = changes.rows() if changes else _rows(its, source, aws, step, spark, closing)
             made, head = commit(lake, head, draft, rows, prove)
         if made.day == request.day:
             spared = [each for each in there if each.gone_at and made.kind == "delta"]
@@ -248,13 +249,14 @@ def _worth_it(plan: Plan, source: Source, aws: Aws, step: Step) -> Plan:
     return dataclasses.replace(plan, engine="arrow", ranges=1, reason=f"{plan.reason}; nothing changed, so no Spark job was started")
 
 
-def _one_reader(plan: Plan, source: Source, aws: Aws, step: Step) -> SourceRows:
+def _one_reader(plan: Plan, source: Source, aws: Aws, step: Step, closing: datetime | None = None) -> SourceRows:
     from lab_insights.extract.read import SourceRows
 
-    return SourceRows(plan.table, databases.url(source, aws), source.limits, plan.cursor if step.by_cursor else None, step.window)
+    cursor = plan.cursor if step.by_cursor else None
+    return SourceRows(plan.table, databases.url(source, aws), source.limits, cursor, step.window, closing=closing)
 
 
-def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None) -> Rows | LandingRows:
+def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None, closing: datetime | None) -> Rows | LandingRows:
     if source.engine == "dynamodb":
         from lab_insights.extract.dynamodb import ItemRows
 
@@ -263,7 +265,7 @@ def _rows(plan: Plan, source: Source, aws: Aws, step: Step, spark: Spark | None)
         return ItemRows(plan.table, aws, source.limits.connections)
     from lab_insights.extract.readers import RangedRows
 
-    rows = _one_reader(plan, source, aws, step)
+    rows = _one_reader(plan, source, aws, step, closing)
     several = plan.ranges > 1 and step.kind == "snapshot"
     if plan.engine == "arrow":
         return RangedRows(rows, plan.key, plan.ranges) if several else rows

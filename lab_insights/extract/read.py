@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,8 @@ def stamp(instant: datetime) -> sa.ColumnElement[Any]:
 class SourceRows:
     """The rows of one statement against one relational source, as the lake's commit wants them.
 
-    `within` takes one key range of them; `session` are statements that the reader's connection begins with, to join a snapshot of several readers.
+    `within` takes one key range of them; `session` are statements that the reader's connection begins with, to join a snapshot of several readers;
+    `closing` is when the source's hours end.
     """
 
     table: SourceTable
@@ -115,6 +117,7 @@ class SourceRows:
     window: Window | None = None
     within: Within | None = None
     session: tuple[str, ...] = ()
+    closing: datetime | None = None
     _said: str | None = None
     _kept: int = 0
     _seconds: float | None = None
@@ -142,8 +145,10 @@ class SourceRows:
             self.start()
         stream, self._stream = self._stream, None
         beside: dict[str, None] = {}
-        watch = Stopwatch(self.table, self.limits)
-        with streams.telling(self.table):
+        watch = Stopwatch(self.table, self.limits, self.closing)
+        # A read that is given up ends its transaction at once, not when the last one has forgotten the error.
+        ending = contextlib.closing(stream) if isinstance(stream, Generator) else contextlib.nullcontext()
+        with streams.telling(self.table), ending:
             for batch in stream or ():
                 watch.check()
                 if (rows := self._heard(batch)).num_rows == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import SourceError
-from lab_insights.extract import read
+from lab_insights.extract import live, read
 from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, session_settings
 from lab_insights.extract.land import Request, load
 from lab_insights.extract.plan import Declared, plan
@@ -124,6 +124,23 @@ def test_a_read_that_holds_its_snapshot_too_long_is_given_up(server: Server, tab
     with pytest.raises(SourceError, match="open for more than 1 s") as raised:
         list(reading(server, table, transaction_timeout=1))
     assert "limits.transaction_timeout" in raised.value.remedy
+
+
+def test_a_read_that_is_at_work_when_the_hours_end_is_given_up(
+    lake: Lake, server: Server, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = plan(server.table(table, tenant=Tenant(id=fresh_tenant(), key="1")), Declared(("id",)))
+    source, top = server.source(limits={"hours": "10:00-14:00"}), Ceiling(instant(1, 12), "of the test")
+    lake.clock.set(instant(1, 12))
+    [made] = load(lake, source, Aws(), its, Request(day(1)), top)
+    monkeypatch.setattr(read, "Stopwatch", lambda table, limits, closing: Stopwatch(table, limits, closing - timedelta(hours=2)))
+    with pytest.raises(SourceError, match=r"from 10:00-14:00 \(UTC\), and the read was given up when that ended") as raised:
+        load(lake, source, Aws(), its, Request(day(1), "full"), top)
+    assert "limits.hours" in raised.value.remedy
+    server.execute(f"INSERT INTO {{s}}.{table} VALUES (4)")
+    with pytest.raises(SourceError, match="given up when that ended"):
+        live.look(lake, source, Aws(), its)
+    assert [each.rows for each in lake.state.batches("raw", its.table.tenant, its.table.table_id)] == [made.rows]
 
 
 def test_the_server_ends_what_a_dead_reader_left_open(server: Server) -> None:
