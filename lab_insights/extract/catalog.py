@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ class Column:
     touched: bool = False
     """Whether the server itself moves the value on every update (`ON UPDATE CURRENT_TIMESTAMP`)."""
     comment: str | None = None
+    triggered: bool = False
+    """Whether a trigger that the login may see sets the value before a row is updated; on what condition is not known."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
             )
         sizes = _sizes(connection, source.engine, placement.schema)
         touched = _touched(connection, source.engine, placement.schema)
+        triggers = _triggers(connection, source.engine, placement.schema)
         names = [physical for physical in inspector.get_table_names(placement.schema) if physical.startswith(placement.prefix)]
         left_out: dict[str, str] = {}
         broken: dict[str, SourceError] = {}
@@ -151,6 +155,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
                             c["type"],
                             (physical, c["name"]) in touched,
                             c.get("comment"),
+                            _sets(triggers.get(physical, ""), c["name"]),
                         )
                         for c in columns
                     ),
@@ -221,3 +226,26 @@ def _touched(connection: sa.Connection, engine: Engine, schema: str) -> set[tupl
         return set()
     statement = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = :schema AND extra LIKE '%on update current_timestamp%'"
     return {(table, column) for table, column in connection.execute(sa.text(statement), {"schema": schema})}
+
+
+def _triggers(connection: sa.Connection, engine: Engine, schema: str) -> dict[str, str]:
+    """The bodies of the triggers that run for each row before it is updated, by table. MySQL shows them to logins with TRIGGER, PostgreSQL to all."""
+    import sqlalchemy as sa
+
+    # PostgreSQL's information_schema hides triggers from who may only read.
+    statement = {
+        "mysql": "SELECT event_object_table, action_statement FROM information_schema.triggers "
+        "WHERE event_object_schema = :schema AND event_manipulation = 'UPDATE' AND action_timing = 'BEFORE'",
+        "postgresql": "SELECT c.relname, p.prosrc FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_proc p ON p.oid = t.tgfoid WHERE n.nspname = :schema AND NOT t.tgisinternal AND t.tgenabled <> 'D' "
+        # for each row (1), before (2), of an update (16)
+        "AND t.tgtype & 19 = 19",
+    }[engine]
+    found: dict[str, str] = {}
+    for table, body in connection.execute(sa.text(statement), {"schema": schema}):
+        found[table] = f"{found.get(table, '')}\n{body}"
+    return found
+
+
+def _sets(body: str, column: str) -> bool:
+    return re.search(rf'\bnew\s*\.\s*["`]?{re.escape(column)}["`]?\s*:?=', body, re.IGNORECASE) is not None

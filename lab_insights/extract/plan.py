@@ -220,13 +220,21 @@ def _cursor(table: SourceTable, known: Known, declared: tuple[str | None, ...], 
     for column in usable:
         proof = known.disqualified.get(column.name)
         if proof is None or trusted:
-            how = "is moved by the server on every update" if column.touched else "is not null and named as one"
-            return column.name, f"cursor {column.name} {how}{_index_note(table, column.name)}{f', although {proof}' if proof else ''}"
+            return (
+                column.name,
+                f"cursor {column.name} {_moved_by(column)}{_index_note(table, column.name)}{f', although {proof}' if proof else ''}",
+            )
     if usable:
         return None, str(known.disqualified[usable[0].name])
     if found:
         return None, f"{found[0].name} may be null or is no instant, so it is no cursor{_null_note(known, found[0])}"
     return None, "no cursor column"
+
+
+def _moved_by(column: Column) -> str:
+    if column.touched:
+        return "is moved by the server on every update"
+    return "is named as one and set by a trigger" if column.triggered else "is only named as one, with no trigger seen that moves it"
 
 
 def _index_note(table: SourceTable, name: str) -> str:

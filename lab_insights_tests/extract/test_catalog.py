@@ -50,6 +50,29 @@ def test_a_schema_of_ones_own_is_crawled_with_types_keys_and_indexes(mysql: Serv
     assert its.rows is not None
 
 
+def test_a_plan_says_whether_a_trigger_moves_the_cursor_or_its_name_is_all_there_is(server: Server) -> None:
+    made = "(id INT PRIMARY KEY, updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    server.execute(*(f"CREATE TABLE {{s}}.{name} {made}" for name in ("moved", "unmoved")))
+    body = "NEW.updated_at = NOW()"
+    if server.engine == "mysql":
+        server.execute(
+            f"CREATE TRIGGER {{s}}.moves BEFORE UPDATE ON {{s}}.moved FOR EACH ROW SET {body}",
+            f"CREATE TRIGGER {{s}}.once BEFORE INSERT ON {{s}}.unmoved FOR EACH ROW SET {body}",
+        )
+    else:
+        server.execute(
+            f"CREATE FUNCTION {{s}}.moves() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body}; RETURN NEW; END$$",
+            "CREATE TRIGGER moves BEFORE UPDATE ON {s}.moved FOR EACH ROW EXECUTE FUNCTION {s}.moves()",
+            "CREATE TRIGGER once BEFORE INSERT ON {s}.unmoved FOR EACH ROW EXECUTE FUNCTION {s}.moves()",
+        )
+    found = {name: plan(server.table(name)) for name in ("moved", "unmoved")}
+    assert {name: (each.cursor, each.reason.split(", not indexed")[0]) for name, each in found.items()} == {
+        "moved": ("updated_at", "cursor updated_at is named as one and set by a trigger"),
+        "unmoved": ("updated_at", "cursor updated_at is only named as one, with no trigger seen that moves it"),
+    }
+    assert [column.name for column in server.table("moved").columns if column.triggered] == ["updated_at"]
+
+
 def test_without_a_primary_key_the_first_unique_key_that_is_never_null_is_the_key(server: Server) -> None:
     server.execute(
         "CREATE TABLE {s}.uniques (a INT NULL UNIQUE, b INT NOT NULL, c INT NOT NULL, UNIQUE (b, c))",
