@@ -17,8 +17,8 @@ from lab_insights.extract.catalog import SourceTable
 from lab_insights.governance.classes import strictest
 from lab_insights.governance.hive import PARTITIONS, Columns, about, column, unite
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import LAYERS, Layer, Partition
-from lab_insights.lake.state import Committed
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId

@@ -20,10 +20,10 @@ from lab_insights.lab.mappings import mappings
 from lab_insights.lab.parsed import parsed
 from lab_insights.lab.united import absent, accounted, united
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import since_snapshot
 from lab_insights.lake.compact import compacted
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Kind, Manifest
-from lab_insights.lake.state import since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import TableState, relation
 from lab_insights.names import TenantId

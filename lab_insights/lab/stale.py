@@ -11,8 +11,8 @@ from lab_insights.lab.contracts import Contract, contracts
 from lab_insights.lab.declared import Sources, curated_from, served, served_wide
 from lab_insights.lab.pipeline import LONG_SUFFIX, wide_version
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Layer, Partition
-from lab_insights.lake.state import Committed
 from lab_insights.lake.tables import loaded
 from lab_insights.names import TenantId
 

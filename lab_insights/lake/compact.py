@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from lab_insights.lake import parts
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed, since_snapshot
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest, encode_schema
-from lab_insights.lake.state import Committed, Intent, since_snapshot
+from lab_insights.lake.state import Intent
 from lab_insights.lake.tables import TableState, loaded, relation
 from lab_insights.names import TenantId
 

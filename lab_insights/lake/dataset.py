@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from lab_insights.errors import LabInsightsError
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed, since_snapshot
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.live import workspace
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Committed, since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import TableState, loaded, relation
 from lab_insights.names import TenantId, quoted

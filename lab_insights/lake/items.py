@@ -1,6 +1,6 @@
 """The two DynamoDB tables of a deployment, `<prefix>-bookmarks` and `<prefix>-status`: consistent reads of every page, and transactions that get through.
 
-What an item means is said by who writes it: `lake.state`, `lake.processing`, `lake.compact` and `governance.history`.
+What an item means is said by who writes it: `lake.state` and `lake.committed`, `lake.processing`, `lake.compact` and `governance.history`.
 """
 
 from __future__ import annotations

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Protocol, TypeVar
 
 from lab_insights.errors import CommitConflict
-from lab_insights.lake.items import Item, Items, plain
-from lab_insights.lake.layout import Layer, Partition
+from lab_insights.lake.committed import History, index_of, row_of
+from lab_insights.lake.items import Item, plain
+from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest, Window
-from lab_insights.names import TenantId
 
 
 @dataclass(frozen=True)
@@ -52,43 +50,13 @@ class Intent:
     """Its batch leaves something to be done: the head names it until the next commit, or until that is settled."""
 
 
-@dataclass(frozen=True)
-class Committed:
-    """One committed batch of a partition, as the status table holds it; items older than the `code_version` there have it in the manifest alone."""
-
-    partition: Partition
-    batch_id: str
-    manifest: str
-    rows: int
-    supersedes: bool
-    kind: str
-    committed_at: datetime
-    run_id: str
-    tombstones: bool = False
-    code_version: str | None = None
-
-
-class _Batch(Protocol):
-    @property
-    def kind(self) -> str: ...
-
-
-_B = TypeVar("_B", bound=_Batch)
-
-
-def since_snapshot(batches: Sequence[_B]) -> Sequence[_B]:
-    """Return the batches from the newest snapshot on, all where there is none: what a state is made of."""
-    last = max((number for number, batch in enumerate(batches) if batch.kind == "snapshot"), default=0)
-    return batches[last:]
-
-
 def _sort(partition: Partition) -> str:
     return "head" if partition.layer == "raw" else f"head#{partition.day}"
 
 
 @dataclass(frozen=True)
-class State(Items):
-    """What is committed of one deployment."""
+class State(History):
+    """What is committed of one deployment, and how far its bookmarks stand."""
 
     def head(self, partition: Partition) -> Head:
         """Return the head that `partition` belongs to; a series never written has version 0 and no position."""
@@ -155,20 +123,7 @@ class State(Items):
         if columns is not None:
             moved[":columns"] = {"S": json.dumps(columns)}
             assign += ", #columns = :columns"
-        row: Item = {
-            "pk": {"S": partition.series},
-            "sk": {"S": f"{partition.day}#{manifest.batch_id}"},
-            "manifest": {"S": manifest.object_key},
-            "rows": {"N": str(manifest.rows)},
-            "kind": {"S": manifest.kind},
-            "supersedes": {"BOOL": manifest.supersedes},
-            "committed_at": {"S": manifest.created_at.isoformat()},
-            "run_id": {"S": manifest.run_id},
-        }
-        if manifest.code_version:
-            row["code_version"] = {"S": manifest.code_version}
-        if manifest.gone_at:
-            row["tombstones"] = {"BOOL": True}
+        row = row_of(partition, manifest)
         names = {"#version": "version", "#token": "token", "#batch": "batch"}
         names |= {f"#{name}": name for name in ("position", "columns") if f":{name}" in moved}
         log = {
@@ -194,7 +149,7 @@ class State(Items):
                     },
                     {"Put": {"TableName": self.bookmarks, "Item": log, "ConditionExpression": "attribute_not_exists(pk)"}},
                     {"Put": {"TableName": self.status, "Item": row, "ConditionExpression": "attribute_not_exists(pk)"}},
-                    {"Put": {"TableName": self.status, "Item": _index(partition)}},
+                    {"Put": {"TableName": self.status, "Item": index_of(partition)}},
                 ]
             )
         except self.db.exceptions.TransactionCanceledException:
@@ -218,50 +173,6 @@ class State(Items):
         except self.db.exceptions.ConditionalCheckFailedException:
             raise _conflict(partition) from None
         return replace(head, pending=None)
-
-    def batches(self, layer: Layer, tenant: TenantId, table: str, first: date | None = None, last: date | None = None) -> list[Committed]:
-        """Return the live batches of a table from day `first` to day `last`, by day and batch; superseded ones are left out.
-
-        A delta that supersedes leaves the day's tombstones: a window that is read again does not hold the rows that were gone.
-        """
-        live: list[Committed] = []
-        for found in self.history(layer, tenant, table, first, last):
-            if found.supersedes:
-                spared = found.kind == "delta"
-                live = [batch for batch in live if batch.partition.day != found.partition.day or (batch.tombstones and spared)]
-            live.append(found)
-        return live
-
-    def history(
-        self, layer: Layer, tenant: TenantId, table: str, first: date | None = None, last: date | None = None
-    ) -> Iterator[Committed]:
-        """Yield every committed batch of a table from day `first` to day `last`, by day and batch, superseded ones included."""
-        for item in self._pages(f"{tenant}#{layer}#{table}", first, last):
-            yield _committed(layer, tenant, table, item)
-
-    def retire(self, batch: Committed) -> None:
-        """Forget a superseded batch: from then on its objects are nobody's, and the sweep takes them away."""
-        partition = batch.partition
-        key = {"pk": {"S": partition.series}, "sk": {"S": f"{partition.day}#{batch.batch_id}"}}
-        self.db.delete_item(TableName=self.status, Key=key)
-
-    def tables(self, layer: Layer, tenant: TenantId, first: date | None = None, last: date | None = None) -> list[str]:
-        """Return the tables of a tenant that have batches from day `first` to day `last`, in order."""
-        pages = self._pages(f"{tenant}#{layer}", first, last)
-        return sorted({item["sk"].partition("#")[2] for item in pages})
-
-    def newest_day(self, layer: Layer, tenant: TenantId, table: str) -> date | None:
-        """Return the newest day of a table that has a batch, or None."""
-        found = self.newest(self.status, f"{tenant}#{layer}#{table}")
-        return date.fromisoformat(found["sk"].partition("#")[0]) if found else None
-
-    def _pages(self, pk: str, first: date | None, last: date | None) -> Iterator[Item]:
-        return self.query(self.status, pk, (f"{first or date.min}#", f"{last or date.max}#~"))
-
-
-def _index(partition: Partition) -> Item:
-    """The item through which a tenant's tables of a day are found; writing it again changes nothing."""
-    return {"pk": {"S": f"{partition.tenant}#{partition.layer}"}, "sk": {"S": f"{partition.day}#{partition.table}"}}
 
 
 def _conflict(partition: Partition) -> CommitConflict:
@@ -304,20 +215,4 @@ def _head(partition: Partition, item: Item) -> Head:
         intent,
         item.get("pending"),
         tuple(json.loads(item["columns"])) if "columns" in item else None,
-    )
-
-
-def _committed(layer: Layer, tenant: TenantId, table: str, item: Item) -> Committed:
-    day, _, batch = item["sk"].partition("#")
-    return Committed(
-        Partition(layer, tenant, table, date.fromisoformat(day)),
-        batch,
-        item["manifest"],
-        int(item["rows"]),
-        item["supersedes"],
-        item["kind"],
-        datetime.fromisoformat(item["committed_at"]),
-        item["run_id"],
-        item.get("tombstones", False),
-        item.get("code_version"),
     )

@@ -19,8 +19,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from lab_insights.lake import compact
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import LAYERS, Layer, Partition
-from lab_insights.lake.state import Committed
 from lab_insights.lake.storage import Stored
 from lab_insights.lake.tables import gone
 from lab_insights.names import TenantId

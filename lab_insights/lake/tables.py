@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from lab_insights.errors import LandingMismatch
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed, since_snapshot
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest, Part, decode_schema
-from lab_insights.lake.state import Committed, since_snapshot
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 

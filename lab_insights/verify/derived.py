@@ -9,9 +9,9 @@ from lab_insights.errors import LabInsightsError
 from lab_insights.findings import Fault, Finding, summed
 from lab_insights.lab.derive import accounted_for
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Committed
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.names import TenantId
 from lab_insights.verify import recompute

@@ -10,9 +10,9 @@ from typing import IO
 
 from lab_insights.findings import Fault
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest, Part
-from lab_insights.lake.state import Committed
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import SMALL
 

@@ -7,9 +7,9 @@ from datetime import date
 
 from lab_insights.findings import Fault, Finding, summed
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Committed
 from lab_insights.names import TenantId
 from lab_insights.verify.parts import batch_faults
 from lab_insights.verify.windows import RELOAD, gaps, last_read

@@ -10,9 +10,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import Committed, State
+from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 

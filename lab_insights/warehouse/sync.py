@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from lab_insights.governance.classes import modelled
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import since_snapshot
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.state import since_snapshot
 from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync, stages
