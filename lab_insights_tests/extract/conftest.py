@@ -15,6 +15,7 @@ from lab_insights.local import snowflake
 from lab_insights.names import TenantId
 from lab_insights.warehouse.provision import provision, use
 from lab_insights.warehouse.session import connect
+from lab_insights_tests.extract.accounts import filled
 from lab_insights_tests.extract.journey import Journey
 from lab_insights_tests.extract.tables import making
 from lab_insights_tests.extract.world import Server
@@ -50,6 +51,13 @@ def server(request: pytest.FixtureRequest) -> Server:
     """Both servers, one after the other."""
     found: Server = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def accounts(server: Server) -> Iterator[str]:
+    """The name of a table of accounts."""
+    with filled(server) as name:
+        yield name
 
 
 @pytest.fixture

@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import LandingMismatch, SourceError
 from lab_insights.extract import databases, readers, snapshot
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.land import Request, load
-from lab_insights.extract.plan import plan
 from lab_insights.extract.read import SourceRows
-from lab_insights.extract.resume import Journal
 from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
-from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
-from lab_insights.lake.erase import erase_objects
-from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
-from lab_insights.tenants.registry import Tenant
+from lab_insights_tests.extract.accounts import ACCOUNTS, EACH, full, target_of
 from lab_insights_tests.extract.world import Server
-from lab_insights_tests.lake.world import day, fresh_tenant, held, instant
-
-ACCOUNTS, EACH = 400, 100
-
-
-@pytest.fixture
-def accounts(server: Server) -> Iterator[str]:
-    """A table of accounts with a hundred each, wide enough to take some time to read."""
-    name = f"accounts_{fresh_tenant()}"
-    server.execute(f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY, amount INT NOT NULL, filler VARCHAR(3000))")
-    rows = ", ".join(f"({number}, {EACH}, REPEAT('x', 3000))" for number in range(ACCOUNTS))
-    server.execute(f"INSERT INTO {{s}}.{name} VALUES {rows}")
-    yield name
-    server.execute(f"DROP TABLE IF EXISTS {{s}}.{name}")
+from lab_insights_tests.lake.world import held
 
 
 @contextmanager
@@ -79,13 +57,6 @@ def transfers(server: Server, table: str) -> Iterator[list[int]]:
             thread.join()
         engine.dispose()
         assert failed == []
-
-
-def full(lake: Lake, server: Server, table: str, tenant: TenantId, ranges: int = 4, number: int = 1) -> Manifest:
-    """Load a whole table with so many readers."""
-    its = dataclasses.replace(plan(server.table(table, tenant=Tenant(id=tenant, key="1"))), ranges=ranges)
-    [made] = load(lake, server.source(), Aws(), its, Request(day(number)), Ceiling(instant(number, 12), "of the test"))
-    return made
 
 
 def test_a_full_load_in_ranges_is_one_snapshot_while_amounts_are_moved(lake: Lake, server: Server, accounts: str, tenant: TenantId) -> None:
@@ -204,104 +175,6 @@ def test_readers_that_never_come_are_not_waited_for_for_ever(server: Server, acc
     server.execute(f"UPDATE {{s}}.{accounts} SET amount = 7 WHERE id = 0")
 
 
-def target_of(server: Server) -> sa.URL:
-    return sa.make_url(server.url).set(drivername="mysql+pymysql" if server.engine == "mysql" else "postgresql+psycopg2")
-
-
-# what a killed load had finished
-
-
-class Killed(BaseException):
-    """The process ended here."""
-
-
-@pytest.fixture
-def broken_off(lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A load that was killed when it had written down two finished ranges of four."""
-    monkeypatch.setattr(readers, "RESUMABLE_ROWS", 0)
-    written, honest = list[int](), Journal.add
-
-    def add(journal: Journal, number: int, *more: Any) -> None:
-        honest(journal, number, *more)
-        written.append(number)
-        if len(written) == 2:
-            raise Killed
-
-    with monkeypatch.context() as planted:
-        planted.setattr(Journal, "add", add)
-        with pytest.raises(Killed):
-            full(lake, server, accounts, tenant)
-    assert len(written) == 2
-
-
-def test_after_a_kill_finished_ranges_are_kept(lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None) -> None:
-    made = full(lake, server, accounts, tenant)
-    assert "4 key ranges of one snapshot, 2 kept from an attempt that broke off" in made.reason
-    assert sorted({part.key.split("/")[-1].split("-")[1] for part in made.parts}) == ["001", "002"]
-    assert (made.attempt, made.rows, made.ranges) == (2, ACCOUNTS, 4)
-    table = held(lake, "raw", tenant, f"lis.{accounts}")
-    assert sorted(table["id"].to_pylist()) == list(range(ACCOUNTS))
-    assert progress(lake, made) == []
-    # its digest is that of the same rows read by one reader, whose load therefore writes nothing new
-    again = full(lake, server, accounts, tenant, ranges=1, number=2)
-    assert again.parts == made.parts
-
-
-def test_the_bounds_of_ranges_lie_beside_the_rows_of_their_tenant_and_go_with_them(lake: Lake, tenant: TenantId, broken_off: None) -> None:
-    bodies = {each.key: lake.storage.get("raw", each.key) or b"" for each in lake.storage.stored("raw", "") if tenant in each.key}
-    [written] = [key for key in bodies if key.endswith(".progress.json")]
-    assert json.loads(bodies[written])["ranges"][1]["low"] == ["100"]
-    assert {key for key in bodies if key.startswith(written.rpartition("/")[0]) and key.startswith(f"tenant={tenant}/")} == set(bodies)
-    erase_objects(lake, "raw", tenant)
-    assert [*lake.storage.stored("raw", f"tenant={tenant}/")] == []
-
-
-def test_a_finished_range_that_changed_since_is_read_again(
-    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None
-) -> None:
-    server.execute(
-        f"UPDATE {{s}}.{accounts} SET amount = amount - 1 WHERE id = 0", f"UPDATE {{s}}.{accounts} SET amount = amount + 1 WHERE id = 399"
-    )
-    server.execute(
-        f"UPDATE {{s}}.{accounts} SET amount = amount - 1 WHERE id = 150", f"UPDATE {{s}}.{accounts} SET amount = amount + 1 WHERE id = 250"
-    )
-    made = full(lake, server, accounts, tenant)
-    assert "kept" not in made.reason
-    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * EACH
-    assert {part.key.split("/")[-1].split("-")[1] for part in made.parts} == {"002"}
-
-
-def test_a_finished_range_that_changes_before_the_snapshot_is_read_again(
-    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest, calls = readers.shared, list[int]()
-
-    @contextmanager
-    def later(table: SourceTable, target: sa.URL, count: int) -> Iterator[Snapshot]:
-        if not calls:
-            server.execute(f"UPDATE {{s}}.{accounts} SET amount = amount + 1")
-        calls.append(count)
-        with honest(table, target, count) as one:
-            yield one
-
-    monkeypatch.setattr(readers, "shared", later)
-    made = full(lake, server, accounts, tenant)
-    assert calls == [2, 4]
-    assert "kept" not in made.reason
-    assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * (EACH + 1)
-
-
-def test_a_finished_range_whose_part_is_damaged_is_read_again(
-    lake: Lake, server: Server, accounts: str, tenant: TenantId, broken_off: None
-) -> None:
-    parts = [each.key for each in lake.storage.stored("raw", f"tenant={tenant}/") if each.key.endswith(".parquet")]
-    for key in parts:
-        lake.storage.put("raw", key, b"damaged")
-    made = full(lake, server, accounts, tenant)
-    assert not {part.key for part in made.parts} & {*parts}
-    assert held(lake, "raw", tenant, f"lis.{accounts}").num_rows == ACCOUNTS
-
-
 def test_ranges_that_hold_fewer_rows_than_the_table_are_no_full_load(
     lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,7 +182,3 @@ def test_ranges_that_hold_fewer_rows_than_the_table_are_no_full_load(
     monkeypatch.setattr(readers, "ranges_of", lambda *given: honest(*given)[1:])
     with pytest.raises(LandingMismatch, match="its key ranges hold 300"):
         full(lake, server, accounts, tenant)
-
-
-def progress(lake: Lake, made: Manifest) -> list[str]:
-    return [each.key for each in lake.storage.stored("raw", made.partition.directory) if each.key.endswith(".progress.json")]
