@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
+from lab_insights.lab import contracts
 from lab_insights.lake.commit import Lake
 from lab_insights.names import TenantId
+from lab_insights_tests.lab.world import RIDGELINE
 from lab_insights_tests.lake.world import fresh_tenant, make_lake
 
 # The conftest above says in the summary that they are left out.
@@ -22,3 +25,11 @@ def lake(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @pytest.fixture
 def tenant() -> TenantId:
     return fresh_tenant()
+
+
+@pytest.fixture
+def ridgeline() -> Iterator[None]:
+    """The deployment's own files are in force."""
+    contracts.use(RIDGELINE)
+    yield
+    contracts.use(None)

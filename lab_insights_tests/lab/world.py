@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,8 @@ from lab_insights.names import TenantId
 from lab_insights_tests.lake.world import Rows, day, instant
 
 STAMP = pa.timestamp("us")
+# A deployment's own files.
+RIDGELINE = Path(__file__).parent / "ridgeline"
 RAW = {contract.table: raw for raw, contract in by_raw_table().items()}
 
 
