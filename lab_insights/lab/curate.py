@@ -12,24 +12,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab_insights.lab import normalise, types
+from lab_insights.lab import types
+from lab_insights.lab.columns import column_of, flag, modelled, read_as
 from lab_insights.lab.contracts import Contract, ContractColumn
 from lab_insights.lab.engine import Query
-from lab_insights.lab.instants import instant
 from lab_insights.lab.mappings import Mapping
 from lab_insights.lab.packed import ABSENT, turned, unpacked
 from lab_insights.lab.records import PARSER_VERSION, Kind
-from lab_insights.lab.texts import as_text, joined
+from lab_insights.lab.texts import joined
 
 if TYPE_CHECKING:
-    import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
     import pyarrow as pa
 
 BATCH, INGESTED, TENANT, GONE = "__batch", "__ingested_at", "__tenant", "__gone_at"
-# The column of a contract that keeps, by column, the texts that are no instants of the forms that a mapping gives.
-UNREAD = "unread_times"
-_MADE = "__made_"
 _BESIDE = {BATCH: "string", INGESTED: "timestamp(6)", TENANT: "string", GONE: "timestamp(6)"}
 # Columns of every curated row, after the business columns; a contract that declares one of them itself keeps its own.
 META = (
@@ -68,6 +64,13 @@ class Curation:
         return tuple(_generic_name(name) for name in self.key) or ("record_hash", "occurrence")
 
     @property
+    def columns(self) -> tuple[ContractColumn, ...]:
+        """The columns of the contract, each with how its mapping has it; none without a contract."""
+        if not self.contract:
+            return ()
+        return self.mapping.read(self.contract) if self.mapping else self.contract.columns
+
+    @property
     def records(self) -> Kind | None:
         """The kind of records that the rows are, where the raw table's are messages."""
         return self.mapping.source.records if self.mapping else None
@@ -104,7 +107,7 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
         raw = turned(raw, mapping.slots, curation.key)
     conditions = accepted(raw, curation)
     keyed = raw.filter(conditions) if conditions else raw
-    read, business = _modelled(keyed, curation) if curation.contract else (keyed, _generic(keyed))
+    read, business = modelled(keyed, curation.columns, curation.source) if curation.contract else (keyed, _generic(keyed))
     gone = _gone(read, curation)
     meta = {
         "tenant_id": read[TENANT],
@@ -155,9 +158,9 @@ def accepted(raw: ir.Table, curation: Curation) -> list[ir.BooleanValue]:
     conditions = [raw[name].notnull() for name in curation.key]
     if curation.is_plain or not (curation.contract and curation.mapping):
         return conditions
-    columns = {column.name: column for column in curation.mapping.read(curation.contract)}
+    columns = {column.name: column for column in curation.columns}
     conditions += [
-        _column(raw, columns[name], [], curation.source).notnull() for name in curation.contract.key if columns[name].parse != "version"
+        column_of(raw, columns[name], [], curation.source).notnull() for name in curation.contract.key if columns[name].parse != "version"
     ]
     skipped = (raw[name].cast("string").isin(list(codes)) for name, codes in curation.mapping.skip if name in raw.columns)
     return conditions + [~ibis.coalesce(each, False) for each in skipped]
@@ -194,120 +197,7 @@ def _gone(raw: ir.Table, curation: Curation) -> ir.BooleanValue:
         return ibis.literal(False)
     gone = raw[GONE].notnull()
     only = curation.mapping.source.only if curation.mapping else None
-    return gone | ~_flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
-
-
-def _modelled(raw: ir.Table, curation: Curation) -> tuple[ir.Table, dict[str, ir.Value]]:
-    """Return `raw` with the contract's columns beside its own, and these by name.
-
-    The texts that parsers read come first, and columns that look at others a step after them: written as one step, each would hold the expressions of
-    all that it looks at, and DuckDB took 2 s to plan an empty day of results; so it takes 0.05 s.
-    """
-    assert curation.contract  # noqa: S101 (asked before)
-    columns = curation.mapping.read(curation.contract) if curation.mapping else curation.contract.columns
-    raw = raw.mutate(
-        **{
-            _text_of(column): normalise.text(column.parse, told)
-            for column in columns
-            if column.parse and (told := _told(raw, column.reads)) is not None
-        }
-    )
-    left, made = list(columns), dict[str, str]()
-    while left:
-        ready = [column for column in left if made.keys() >= set(column.beside)]
-        names = {column.name: f"{_MADE}{column.name}" for column in ready}
-        values = {
-            names[column.name]: _column(raw, column, [raw[made[name]] for name in column.beside], curation.source) for column in ready
-        }
-        raw = raw.mutate(**values)
-        made |= names
-        left = [column for column in left if column.name not in made]
-    found = {column.name: raw[made[column.name]] for column in columns}
-    return raw, {**found, UNREAD: _unread(raw, found, columns)} if UNREAD in found else found
-
-
-def _unread(raw: ir.Table, made: dict[str, ir.Value], columns: tuple[ContractColumn, ...]) -> ir.StringValue:
-    """Return the texts that are no instants as a JSON object, null where there are none."""
-    import ibis
-
-    texts = []
-    for column in columns:
-        if column.instant and (its := _told(raw, column.reads)) is not None:
-            text = its.cast("string").strip()
-            told = text.re_replace(r"[\x00-\x1f]", " ").replace("\\", "\\\\").replace('"', '\\"')
-            wrong = made[column.name].isnull() & text.notnull() & (text != "")
-            texts.append(wrong.ifelse(ibis.literal(f'"{column.name}":"') + told + '"', ibis.null("string")))
-    if not texts:
-        return ibis.null("string")
-    listed = ibis.array(texts).filter(lambda text: text.notnull())
-    return (listed.length() > 0).ifelse(ibis.literal("{") + listed.join(",") + "}", ibis.null("string"))
-
-
-def _text_of(column: ContractColumn) -> str:
-    return f"__text_{'unit_' if column.parse == 'ucum' else ''}{column.source}"
-
-
-def _column(raw: ir.Table, column: ContractColumn, beside: list[ir.Value], namespace: str) -> ir.Value:
-    import ibis
-
-    wanted = ibis.dtype(types.arrow(column.type)) if column.type != "timestamp" else ibis.dtype("timestamp(6)")
-    if column.always is not None:
-        return ibis.literal(column.always).cast(wanted)
-    if column.id:
-        return _identity(raw, column.id, namespace).cast(wanted)
-    told = _told(raw, column.reads)
-    if column.parse == "version":
-        value = joined(beside).hexdigest("md5")
-    elif column.parse and (told is not None or column.beside):
-        # Where the source's column is missing, those beside it may say it all the same.
-        value = normalise.parse(column.parse, ibis.null("string") if told is None else raw[_text_of(column)], beside, dict(column.values))
-    elif told is None:
-        return ibis.null(wanted)
-    elif column.values:
-        value = told.cast("string").cases(*column.values, else_=ibis.null("string"))
-    elif column.instant and told.type().is_string():
-        value = instant(told, column.instant)
-    else:
-        value = told
-    if wanted.is_boolean() and value.type().is_string():
-        value = _flag(value)
-    return value if value.type().copy(nullable=True) == wanted else read_as(value, wanted)
-
-
-def read_as(value: ir.Value, wanted: dt.DataType) -> ir.Value:
-    """Return a value in another type, null where it is none of it. `infinity` is an instant to DuckDB, and a year of five digits, and to nobody after it."""
-    import ibis
-
-    read = value.try_cast(wanted)
-    if value.type().is_string() and (wanted.is_timestamp() or wanted.is_date()):
-        return value.re_search(r"^\s*[0-9]{4}-[^(]*$").ifelse(read, ibis.null(wanted))
-    return read
-
-
-def _told(raw: ir.Table, names: tuple[str, ...]) -> ir.Value | None:
-    """Return the first of these source columns that is not empty, as it is where there is one name; None where the source has none of them."""
-    import ibis
-
-    there = [raw[name] for name in names if name in raw.columns]
-    return ibis.coalesce(*(as_text(each).nullif("") for each in there)) if len(there) > 1 else next(iter(there), None)
-
-
-def _identity(raw: ir.Table, parts: tuple[str, ...], namespace: str) -> ir.StringValue:
-    """Return `<namespace>:<part>^<part>`, null where a part is missing that must not be."""
-    import ibis
-
-    texts = []
-    for part in parts:
-        there = _told(raw, tuple(part.rstrip("?").split("|")))
-        text = ibis.null("string") if there is None else as_text(there).nullif("")
-        texts.append(text.fill_null("") if part.endswith("?") else text)
-    return functools.reduce(lambda left, right: left + "^" + right, texts[1:], ibis.literal(f"{namespace}:") + texts[0])
-
-
-def _flag(value: ir.StringValue) -> ir.BooleanValue:
-    import ibis
-
-    return value.lower().isin(["1", "true", "t", "y", "yes"]).ifelse(True, value.isnull().ifelse(ibis.null("boolean"), False))
+    return gone | ~flag(raw[only].cast("string")).fill_null(False) if only in raw.columns else gone
 
 
 def _generic(raw: ir.Table) -> dict[str, ir.Value]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT, UNREAD
+from lab_insights.lab.columns import UNREAD
+from lab_insights.lab.curate import BATCH, GONE, INGESTED, TENANT
 from lab_insights.lab.engine import Duck, Query, Tally
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.manifest import Manifest

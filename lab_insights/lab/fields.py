@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab_insights.lab import normalise
-from lab_insights.lab.curate import read_as
+from lab_insights.lab.columns import read_as
 from lab_insights.lab.texts import joined
 from lab_insights.lab.transform import Field, Inputs, Wide
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from lab_insights.lab.curate import META, read_as
+from lab_insights.lab.columns import read_as
+from lab_insights.lab.curate import META
 from lab_insights.lab.engine import Query
 from lab_insights.lab.fields import instant_with_offset
 from lab_insights.lab.texts import as_text, joined
