@@ -29,6 +29,8 @@ from lab_insights_tests.governance.haystack import Place
 from lab_insights_tests.governance.patient import EVERYTHING, NOON, NOTE, PHONE, found_in, plant, widen
 
 LOUD = {"loggers": {"console": {"config": {"log_level": "DEBUG"}}}}
+# A day that is closed is loaded when it is asked for again, and by nobody else.
+AGAIN = LOUD | {"ops": {"raw_lis": {"config": {"reload": True}}}}
 
 
 @dataclass
@@ -175,7 +177,8 @@ def live(scene: Scene) -> None:
         only = [dg.AssetKey.from_user_string(asset)] if asset else None
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(module, name, raises)
-            failed = world.operate(job) if job in OPERATIONS else world.run(job, [AURORA], [FIRST], assets=only, config=LOUD)
+            config = AGAIN if job == "raw" else LOUD
+            failed = world.operate(job) if job in OPERATIONS else world.run(job, [AURORA], [FIRST], assets=only, config=config)
         assert not failed.success, (name, "was not called")
         results.append(failed)
     lis = f"{world.base}_lis_{AURORA}"
