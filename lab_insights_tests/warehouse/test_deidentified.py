@@ -151,7 +151,7 @@ def test_a_key_that_comes_later_and_rules_that_change_reach_what_was_loaded_befo
     strict = dict(classes._classes(classes.directories()))
     strict["curated", "patient"] = {**strict["curated", "patient"], "postal_code": "direct", "family_name": "operational"}
     monkeypatch.setattr(classes, "_classes", lambda _: strict)
-    assert [change.what for change in sync(session, opened, tenant)] == ["new column", "view"]
+    assert [change.what for change in sync(session, opened, tenant)] == ["new column", "view", "class", "class"]
     assert session.execute("SELECT PATIENT_ID, FAMILY_NAME FROM DEIDENTIFIED.PATIENT") == [(named(keyed, tenant, "p1"), "Sampledottir")]
     assert "POSTAL_CODE" not in [name for name, *_ in session.execute("DESCRIBE VIEW DEIDENTIFIED.PATIENT")]
     statements = session.statements
