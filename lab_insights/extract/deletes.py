@@ -88,7 +88,7 @@ def land(
         load="deletes",
         engine="arrow",
         reason=f"{found}; {top.how}",
-        limits=kindness.receipt(source.limits),
+        limits=kindness.receipt(source.limits, table.engine),
         run_id=run_id,
     )
     if found.unmoved:

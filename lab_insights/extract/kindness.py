@@ -6,7 +6,8 @@
 - `transaction_timeout`: a read that holds its snapshot longer is given up here; where this process died meanwhile, MariaDB and PostgreSQL end the idle rest.
 - `hours`: outside them no rows are asked for, and the error says from when on; a read of rows that is still at work when they end is given up.
 
-What is not bounded: several processes at once. Dagster's pool `source_<name>` bounds those; the product is the most that a source ever sees.
+What is not bounded: several processes at once. Dagster's pools `source_<name>` and `user_defined` bound those, by four steps each in `dagster.yaml`; what
+all these open is the most that a source ever sees. DynamoDB is asked by requests, each of its own: of the limits it has `connections` and `hours`.
 """
 
 from __future__ import annotations
@@ -88,11 +89,10 @@ def session_settings(server: Literal["mariadb", "mysql", "postgresql"], limits: 
     return [f"SET max_execution_time={limits.statement_timeout * 1000}", *patience]
 
 
-def receipt(limits: Limits) -> dict[str, str | int]:
-    """Return the limits as a manifest holds them."""
-    told = limits.model_dump(
-        include={"connections", "statement_timeout", "lock_timeout", "transaction_timeout", "hours"}, exclude_none=True
-    )
+def receipt(limits: Limits, engine: str) -> dict[str, str | int]:
+    """Return the limits that hold on an engine, as a manifest has them."""
+    timeouts = set[str]() if engine == "dynamodb" else {"statement_timeout", "lock_timeout", "transaction_timeout"}
+    told = limits.model_dump(include={"connections", "hours", *timeouts}, exclude_none=True)
     return told | ({"zone": limits.zone} if limits.hours else {})
 
 

@@ -113,7 +113,7 @@ def load(
             engine=its.engine,
             reason=f"{its.reason}{reason(came) if step.kind == 'snapshot' else ''}; {top.how}",
             predicted=its.seconds,
-            limits=kindness.receipt(source.limits),
+            limits=kindness.receipt(source.limits, plan.table.engine),
             run_id=request.run_id,
             # A whole table lacks nothing but what is gone; only a window that is read again does.
             pending=step.supersedes and step.by_cursor,

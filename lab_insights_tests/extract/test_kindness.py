@@ -15,7 +15,7 @@ from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import SourceError
 from lab_insights.extract import live, read
-from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, session_settings
+from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, receipt, session_settings
 from lab_insights.extract.land import Request, load
 from lab_insights.extract.plan import Declared, plan
 from lab_insights.extract.read import SourceRows
@@ -77,6 +77,12 @@ def test_outside_its_hours_a_source_is_not_read_and_the_error_says_from_when_on(
     assert made.longest_statement is not None
     assert 0 < made.longest_statement <= made.seconds
     server.execute(f"DROP TABLE {{s}}.{name}")
+
+
+def test_a_receipt_claims_no_limit_that_nothing_enforces_on_its_engine() -> None:
+    its = limits(hours="22:00-06:00")
+    assert set(receipt(its, "dynamodb")) == {"connections", "hours", "zone"}
+    assert set(receipt(its, "mysql")) > {"statement_timeout", "lock_timeout", "transaction_timeout"}
 
 
 def reading(server: Server, name: str, **said: Any) -> SourceRows:
