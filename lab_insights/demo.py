@@ -51,6 +51,8 @@ class Step:
 def register(stack: Stack) -> None:
     """Register the laboratories, and give Dagster their partitions. Repeating changes nothing."""
     os.environ["DAGSTER_HOME"] = str(stack.dagster_home)
+    # Whatever deployment this shell is about otherwise.
+    os.environ["LAB_INSIGHTS_CONFIG"] = str(stack.dagster_home / "lab_insights.yaml")
     # One write for many events: they are a tenth of the demo's time otherwise.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "500")
     registry = LakeResource().registry()
@@ -145,11 +147,12 @@ class _Behind:
 
     def finish_tables(self) -> None:
         """Wait until all cells are in the tables, and let the reports begin; raise what a load raised."""
-        while not self._idle():
+        # Several threads verify tenants; those that come when the reports have begun have waited for all.
+        while self._taken and not self._idle():
             self._running.result()
-        self._running.result()
         with self._lock:
             if self._taken:
+                self._running.result()
                 cells, self._taken = _joined(self._taken), []
                 self._submit("reports", cells, [cells[1][-1]])
 
@@ -192,6 +195,8 @@ class _Behind:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._waiting.clear()
         self._process.shutdown(wait=error is None, cancel_futures=error is not None)
 
 
