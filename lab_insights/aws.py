@@ -167,7 +167,10 @@ def _arrow_filesystem(region: str, endpoint_url: str | None, keys: tuple[str, st
 
 
 def resolve(reference: Reference, aws: Aws) -> str:
-    """Return the secret that `reference` (`env:NAME` or `secret:NAME`) names, as it was within the last minute; raise `ConfigError` when it is not there."""
+    """Return the secret that `reference` (`env:NAME` or `secret:NAME`) names, as it was within the last minute; raise `ConfigError` when it is not there.
+
+    It is the deployment's, and read in the pipeline's own session even when `aws` is a tenant's: the tenants' role may read no secret.
+    """
     import os
     import time
 
@@ -179,7 +182,7 @@ def resolve(reference: Reference, aws: Aws) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return _secret(aws, name, time.monotonic() // _SECRET_SECONDS)
+        return _secret(replace(aws, tenant=None), name, time.monotonic() // _SECRET_SECONDS)
     except (ClientError, BotoCoreError) as error:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         raise ConfigError(

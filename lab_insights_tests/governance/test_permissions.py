@@ -18,7 +18,9 @@ from lab_insights import aws as module
 from lab_insights import definitions
 from lab_insights.aws import DENIED, Aws
 from lab_insights.clock import Clock
+from lab_insights.config import PhiSection
 from lab_insights.errors import ConfigError
+from lab_insights.governance.deidentify import tenant_key
 from lab_insights.lake.layout import LAYERS, Layer, Partition
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import partition_manifests
@@ -90,6 +92,15 @@ def test_a_tenants_session_has_no_part_in_the_audit_log_the_registry_the_catalog
     tags = [{"Key": "tenant", "Value": "birchwood"}]
     assume = {"RoleArn": enforced.tenant_role, "RoleSessionName": "other", "Tags": tags}
     assert not allowed(aws.client("sts").assume_role, **assume), "it can not become another tenant"
+
+
+def test_the_key_of_a_tenants_pseudonyms_is_read_by_the_pipeline_since_the_tenants_session_reads_no_secret(deployment: Deployment) -> None:
+    name = f"{deployment.prefix}/pseudonyms"
+    Aws(endpoint_url=deployment.endpoint).client("secretsmanager").create_secret(Name=name, SecretString="the key of this test")
+    with enforcing(deployment):
+        assert not allowed(deployment.of("acme").client("secretsmanager").get_secret_value, SecretId=name)
+        declared = PhiSection(pseudonym_key=f"secret:{name}")
+        assert tenant_key(declared, deployment.of("acme"), TenantId("acme"))
 
 
 def test_a_session_of_the_role_without_a_tenant_reaches_nothing(enforced: Deployment) -> None:
