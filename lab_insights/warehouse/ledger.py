@@ -63,6 +63,12 @@ def read(session: Session, manifests: Sequence[Manifest]) -> Ledger:
     return Ledger(heads, frozenset(entries))
 
 
+def version(session: Session, of: Series) -> int | None:
+    """Return how often a table was loaded, None where it has no head."""
+    rows = session.execute(sql.VERSION, *of)
+    return int(rows[0][0]) if rows else None
+
+
 def add_heads(session: Session, of: Sequence[Series]) -> None:
     """Make the heads of tables that have none."""
     insertion, named = sql.add_heads(len(of)), [name for each in of for name in each]

@@ -17,7 +17,6 @@ from lab_insights.lake.tables import state
 from lab_insights.names import TenantId
 from lab_insights.warehouse import ddl, fence, ledger, sql, stages
 from lab_insights.warehouse.catalog import Catalog, read_catalog
-from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import relation
 from lab_insights.warehouse.provision import use
@@ -50,10 +49,11 @@ def rebuild(
     sync(session, lake, tenant, run_id)
     use(holder, tenant)
     for attempt in range(1, ATTEMPTS + 1):
+        # before the state: a load that is committed between the two moves the head, and this attempt fails
+        version = ledger.version(session, (layer, table))
         batches = state(lake, layer, tenant, table).manifests
-        head = ledger.read(session, batches[-1:]).heads.get((layer, table))
         catalog = read_catalog(session, [located(layer, table)])
-        if head is None or not catalog.columns:
+        if version is None or not batches or not catalog.columns:
             raise WarehouseError(
                 "There is nothing to rebuild: the table was never loaded.",
                 remedy="materialize snowflake for its days; `lab-insights verify` shows which tables there are.",
@@ -62,7 +62,7 @@ def rebuild(
             )
         copied = _fill(session, batches, catalog, Protection(tenant, lake.storage.phi), told)
         try:
-            _exchange(session, holder, located(layer, table), (layer, table), head, fence.name(run_id, tenant, layer, table))
+            _exchange(session, holder, located(layer, table), (layer, table), version, fence.name(run_id, tenant, layer, table))
         except LockConflict:
             if attempt == ATTEMPTS:
                 raise
@@ -97,10 +97,10 @@ def _fill(
     return copied
 
 
-def _exchange(session: Session, holder: Session, of: tuple[str, str], series: ledger.Series, head: Head, called: str) -> None:
-    """Swap the two tables unless a load came since `head` was read; none can come while `holder` has moved the head and not committed."""
+def _exchange(session: Session, holder: Session, of: tuple[str, str], series: ledger.Series, version: int, called: str) -> None:
+    """Swap the two tables unless a load came since `version` was the head's; none can come while `holder` has moved the head and not committed."""
     with holder.transaction(called):
-        if not int(holder.execute(sql.MOVE_HEAD, *series, head.version)[0][0]):
+        if not int(holder.execute(sql.MOVE_HEAD, *series, version)[0][0]):
             raise LockConflict("A load came between.", remedy="rebuild the table again.", table=series[1])
         session.execute(f"ALTER TABLE {relation(*of)} SWAP WITH {_new(of)}")
 

@@ -28,6 +28,9 @@ SELECT LAYER, TABLE_NAME, NULL, TO_VARCHAR(DAY), BATCH_ID, NULL FROM OPS.LEDGER
 WHERE TABLE_NAME IN ({tables}) AND DAY BETWEEN ? AND ?"""
 
 
+VERSION = "SELECT VERSION FROM OPS.HEADS WHERE LAYER = ? AND TABLE_NAME = ?"
+
+
 def add_heads(count: int) -> str:
     """Return the insertion of so many heads, each a layer and a table, that are not there yet."""
     given = " UNION ALL ".join(["SELECT ? AS LAYER, ? AS TABLE_NAME"] * count)

@@ -97,6 +97,22 @@ def test_what_is_loaded_while_it_is_rebuilt_is_in_it(client: Client, monkeypatch
     assert client.wrong() == []
 
 
+def test_what_is_loaded_just_after_the_lakes_state_was_read_is_in_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.harm()
+    read, late = rebuilding.state, iter([{3: "cc"}, {5: "e"}])
+
+    def and_a_load(*arguments: Any) -> Any:
+        found = read(*arguments)
+        if rows := next(late, None):
+            client.load(4 + min(rows), rows)
+        return found
+
+    monkeypatch.setattr(rebuilding, "state", and_a_load)
+    client.rebuild()
+    assert live(client.session) == [(1, "a"), (2, "bb"), (3, "cc"), (5, "e")]
+    assert client.wrong() == []
+
+
 def test_a_rebuild_that_dies_between_two_statements_leaves_the_old_table_or_the_new_one(
     client: Client, account: SnowflakeSection, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
