@@ -85,7 +85,9 @@ def sync_schemas(context: dg.OpExecutionContext, config: TenantsConfig, lake: La
         for tenant in tenants:
             try:
                 provision.provision(session, opened.storage, tenant.id, tenant.tier)
-                changes = persistently(functools.partial(sync.sync, session, opened, tenant.id, context.run_id), context.log.warning)
+                changes = persistently(
+                    functools.partial(sync.sync, session, opened.for_tenant(tenant.id), tenant.id, context.run_id), context.log.warning
+                )
                 sharing.apply(session, tenant)
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
                 failed[tenant.id] = error

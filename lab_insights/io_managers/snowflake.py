@@ -31,8 +31,9 @@ class SnowflakeIOManager(dg.ConfigurableIOManager):
         with self.warehouse.session(context.run_id) as session:
             for partition, data in rows.items():
                 ((tenant, (day,)),) = selected([partition]).items()
-                manifest = publish(lake.for_tenant(tenant), tenant, table, day, data, key=key, run_id=context.run_id)
-                loaded = load(session, lake.storage, tenant, [manifest], run_id=context.run_id)
+                own = lake.for_tenant(tenant)
+                manifest = publish(own, tenant, table, day, data, key=key, run_id=context.run_id)
+                loaded = load(session, own.storage, tenant, [manifest], run_id=context.run_id)
                 context.step_context.add_asset_metadata(dict(load_receipt(loaded).metadata), context.asset_key, partition)
 
     def load_input(self, context: dg.InputContext) -> Any:

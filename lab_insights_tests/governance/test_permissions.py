@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -15,20 +16,22 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lab_insights import aws as module
-from lab_insights import definitions
+from lab_insights import definitions, operations
 from lab_insights.aws import DENIED, Aws
 from lab_insights.clock import Clock
 from lab_insights.config import PhiSection
 from lab_insights.errors import ConfigError
 from lab_insights.governance.deidentify import tenant_key
+from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import LAYERS, Layer, Partition
 from lab_insights.lake.storage import Storage
 from lab_insights.lake.tables import partition_manifests
-from lab_insights.local import deployer
+from lab_insights.local import deployer, snowflake
 from lab_insights.names import TenantId, tenant_id
 from lab_insights.partitions import TENANTS, partition_key
 from lab_insights.resources.lake import LakeResource
 from lab_insights.tenants.registry import Tenant
+from lab_insights.warehouse.session import Session
 from lab_insights_tests.assets.world import QUIET, told
 from lab_insights_tests.governance.enforced import Deployment, enforcing
 
@@ -55,6 +58,8 @@ def deployment(aws_endpoint: str) -> Deployment:
     s3 = Aws(endpoint_url=aws_endpoint).client("s3")
     for bucket, tenant in itertools.product(BUCKETS, IDS):
         s3.put_object(Bucket=f"{prefix}-{bucket}", Key=f"tenant={tenant}/table=t/there", Body=b"1")
+    login = json.dumps(snowflake.LOGIN)
+    Aws(endpoint_url=aws_endpoint).client("secretsmanager").create_secret(Name=f"{prefix}/snowflake", SecretString=login)
     return Deployment(aws_endpoint, prefix)
 
 
@@ -165,7 +170,7 @@ def test_what_s3_refuses_below_the_own_prefix_is_absent_only_when_a_listing_says
 CONFIGURATION = """
 aws: {{endpoint_url: "{endpoint}", tenant_role: "{role}"}}
 lake: {{prefix: {prefix}}}
-snowflake: {{account: fakesnow, credentials: "secret:none"}}
+snowflake: {{account: fakesnow, host: {host}, port: {port}, protocol: http, credentials: "secret:{prefix}/snowflake"}}
 sources:
   notifications:
     engine: dynamodb
@@ -178,14 +183,14 @@ TABLE = "critical_notification"
 
 
 class Notifications:
-    """The real steps of raw and curated over one DynamoDB source, for two tenants."""
+    """The real steps of raw and curated over one DynamoDB source, and the schema sync, for two tenants."""
 
-    def __init__(self, deployment: Deployment, directory: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, deployment: Deployment, directory: Path, instance: dg.DagsterInstance, warehouse: tuple[str, int]) -> None:
         self.deployment, self.instance, self.clock = deployment, instance, directory / "clock"
         Clock(self.clock).set(datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC))
         path = directory / "lab_insights.yaml"
         values = {"endpoint": deployment.endpoint, "role": deployment.tenant_role, "prefix": deployment.prefix, "clock": self.clock}
-        path.write_text(CONFIGURATION.format(**values))
+        path.write_text(CONFIGURATION.format(**values, host=warehouse[0], port=warehouse[1]))
         self.resource = LakeResource(config_path=str(path))
         self.tenants = [tenant_id(f"{name}_{uuid.uuid4().hex[:6]}") for name in ("acorn", "beech")]
         self._fill(Aws(endpoint_url=deployment.endpoint).client("dynamodb"))
@@ -218,6 +223,14 @@ class Notifications:
             raise_on_error=False,
         )
 
+    def sync_schemas(self) -> dg.ExecuteInProcessResult:
+        built = definitions.build(self.resource.config(), self.resource.config_path)
+        return built.resolve_job_def("schema_sync").execute_in_process(
+            instance=self.instance,
+            run_config={**QUIET, "ops": {"sync_schemas": {"config": {"tenants": list(self.tenants)}}}},
+            raise_on_error=False,
+        )
+
     def landed(self, layer: Layer, tenant: TenantId) -> int:
         table = f"notifications.{TABLE}" if layer == "raw" else TABLE
         return sum(made.rows for made in partition_manifests(self.resource.open(), Partition(layer, tenant, table, DAY)))
@@ -227,16 +240,28 @@ class Notifications:
 
 
 @pytest.fixture
-def notifications(deployment: Deployment, tmp_path: Path) -> Iterator[Notifications]:
+def notifications(deployment: Deployment, tmp_path: Path, snowflake_server: tuple[str, int]) -> Iterator[Notifications]:
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Notifications(deployment, tmp_path, instance)
+        yield Notifications(deployment, tmp_path, instance, snowflake_server)
 
 
-def test_steps_of_raw_and_curated_run_in_their_tenants_sessions(notifications: Notifications) -> None:
+def test_steps_of_raw_and_curated_and_the_schema_sync_work_in_their_tenants_sessions(
+    notifications: Notifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions, sync = [], operations.sync.sync
+
+    def syncing(session: Session, lake: Lake, tenant: TenantId, run_id: str) -> Any:
+        sessions.append((tenant, lake.storage.aws.tenant, lake.state.aws.tenant))
+        return sync(session, lake, tenant, run_id)
+
+    monkeypatch.setattr(operations.sync, "sync", syncing)
     with enforcing(notifications.deployment):
         result = notifications.run()
         assert result.success, told(result)
         assert [notifications.landed(layer, tenant) for layer in ("raw", "curated") for tenant in notifications.tenants] == [1, 1, 1, 1]
+        result = notifications.sync_schemas()
+        assert result.success, told(result)
+    assert sessions == [(tenant,) * 3 for tenant in notifications.tenants]
 
 
 def test_a_planted_cross_tenant_write_inside_a_run_is_denied_and_fails_its_tenant_alone(

@@ -25,7 +25,7 @@ from lab_insights.warehouse.provision import provision, use
 
 DAYS = (date(2026, 3, 2), date(2026, 3, 3))
 CONFIGURATION = """
-aws: {{endpoint_url: "{endpoint}"}}
+aws: {{endpoint_url: "{endpoint}", tenant_role: "arn:aws:iam::{account}:role/{prefix}-tenant"}}
 lake: {{prefix: {prefix}}}
 snowflake: {{account: fakesnow, host: {host}, port: {port}, protocol: http, credentials: "secret:{prefix}/snowflake"}}
 sources: {{}}

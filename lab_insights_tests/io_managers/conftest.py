@@ -25,7 +25,7 @@ def configuration(aws_endpoint: str, snowflake_server: tuple[str, int], tmp_path
     )
     path = tmp_path_factory.mktemp("io") / "lab_insights.yaml"
     host, port = snowflake_server
-    path.write_text(CONFIGURATION.format(endpoint=aws_endpoint, prefix=prefix, host=host, port=port))
+    path.write_text(CONFIGURATION.format(account=deployer.ACCOUNT, endpoint=aws_endpoint, prefix=prefix, host=host, port=port))
     return path
 
 

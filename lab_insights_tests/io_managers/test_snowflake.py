@@ -11,7 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lab_insights_tests.io_managers.clinic import Clinic, why
+from lab_insights.io_managers import snowflake as module
+from lab_insights.lake.storage import Storage
+from lab_insights.names import TenantId
+from lab_insights.warehouse.session import Session
+from lab_insights_tests.io_managers.clinic import DAYS, Clinic, why
 
 pytestmark = pytest.mark.xdist_group("io_managers")
 ROWS = pa.table(
@@ -81,6 +85,21 @@ def test_a_rectangle_reaches_each_tenants_own_database_and_no_other(provisioned:
         assert [row[0] for row in rows] == [f"{key} {end}" for key in keys if key.endswith(tenant) for end in "ab"]
         assert seen[0][tenant].num_rows == 4
     assert {event.partition for event in result.asset_materializations_for_node("risk")} == set(keys)
+
+
+def test_a_tenants_rows_are_loaded_in_the_tenants_own_session(provisioned: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, load = [], module.load
+
+    def loading(session: Session, storage: Storage, tenant: TenantId, *arguments: Any, **more: Any) -> Any:
+        sessions.append((tenant, storage.aws.tenant))
+        return load(session, storage, tenant, *arguments, **more)
+
+    monkeypatch.setattr(module, "load", loading)
+    keys = provisioned.keys(days=DAYS[:1])
+    every = _returning(provisioned, lambda keys: {key: pa.table({"patient_id": ["p1"]}) for key in keys})
+    result = provisioned.materialize(every, first=keys[0], last=keys[-1])
+    assert result.success, why(result)
+    assert sorted(sessions) == [(tenant, tenant) for tenant in sorted(provisioned.tenants)]
 
 
 def test_materializing_again_updates_rows_and_doubles_none(provisioned: Clinic) -> None:
