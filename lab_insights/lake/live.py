@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lab_insights.lake.manifest import Manifest
@@ -51,6 +52,20 @@ def version_sql(schema: pa.Schema, cursor: str | None, otherwise: str) -> str:
     return f"COALESCE(TRY_CAST({quoted(cursor, 'duckdb')} AS TIMESTAMP), {otherwise})"
 
 
+def told(manifest: Manifest) -> str:
+    """Return the SQL of what a batch says of all its rows: `__at` and `__b`, its instant and name, and `__gone`, since when they are (null: they live)."""
+
+    def instant(at: datetime | None) -> str:
+        return f"TIMESTAMP '{at.replace(tzinfo=None).isoformat(sep=' ')}'" if at else "CAST(NULL AS TIMESTAMP)"
+
+    return f"{instant(manifest.created_at)} AS __at, '{manifest.batch_id}' AS __b, {instant(manifest.gone_at)} AS __gone"
+
+
+def newest_first(version: str, gone: str, batch: str) -> str:
+    """Return the SQL of the order in which the first of a key's rows is the one that counts: a tombstone is as new as the instant that it tells."""
+    return f"GREATEST({version}, COALESCE({gone}, {version})) DESC, {batch} DESC"
+
+
 def newest(
     connection: duckdb.DuckDBPyConnection,
     storage: Storage,
@@ -77,17 +92,11 @@ def newest(
     whole = " AND ".join(f"{quoted(column, 'duckdb')} IS NOT NULL" for column in key)
     for number, manifest in enumerate(batches):
         connection.register("__rows", relation(storage, [manifest], schema))
-        constants = (
-            f"TIMESTAMP '{manifest.created_at.replace(tzinfo=None).isoformat(sep=' ')}' AS __at, '{manifest.batch_id}' AS __b, "
-            + (f"TIMESTAMP '{manifest.gone_at.replace(tzinfo=None).isoformat(sep=' ')}'" if manifest.gone_at else "CAST(NULL AS TIMESTAMP)")
-            + " AS __gone"
-        )
         into = "INSERT INTO __versions" if number else "CREATE TABLE __versions AS"
-        connection.execute(f"{into} SELECT {', '.join(its)} FROM (SELECT *, {constants} FROM __rows) WHERE {whole}")
+        connection.execute(f"{into} SELECT {', '.join(its)} FROM (SELECT *, {told(manifest)} FROM __rows) WHERE {whole}")
         connection.unregister("__rows")
-    order = "GREATEST(v, COALESCE(gone, v)) DESC, b DESC"
     by = ", ".join(f"k{position}" for position in range(len(key)))
     kept = ", ".join([by, "v", "b", *carried])
-    ranked = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS __rank FROM __versions"
+    ranked = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {newest_first('v', 'gone', 'b')}) AS __rank FROM __versions"
     connection.execute(f"CREATE TABLE {name} AS SELECT {kept} FROM ({ranked}) WHERE __rank = 1 AND gone IS NULL")
     connection.execute("DROP TABLE __versions")

@@ -20,6 +20,7 @@ from lab_insights.extract.plan import Declared, plan
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.processing import Processing
+from lab_insights.lake.tables import relation
 from lab_insights.tenants.registry import Tenant
 from lab_insights.verify.raw import verify_raw
 from lab_insights_tests.extract.tables import STAMP, Table, notes
@@ -186,6 +187,36 @@ def test_a_row_that_was_deleted_is_kept_by_a_reload_of_its_day_until_it_is_found
     assert {key for key, deleted in table.curated(3).items() if deleted} == {7, 100}
     died = table.load(2, 60, reload=True)
     assert [batch.rows for batch in died] == [0, 2], "what an earlier reload kept is kept again"
+
+
+@pytest.mark.parametrize("mode", ["full", "deletes"])
+def test_what_was_found_gone_on_a_day_is_not_revived_by_a_reload_of_it(make: Any, server: Server, mode: Mode) -> None:
+    table = notes(make, server, 20)
+    table.load(1, 12)
+    table.execute("DELETE FROM {t} WHERE id IN (5, 7)")
+    table.load(1, 13, mode)
+    table.execute("INSERT INTO {t} VALUES (7, 'back', 1, '2026-03-01 14:00:00')")
+    table.load(1, 24)
+    table.execute("DELETE FROM {t} WHERE id = 6", "UPDATE {t} SET updated_at = '2026-03-02 06:00:00' WHERE id = 7")
+    for hour in (36, 37):
+        [whole, kept] = table.load(1, hour, reload=True)
+        assert (whole.kind, whole.rows, kept.rows) == ("snapshot", 17, 2), hour
+        assert table.ids() == [number for number in range(1, 21) if number != 5], hour
+    assert sorted(relation(table.lake.storage, [kept], kept.schema_())["note"].to_pylist()) == ["back", "note 6"]  # type: ignore[index]
+
+
+def test_a_window_that_is_read_again_keeps_nothing_beside_its_tombstones(make: Any, server: Server) -> None:
+    table = notes(make, server, 20)
+    table.load(1, 24)
+    table.execute("UPDATE {t} SET note = 'changed', updated_at = '2026-03-02 06:00:00' WHERE id IN (7, 8)")
+    table.load(2, 12)
+    table.execute("DELETE FROM {t} WHERE id IN (7, 8)")
+    table.load(2, 13, "deletes")
+    table.execute("INSERT INTO {t} VALUES (8, 'back', 1, '2026-03-02 14:00:00')")
+    table.load(2, 24)
+    [tombstones, again] = table.load(2, 36, reload=True)
+    assert (tombstones.rows, again.supersedes, again.rows) == (2, True, 1)
+    assert {key for key, gone in table.curated(2).items() if gone} == {7}
 
 
 WRITES = {"PutItem", "PutObject", "TransactWriteItems", "UpdateItem"}
