@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab_insights.warehouse.names import LIVE, PASSING
 from lab_insights.warehouse.session import Session
@@ -34,8 +34,8 @@ class Catalog:
     views: dict[Table, Columns] = field(default_factory=dict)
     renames: dict[Table, tuple[Rename, ...]] = field(default_factory=dict)
     deprecated: dict[Table, frozenset[str]] = field(default_factory=dict)
-    reused: dict[Table, frozenset[str]] = field(default_factory=dict)
-    """Names of renamed columns that another column has by now."""
+    called: dict[Table, tuple[Rename, ...]] = field(default_factory=dict)
+    """`renames`, composed: what the columns of today were called before, where nothing else has that name by now."""
 
 
 def read_catalog(session: Session, tables: Iterable[Table]) -> Catalog:
@@ -65,12 +65,20 @@ def _note(found: Catalog, schema: str, name: str, what: str, column: str, new: s
     table = (schema, name)
     if table not in found.columns:
         return
-    renames = found.renames.get(table, ())
+    renames, called = found.renames.get(table, ()), found.called.get(table, ())
+    # one that was cut off is recorded again, by a session that planned it earlier even after later ones
     if what == "rename" and (told := Rename(column, new, before)) not in renames:
         found.renames[table] = (*renames, told)
-    elif what == "new column" and any(rename.old == column for rename in renames):
-        found.reused[table] = found.reused.get(table, frozenset()) | {column}
+        found.called[table] = composed(called, told)
+    elif what == "new column":
+        found.called[table] = tuple(rename for rename in called if rename.old != column)
     elif what == "deprecated":
         found.deprecated[table] = found.deprecated.get(table, frozenset()) | {column}
     elif what == "in use again":
         found.deprecated[table] = found.deprecated.get(table, frozenset()) - {column}
+
+
+def composed(called: Iterable[Rename], told: Rename) -> tuple[Rename, ...]:
+    """Return what columns were called before once `told` came after `called`: their older names go along, and no other column had either of its two."""
+    others = (rename for rename in called if rename.old not in {told.old, told.new})
+    return (*(replace(rename, new=told.new) if rename.new == told.old else rename for rename in others), told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lab_insights.warehouse.masking import Protection
-from lab_insights.warehouse.names import FORMER, NARROW, RENAMED, VARIANT, WIDER, identifier, relation
+from lab_insights.warehouse.names import NARROW, RENAMED, VARIANT, WIDER, identifier, relation
 from lab_insights.warehouse.shape import Shape
 from lab_insights.warehouse.types import TEXT, ColumnType, converted, printed
 
@@ -60,17 +60,17 @@ def finish_widening(schema: str, name: str, column: str, held: ColumnType | None
     ]
 
 
-def take_over(schema: str, name: str, old: str, new: str, held: ColumnType, wanted: ColumnType) -> list[str]:
+def take_over(schema: str, name: str, old: str, new: str, former: str, held: ColumnType, wanted: ColumnType) -> list[str]:
     """Return the statements that bring a renamed column's older values into the new one, which a load has made already and which holds all of them."""
-    return [rename_column(schema, name, old, old + RENAMED), *finish_taking_over(schema, name, old, new, held, wanted)]
+    return [rename_column(schema, name, old, old + RENAMED), *finish_taking_over(schema, name, old, new, former, held, wanted)]
 
 
-def finish_taking_over(schema: str, name: str, old: str, new: str, held: ColumnType, wanted: ColumnType) -> list[str]:
-    """Return the statements after the first of `take_over`; what is left of the old column stays."""
+def finish_taking_over(schema: str, name: str, old: str, new: str, former: str, held: ColumnType, wanted: ColumnType) -> list[str]:
+    """Return the statements after the first of `take_over`; what is left of the old column stays, as `former`."""
     source, target = identifier(old + RENAMED), identifier(new)
     value = converted(source, held, wanted, "snowflake")
     update = f"UPDATE {relation(schema, name)} SET {target} = {value} WHERE {target} IS NULL AND {source} IS NOT NULL"
-    return [update, rename_column(schema, name, old + RENAMED, old + FORMER)]
+    return [update, rename_column(schema, name, old + RENAMED, former)]
 
 
 def as_text(schema: str, name: str, columns: Iterable[str], its: Shape) -> list[str]:

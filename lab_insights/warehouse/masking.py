@@ -8,6 +8,7 @@ other before the first column that needs it. A row whose tenant is another one i
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from lab_insights.warehouse.names import PASSING, STORE, VARIANT, database, iden
 from lab_insights.warehouse.roles import role
 from lab_insights.warehouse.types import DIGITS, ColumnType, from_arrow
 
+_BESIDE = re.compile(f"({'|'.join((*PASSING, VARIANT))})+$")
 TAG, ROWS, TENANT = "PHI", "ONLY_TENANT", "TENANT_ID"
 _KINDS = [ColumnType(kind) for kind in ("VARCHAR", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "FLOAT", "BINARY")]
 
@@ -39,9 +41,7 @@ class Protection:
         if schema == STORE:
             # what identifies is not there; `warehouse.deidentified` says what is
             return "unclassified" if column == "RECORD_HASH" else "none"
-        base = column
-        for suffix in (*PASSING, VARIANT):
-            base = base.removesuffix(suffix)
+        base = _BESIDE.sub("", column)
         return phi_class("curated" if schema == "CURATED" else "transformed", name, base, self.phi)
 
     def clause(self, table: Table, column: str, kind: ColumnType) -> str:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 from lab_insights.errors import WarehouseError
 from lab_insights.governance.classes import PhiClass
 from lab_insights.lake.layout import Layer
 from lab_insights.warehouse import ddl, deidentified, stages
-from lab_insights.warehouse.catalog import Catalog, Columns, Table
+from lab_insights.warehouse.catalog import Catalog, Columns, Table, composed
 from lab_insights.warehouse.masking import Protection
-from lab_insights.warehouse.names import LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
+from lab_insights.warehouse.names import FORMER, LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename, Shape
 from lab_insights.warehouse.types import TEXT, ColumnType, widest
@@ -170,12 +171,12 @@ class _Table:
         self._table, self._renames, self._deprecated = table, renames, catalog.deprecated.get(table, frozenset())
         self._held = dict(catalog.columns.get(table, {}))
         self._passing = catalog.passing.get(table, {})
-        self._recorded, self._reused = catalog.renames.get(table, ()), catalog.reused.get(table, frozenset())
+        self._called = catalog.called.get(table, ())
         self._changes: list[Change] = []
 
     def changes(self, shapes: Sequence[Shape], newest: Shape | None) -> list[Change]:
         self.columns(shapes)
-        aliases = [(rename.old, rename.new) for rename in (*self._recorded, *self._renames)]
+        aliases = [(rename.old, rename.new) for rename in reduce(composed, self._renames, self._called)]
         if self._changes or self._shows_otherwise(shapes[-1], aliases):
             view = self._table[1] + LIVE
             self._add("view", "", view, [_view(self._table, self._held, shapes[-1], self._protection, aliases)])
@@ -186,7 +187,7 @@ class _Table:
     def columns(self, shapes: Sequence[Shape]) -> Columns:
         """Note what makes the table hold `shapes`; return the columns that it has then."""
         self._finish_widenings(shapes)
-        for rename in (*self._recorded, *self._renames):
+        for rename in (*self._called, *self._renames):
             self._rename(rename)
         self._hold(shapes)
         return self._held
@@ -217,29 +218,32 @@ class _Table:
 
     def _rename(self, rename: Rename) -> None:
         old, new = rename.old, rename.new
-        older = self._passing.get(old + RENAMED) or (None if old in self._reused else self._held.get(old))
+        older = self._passing.get(old + RENAMED) or self._held.get(old)
         if older and new in self._held:
             # first, since a value that the new column can not hold would be altered, or refused by this and every later load
             self._widen(new, widest(self._held[new], older))
         text = self._held.get(new) == TEXT
         # text holds what was beside it, too
-        statements = self._moved(old, new + VARIANT, new) if text else []
+        statements = self._moved(new + VARIANT, new) if text else []
         # the variant first: while the old column is there, a rename that is cut off is begun again
-        statements += self._moved(old, old + VARIANT, new if text else new + VARIANT)
+        statements += self._moved(old + VARIANT, new if text else new + VARIANT)
         cut_off = old + RENAMED in self._passing
-        statements += self._moved(old, old, new)
+        statements += self._moved(old, new)
         if statements:
             self._add("rename", old, f"to {new}{', which was cut off' if cut_off else ''}", statements, rename)
 
-    def _moved(self, renamed: str, old: str, new: str) -> list[str]:
-        """Return the statements that bring a column, the `renamed` one or a variant, under another name, where it is not yet."""
+    def _moved(self, old: str, new: str) -> list[str]:
+        """Return the statements that bring a renamed column, or a variant, under another name, where it is not yet."""
+        former = old + FORMER
+        while former in self._passing:  # left by an earlier rename of another column of this name
+            former += FORMER
         if passing := self._passing.get(old + RENAMED):
-            return ddl.finish_taking_over(*self._table, old, new, passing, self._held[new])
-        if old not in self._held or renamed in self._reused:
+            return ddl.finish_taking_over(*self._table, old, new, former, passing, self._held[new])
+        if old not in self._held:
             return []
         kind = self._held.pop(old)
         if new in self._held:
-            return ddl.take_over(*self._table, old, new, kind, self._held[new])
+            return ddl.take_over(*self._table, old, new, former, kind, self._held[new])
         self._held[new] = kind
         return [ddl.rename_column(*self._table, old, new)]
 

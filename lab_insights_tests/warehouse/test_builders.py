@@ -16,7 +16,7 @@ from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest, encode_schema
 from lab_insights.names import tenant_id
 from lab_insights.warehouse import sql
-from lab_insights.warehouse.catalog import Catalog
+from lab_insights.warehouse.catalog import Catalog, composed
 from lab_insights.warehouse.ddl import live_columns
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import column_names, table_name
@@ -139,7 +139,7 @@ def held(**columns: ColumnType) -> Catalog:
 def applied(columns: dict[str, ColumnType], *renames: Rename, **more: Any) -> Catalog:
     """A catalog after a plan was applied."""
     view = live_columns(columns, [(rename.old, rename.new) for rename in renames])
-    return Catalog({TABLE: columns}, views={TABLE: view}, renames={TABLE: renames} if renames else {}, **more)
+    return Catalog({TABLE: columns}, views={TABLE: view}, **{"called": {TABLE: renames}, **more})
 
 
 def test_a_plan_is_empty_once_it_was_applied() -> None:
@@ -213,8 +213,22 @@ def test_a_rename_goes_on_in_the_same_column_and_the_view_answers_to_both_names(
     assert '"B" AS "A"' in changes[1].statements[0]
     done = applied({"ID": NUMBER, "B": TEXT}, rename)
     assert plan([a_shape(ID=NUMBER, B=TEXT)], done) == []
-    another = applied({"ID": NUMBER, "B": TEXT, "A": NUMBER}, rename, reused={TABLE: frozenset({"A"})})
+    another = applied({"ID": NUMBER, "B": TEXT, "A": NUMBER}, rename, called={})
     assert plan([a_shape(ID=NUMBER, B=TEXT, A=NUMBER)], another) == []
+
+
+def test_a_later_rename_takes_older_names_along_and_ends_that_of_another_column() -> None:
+    there, on, back, other = Rename("A", "B", "1"), Rename("B", "C", "2"), Rename("B", "A", "2"), Rename("A", "C", "2")
+    assert composed([there], on) == (Rename("A", "C", "1"), on)
+    assert composed([there], back) == (back,)
+    assert composed([there], other) == (other,)
+
+
+def test_what_is_left_of_two_columns_of_one_name_is_of_its_class() -> None:
+    protection = Protection(tenant_id("t"), PhiSection(classes={"t": {"a": "operational"}}))
+    assert {protection.phi_class(TABLE, f"A{beside}") for beside in ("", ":FORMER", ":FORMER:FORMER", ":VARCHAR:FORMER:FORMER")} == {
+        "operational"
+    }
 
 
 @pytest.mark.parametrize(

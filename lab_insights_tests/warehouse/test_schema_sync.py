@@ -17,6 +17,7 @@ from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 from lab_insights.warehouse import schema_sync
+from lab_insights.warehouse.catalog import read_catalog
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.reconcile import reconcile
 from lab_insights.warehouse.session import Session
@@ -24,6 +25,7 @@ from lab_insights.warehouse.sync import pending, sync
 from lab_insights_tests.warehouse.lake import TestLake
 
 ID = ("id", pa.int64())
+RENAMED = "TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, RENAMED_TO, BEFORE_BATCH"
 NAMED, CALLED = pa.schema([ID, ("name", pa.string())]), pa.schema([ID, ("label", pa.string())])
 
 
@@ -107,6 +109,61 @@ def test_a_rename_that_loads_met_first_is_made_one_column_again(client: Client, 
     assert client.live("ID", "LABEL") == client.live("ID", "NAME") == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
     assert "NAME:FORMER" in client.columns()
     client.proven()
+
+
+@pytest.mark.parametrize("met_first", [False, True], ids=["sync first", "load first"])
+def test_a_column_that_is_renamed_to_and_fro_stays_one_column(client: Client, lake: TestLake, met_first: bool) -> None:
+    rows = {1: "a", 2: "b"}
+    client.load(named(lake, 1, rows | {3: "c"}))
+    for day, column, before in ((2, "label", "NAME"), (4, "name", "LABEL"), (6, "label", "NAME")):
+        after = named(lake, day, rows | {day + 2: column}, column)
+        if met_first:
+            client.load(after)
+        assert client.sync() == [f"rename {before}"]
+        client.load(after)
+        assert client.sync() == []
+    client.load(named(lake, 5, {7: "late name"}), named(lake, 3, {5: "late label"}, "label"))
+    everything = [(1, "a"), (2, "b"), (3, "c"), (4, "label"), (5, "late label"), (6, "name"), (7, "late name"), (8, "label")]
+    assert client.live("ID", "LABEL") == client.live("ID", "NAME") == everything
+    client.proven()
+    # by a session that planned it before the others were recorded
+    called = read_catalog(client.session, [("CURATED", "T")]).called
+    client.session.execute(
+        f"INSERT INTO OPS.SCHEMA_CHANGES ({RENAMED}) SELECT {RENAMED} FROM OPS.SCHEMA_CHANGES WHERE WHAT = 'rename' AND COLUMN_NAME = 'LABEL'"
+    )
+    assert read_catalog(client.session, [("CURATED", "T")]).called == called
+
+
+@pytest.mark.parametrize("met_first", [False, True], ids=["sync first", "load first"])
+def test_a_column_that_has_a_renamed_columns_old_name_can_be_renamed_itself(client: Client, lake: TestLake, met_first: bool) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    label = named(lake, 2, {1: "a", 2: "b"}, "label")
+    if met_first:
+        client.load(label)
+    assert client.sync() == ["rename NAME"]
+
+    def both(day: int, other: str) -> Manifest:
+        rows = [{"id": 1, "label": "a", other: "x"}, {"id": 2, "label": "b", other: "y"}]
+        return lake.batch("t", day, rows, pa.schema([ID, ("label", pa.string()), (other, pa.string())]), kind="snapshot")
+
+    client.load(label, both(3, "name"))
+    assert client.live("ID", "LABEL", "NAME") == [(1, "a", "x"), (2, "b", "y")]
+    title = both(4, "title")
+    if met_first:
+        client.load(title)
+    assert client.sync() == ["rename NAME"]
+    client.load(title)
+    assert client.live("ID", "LABEL", "TITLE", "NAME") == [(1, "a", "x", "x"), (2, "b", "y", "y")]
+    client.proven()
+    assert client.sync() == []
+
+
+def test_a_view_answers_to_every_name_that_a_column_had(client: Client, lake: TestLake) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    for day, column, before in ((2, "label", "NAME"), (3, "title", "LABEL")):
+        named(lake, day, {1: "a", 2: "b"}, column)
+        assert client.sync() == [f"rename {before}"]
+    assert client.live("ID", "TITLE") == client.live("ID", "LABEL") == client.live("ID", "NAME") == [(1, "a"), (2, "b")]
 
 
 @pytest.mark.parametrize("met_first", [False, True], ids=["sync first", "load first"])
@@ -242,7 +299,7 @@ def test_a_column_that_was_added_after_its_batches_were_loaded_is_filled_and_no_
     assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
 
 
-@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "with a variant", "of another type", "back-fill"])
+@pytest.mark.parametrize("scenario", ["widening", "rename", "taking over", "with a variant", "of another type", "back-fill", "to and fro"])
 def test_a_sync_that_dies_between_two_statements_is_finished_by_the_next(client: Client, lake: TestLake, scenario: str) -> None:
     real = pa.schema([ID, ("name", pa.float64())])
     if scenario == "widening":
@@ -259,6 +316,10 @@ def test_a_sync_that_dies_between_two_statements_is_finished_by_the_next(client:
         after = named(lake, 2, {1: "a", 2: "b", 9: "z"}, "label")
         if scenario in {"taking over", "with a variant"}:
             client.load(after)
+        if scenario == "to and fro":
+            client.sync()
+            client.load(after)
+            client.load(named(lake, 3, {1: "a", 2: "b", 9: "z"}))
         if scenario == "back-fill":
             client.sync()
             client.session.execute('ALTER TABLE CURATED.T DROP COLUMN "LABEL"')
