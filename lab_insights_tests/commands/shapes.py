@@ -22,4 +22,4 @@ def shapes(printed: str, tenant: TenantId, prefix: str) -> list[str]:
         printed = printed.replace(name, told)
     for pattern, told in ((r"\b[0-9a-f]{8,}\b", "#"), (r"\d[\d,]*", "0"), (r"[━─]+", "─"), (r" +", " ")):
         printed = re.sub(pattern, told, printed)
-    return [line.strip() for line in printed.strip().splitlines()]
+    return [line.strip() for line in printed.splitlines() if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_items_that_a_throttled_table_left_undone_are_sent_again_after_a_while(
         return {"UnprocessedItems": {table: requests[10:]} if requests[10:] else {}}
 
     monkeypatch.setattr(db, "batch_write_item", throttled)
-    monkeypatch.setattr(items.time, "sleep", waited.append)
+    monkeypatch.setattr(items, "time", SimpleNamespace(sleep=waited.append))  # other threads sleep meanwhile
     keys = [{"pk": {"S": f"{tenant}#many"}, "sk": {"S": f"{number:02}"}} for number in range(60)]
     lake.state.write(lake.state.status, [{"PutRequest": {"Item": key}} for key in keys])
     assert len(list(lake.state.query(lake.state.status, f"{tenant}#many"))) == 60
