@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from lab_insights.lake.layout import manifest_key
-from lab_insights_tests.sensors.world import World, rectangle, today
+from lab_insights.names import tenant_id
+from lab_insights_tests.sensors.world import World, derive, rectangle, today
 
 
 def event_body(world: World, key: str, layer: str = "raw") -> str:
@@ -84,3 +85,14 @@ def test_a_message_of_several_records_loses_none_of_them_to_a_poisonous_one(worl
     (request,) = world.tick().run_requests
     assert rectangle(request) == ("aurora_clinic", "birchwood")
     assert len(world.dead()) == 1
+
+
+def test_the_transformation_queue_takes_doubled_late_and_poisonous_messages_alike(world: World) -> None:
+    for days_ago in (9, 0):
+        world.land(days_ago=days_ago)
+        derive(world.lake, "raw", "curated", tenant_id("aurora_clinic"), world.partition(days_ago=days_ago).day)
+    world.queue("transformation").send([*world.waiting("transformation"), "not json"])
+    requests = world.tick("transformation_queue").run_requests
+    assert [request.job_name for request in requests] == ["transformation"] * 2, "a run a day"
+    assert len(world.waiting("transformation")) == 2
+    assert ["Not JSON." in letter.reason for letter in world.dead("transformation")] == [True]
