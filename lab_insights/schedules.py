@@ -36,8 +36,7 @@ def daily(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipR
 )
 def frequent(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.SkipReason | list[dg.RunRequest]:
     """Request raw for today, near-real-time tenants."""
-    now = context.scheduled_execution_time
-    tenants = [tenant for tenant in lake.registry().all() if tenant.tier == "frequent"]
+    now, tenants = context.scheduled_execution_time, [tenant for tenant in lake.registry().all() if tenant.tier == "frequent"]
     return _requests(context, tenants, now.date(), f"frequent {now:%Y-%m-%dT%H:%M}", " of tier `frequent`")
 
 
