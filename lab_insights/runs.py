@@ -111,7 +111,8 @@ def configured(job: dg.JobDefinition, choices: Choices = Choices(), tenants: Seq
 def narrowed(job: dg.JobDefinition, tables: Sequence[str]) -> tuple[dg.JobDefinition, tuple[str, ...]]:
     """Return the part of a job that is about `tables`, in every layer that it has, and those of them that no contract describes.
 
-    A table is named as an asset (`raw/lis/result`), by its lake id (`lis.result`), or by its last word (`result`).
+    A table is named as an asset (`raw/lis/result`), by its lake id (`lis.result`), or by its last word (`result`). One whose step makes others with it,
+    as that of the reports does, brings them along.
     Raises `ConfigError` for a job without tables, and for a table that is none of the job's.
     """
     if not tables:
@@ -128,7 +129,8 @@ def narrowed(job: dg.JobDefinition, tables: Sequence[str]) -> tuple[dg.JobDefini
             f"The job {job.name} has no table {', '.join(others)}.",
             remedy=f"name one of {', '.join(sorted({'.'.join(key.path[1:]) for key in every}))}, {hint}.",
         )
-    keys = set().union(*named.values()) | (generic if others else set())
+    asked = set().union(*named.values()) | (generic if others else set())
+    keys = asked.union(*(job.asset_layer.get(key).execution_set_asset_keys for key in asked))
     return job.get_subset(asset_selection=keys), others
 
 

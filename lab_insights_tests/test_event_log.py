@@ -72,6 +72,24 @@ def test_a_batch_that_fails_half_way_leaves_nothing_and_dagster_stores_its_event
     assert "the disk is full" in capsys.readouterr().err
 
 
+def test_whether_a_table_is_there_is_asked_once_for_all_events(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = SqliteEventLogStorage.has_table
+
+    def counted(self: SqliteEventLogStorage, name: str) -> bool:
+        asked.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "has_table", counted)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        _materialize(instance)
+        assert sorted(asked) == sorted(set(asked))
+        asked.clear()
+        assert not instance.event_log_storage.has_table("to_come")
+        assert not instance.event_log_storage.has_table("to_come")
+        assert asked == ["to_come", "to_come"], "a table that is not there may come"
+
+
 def test_tenants_are_seen_at_once_where_they_are_added_and_a_second_later_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(event_log.time, "monotonic", lambda: now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -102,6 +103,19 @@ def test_a_job_keeps_its_preset_and_takes_the_choices_that_it_has(built: dg.Defi
         ops("curation", engine="arrow")
     with pytest.raises(ConfigError, match="a full load the whole table as it is now"):
         ops("full_load", reload=True)
+
+
+def test_a_table_whose_step_makes_others_with_it_brings_them_along() -> None:
+    @dg.multi_asset(
+        specs=[dg.AssetSpec(["reports", name]) for name in ("volume", "page")], partitions_def=dg.StaticPartitionsDefinition(["a"])
+    )
+    def reports() -> Iterator[dg.MaterializeResult]:
+        """As the step of the reports does."""
+        yield from ()
+
+    job = dg.Definitions([reports], jobs=[dg.define_asset_job("all", "*")]).resolve_job_def("all")
+    narrow, _ = runs.narrowed(job, ["page"])
+    assert {key.path[-1] for key in narrow.asset_layer.selected_asset_keys} == {"volume", "page"}
 
 
 def test_a_choice_of_tables_is_taken_in_every_layer_and_one_that_nobody_has_is_told(built: dg.Definitions) -> None:

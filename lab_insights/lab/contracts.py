@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from lab_insights.config import Phi
+from lab_insights.config import LOADER, Phi
 from lab_insights.errors import ConfigError
 from lab_insights.lab import types
 from lab_insights.lab.instants import form
@@ -23,8 +23,6 @@ from lab_insights.lab.records import Kind
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DIRECTORY = Path(__file__).parent / "contract_files"
-# libyaml's parser, where PyYAML has it: the other took half of the time in which the definitions load.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _type(name: str) -> str:
@@ -212,7 +210,7 @@ def _contracts(package: Path, own: tuple[Path, ...]) -> dict[str, Contract]:
 def validated(path: Path, model: type[M]) -> M:
     """Return what a file declares; raise `ConfigError` naming the file and the place."""
     try:
-        return model.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER))  # noqa: S506 (both are safe loaders)
+        return model.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))  # noqa: S506 (both are safe loaders)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the file"
