@@ -21,9 +21,13 @@ from lab_insights_tests.warehouse.people import stages_left
 
 @dataclass
 class Client:
-    """A tenant with its database, for one history after the other: making it takes longer than one lives. Each finds it empty, with a lake of its own."""
+    """A tenant with its database, for one history after the other: making it takes longer than one lives. Each finds it empty, with a lake of its own.
+
+    `holder` is a second session, which a rebuild takes.
+    """
 
     session: Session
+    holder: Session
     aws: Aws
     clock: Path
     tenant: TenantId = field(default_factory=fresh_tenant)

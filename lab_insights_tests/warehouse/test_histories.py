@@ -1,4 +1,4 @@
-"""Random sequences of changes, schema changes, loads, kills, re-runs and out-of-order days: the client database always equals the source.
+"""Random sequences of changes, schema changes, loads, reloads, rebuilds, kills, re-runs and out-of-order days: the client database always equals the source.
 
 Ten sequences in every run, and one for each planted defect. `make soak N=1000` runs a thousand others; a failure names its seed, and prints what happened.
 A seed that no longer finds its defect, since the histories are others now, is replaced by one that does.
@@ -22,12 +22,14 @@ from lab_insights.config import SnowflakeSection
 from lab_insights.extract import land
 from lab_insights.governance import classes
 from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse import ledger, load, sql
+from lab_insights.lake.tables import TableState
+from lab_insights.warehouse import ledger, load, rebuild, sql
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.session import connect
 from lab_insights.warehouse.shape import Shape
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import make_lake
+from lab_insights_tests.warehouse.changing import Changing
 from lab_insights_tests.warehouse.histories import KEY, History
 from lab_insights_tests.warehouse.reused import Client
 
@@ -58,8 +60,8 @@ def _described(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def client(account: SnowflakeSection, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     clock = tmp_path_factory.mktemp("clock") / "clock"
-    with connect(account, aws, run_id="history") as session:
-        made = Client(session, aws, clock)
+    with connect(account, aws, run_id="history") as session, connect(account, aws, run_id="history") as holder:
+        made = Client(session, holder, aws, clock)
         provision(session, make_lake(str(aws.endpoint_url), clock).storage, made.tenant)
         yield made
         session.execute(f'DROP DATABASE "LAB_INSIGHTS_{made.tenant.upper()}"')
@@ -70,7 +72,8 @@ def lived(seed: int, sources: list[Server], client: Client) -> History:
     with client.emptied() as opened:
         keyed = dataclasses.replace(opened, storage=dataclasses.replace(opened.storage, phi=KEY))
         lake = keyed if seed % 4 > 1 else opened
-        made = History(random.Random(seed), sources[seed % 2], lake, client.session, client.tenant)
+        rng = random.Random(seed)
+        made = History(rng, Changing(rng, sources[seed % 2]), lake, client.session, client.holder, client.tenant)
         made.run(rounds=4)
         return made
 
@@ -111,13 +114,23 @@ def deltas_alone(self: Any, manifest: Manifest, head: ledger.Head, its: Shape, s
     return (0, 0, 0) if its.schema and manifest.kind == "snapshot" else real(self, manifest, head, its, source)
 
 
+def when_it_was_made(manifest: Manifest) -> str:
+    return manifest.created_at.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def newest_batch_alone(*of: Any, real: Any = rebuild.state) -> TableState:
+    return TableState(real(*of).manifests[-1:])
+
+
 # What is broken, where, and a history that finds it: each by itself must be found.
 DEFECTS: dict[str, tuple[int, tuple[Any, str, Any]]] = {
-    "a new column waits for its rows to change": (0, (land, "unread", lambda *_: ())),
-    "a snapshot takes nothing away": (4, (sql, "tombstone_absent", nothing_is_marked)),
+    "a new column waits for its rows to change": (5, (land, "unread", lambda *_: ())),
+    "a snapshot takes nothing away": (8, (sql, "tombstone_absent", nothing_is_marked)),
     "whatever is loaded last wins": (4, (sql, "_newer", lambda *_: "TRUE")),
-    "an older day brings back what a snapshot lacked": (22, (ledger, "superseding", lambda *_: None)),
+    "an older day brings back what a snapshot lacked": (1032, (ledger, "superseding", lambda *_: None)),
     "snapshots do not reach the de-identified form": (2, (load._Load, "_merged", deltas_alone)),
+    "a snapshot that is read again takes away what came after it": (1041, (load, "instant", when_it_was_made)),
+    "a rebuilt table has the newest batch alone": (1, (rebuild, "state", newest_batch_alone)),
 }
 
 
