@@ -26,9 +26,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 KPIS = """Written from `lab_insights/lab/kpis`; a deployment adds [its own](../how-to/add.md) by files.
 Tables of each tenant's schema `REPORTS` (rows of persons: `TRANSFORMED`), computed by Snowflake over the whole client database
-and replaced as one. Days are those of the tenant's zone. Volume belongs to the day of its start, turnaround to the day of its end. An interval needs
-both ends and 0 ≤ minutes ≤ 365 days, else it is excluded and counted in `data_quality`. Percentiles are nearest rank, of ten observations at least, and
-come from the intervals: for a longer period compute them from `ordered_test`, never from days; and rates from sums, never from rates.
+and replaced as one. Days are those of the tenant's zone; instants are in UTC, and a table that has any says that zone in `time_zone`. Volume belongs to
+the day of its start, turnaround to the day of its end. An interval needs both ends and 0 ≤ minutes ≤ 365 days, else it is excluded and counted in
+`data_quality`. Percentiles are nearest rank, of ten observations at least, and come from the intervals: for a longer period compute them from
+`ordered_test`, never from days; and rates from sums, never from rates.
 [The report](../how-to/report.md) shows them."""
 
 

@@ -116,6 +116,7 @@ def test_without_a_directory_of_models_the_remedy_says_how_to_get_one(cli: Cli) 
         ({"after": ["ordered_test", "later"]}, "there is no KPI table later"),
         ({"name": "test_volume"}, "there is a KPI table test_volume already"),
         ({"columns": {**KPI["columns"], "n": {"type": "INT; DROP", "definition": "x"}}}, "not a type"),  # type: ignore[dict-item]
+        ({"columns": {**KPI["columns"], "time_zone": {"type": "VARCHAR", "definition": "x"}}}, "time_zone is the tenant's zone"),  # type: ignore[dict-item]
         ({"tile": {"label": "x", "kind": "share", "column": "n"}}, "a share has `numerator`"),
         ({"tile": {"label": "x", "numerator": "n", "column": "n"}}, "a count has `column`"),
         ({"tile": {"label": "x", "column": "event_day"}}, "event_day must be one of `columns`, of type NUMBER(p,0)"),
@@ -137,6 +138,20 @@ def test_a_kpi_that_can_not_be_is_refused_with_its_file(cli: Cli, changed: dict[
         declared.reports()
     assert said in refused.value.message
     assert str(path) in refused.value.message
+
+
+def test_a_kpi_of_a_deployment_that_has_instants_is_given_the_tenants_zone(cli: Cli) -> None:
+    directory = cli.path / "models" / "kpis"
+    directory.mkdir()
+    timed = {**KPI["columns"], "at": {"type": "TIMESTAMP_NTZ", "definition": "x"}}  # type: ignore[dict-item]
+    (directory / "stops.yaml").write_text(yaml.safe_dump({**KPI, "columns": timed}))
+    (directory / "untimed.yaml").write_text(yaml.safe_dump({**KPI, "name": "untimed"}))
+    as_a_new_process(cli.path / "models")
+    own, untimed = declared.reports()[len(REPORTS) :]
+    assert own.columns.keys() == {*timed, "time_zone"}
+    assert untimed.columns.keys() == KPI["columns"].keys()  # type: ignore[attr-defined]
+    relations = {name: name for name in (*own.inputs, *own.after)}
+    assert "CAST('America/New_York' AS VARCHAR) AS TIME_ZONE" in own.select(relations, "America/New_York")
 
 
 def test_kpis_of_a_deployment_may_follow_each_other_whatever_their_files_are_called(cli: Cli) -> None:

@@ -12,9 +12,11 @@ import pytest
 from lab_insights.checks import grains
 from lab_insights.lab.kpis import INPUTS, REPORTS, Report
 from lab_insights.lab.kpis.insight import INSIGHT
+from lab_insights.lab.kpis.model import INSTANT, TIME_ZONE
 from lab_insights.lab.kpis.quality import MEASURES, QUALITY
 from lab_insights.lab.kpis.turnaround import turnaround
 from lab_insights.warehouse.reports import table
+from lab_insights_tests.warehouse.kpi_tables import ZONE
 from lab_insights_tests.warehouse.oracle import ORACLES, counted, instants
 from lab_insights_tests.warehouse.weeks import DAY, Weeks
 
@@ -37,7 +39,7 @@ def test_every_kpi_has_an_oracle() -> None:
 def test_every_column_of_a_kpi_is_what_its_oracle_says(weeks: Weeks, report: Report) -> None:
     found, expected = weeks.table(report), ORACLES[report.name](weeks.made, weeks.tests)
     assert found.keys() == expected.keys()
-    columns = set(report.columns) - set(report.key)
+    columns = set(report.columns) - {*report.key, TIME_ZONE}
     assert {name for row in expected.values() for name in row} == columns
     different = {
         (key, name): (found[key][name], row[name])
@@ -48,6 +50,13 @@ def test_every_column_of_a_kpi_is_what_its_oracle_says(weeks: Weeks, report: Rep
     assert different == {}
     same = [name for name in columns if len({row[name] for row in expected.values()}) < 2]
     assert same == [], "a column that always says the same is not tested"
+
+
+def test_a_table_that_has_instants_says_in_every_row_in_which_zone_its_tenant_reads_them_and_no_other_does(weeks: Weeks) -> None:
+    zoned = [report for report in REPORTS if TIME_ZONE in report.columns]
+    assert zoned == [report for report in REPORTS if any(column.type == INSTANT for column in report.columns.values())]
+    for report in zoned:
+        assert weeks.rows(f"SELECT DISTINCT {TIME_ZONE} FROM {table(report.name)}") == [(ZONE,)]
 
 
 def test_every_state_reason_and_measure_is_among_the_rows(weeks: Weeks) -> None:

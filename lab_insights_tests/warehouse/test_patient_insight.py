@@ -17,6 +17,7 @@ from lab_insights.config import SnowflakeSection
 from lab_insights.governance.classes import PHI
 from lab_insights.lab.kpis import INPUTS, REPORTS
 from lab_insights.lab.kpis.insight import INSIGHT
+from lab_insights.lab.kpis.model import TIME_ZONE
 from lab_insights.lab.kpis.monitoring import monitoring
 from lab_insights.lake.state import State
 from lab_insights.lake.storage import Storage
@@ -65,7 +66,7 @@ def alike(one: Any, other: Any) -> bool:
 def test_every_insight_is_what_the_oracle_says(session: Session, made: Tables) -> None:
     found, expected = rows(session), insights(made)
     assert found.keys() == expected.keys()
-    assert {*INSIGHT.key, *(name for its in expected.values() for name in its)} == set(INSIGHT.columns)
+    assert {*INSIGHT.key, TIME_ZONE, *(name for its in expected.values() for name in its)} == set(INSIGHT.columns)
     different = {
         key: (name, found[key][name], value)
         for key, its in expected.items()
@@ -73,7 +74,10 @@ def test_every_insight_is_what_the_oracle_says(session: Session, made: Tables) -
         if not alike(found[key][name], value)
     }
     assert different == {}
-    assert [name for name in INSIGHT.columns if name not in INSIGHT.key and len({row[name] for row in expected.values()}) < 2] == ["as_of"]
+    assert {row[TIME_ZONE] for row in found.values()} == {ZONE}
+    assert [
+        name for name in INSIGHT.columns if name not in {*INSIGHT.key, TIME_ZONE} and len({row[name] for row in expected.values()}) < 2
+    ] == ["as_of"]
     # Each thing that is looked for is there, and so is its opposite.
     for name in ("is_changed", "is_follow_up_overdue", "is_monitoring_overdue"):
         assert {row[name] for row in expected.values()} >= {True, False}, name
@@ -136,7 +140,7 @@ def test_numbers_that_messages_make_ids_of_are_masked_in_the_facts_that_readers_
 
 def test_every_column_of_a_person_has_a_class_and_no_other_kpi_reads_what_is_personal() -> None:
     open_ = {name for name, column in INSIGHT.columns.items() if column.phi not in PHI}
-    assert open_ == {"as_of", "change_limit_percent"}
+    assert open_ == {"as_of", "change_limit_percent", TIME_ZONE}
     personal = {name for name in INPUTS if name.startswith("personal_")}
     assert set(INSIGHT.inputs) == personal
     assert not [report.name for report in REPORTS if not report.personal and personal.intersection(report.inputs)]

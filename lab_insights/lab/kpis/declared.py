@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lab_insights.errors import ConfigError
 from lab_insights.lab.contracts import Contract, Model, Name, contracts, directories, validated
 from lab_insights.lab.kpis import INPUTS, REPORTS
-from lab_insights.lab.kpis.model import Column, Input, Relations, Report
+from lab_insights.lab.kpis.model import INSTANT, TIME_ZONE, ZONED, Column, Input, Relations, Report
 
 _TYPE = re.compile(r"(VARCHAR|BOOLEAN|DATE|FLOAT|TIMESTAMP_NTZ|NUMBER\(\d{1,2},\d{1,2}\))")
 _COUNT = re.compile(r"NUMBER\(\d{1,2},0\)")
@@ -27,7 +27,7 @@ _TYPES = {
     "float64": "FLOAT",
     "bool": "BOOLEAN",
     "date": "DATE",
-    "timestamp": "TIMESTAMP_NTZ",
+    "timestamp": INSTANT,
 }
 
 
@@ -101,7 +101,7 @@ class Kpi(Model):
     after: tuple[Name, ...] = ()
     """KPI tables that are read."""
     columns: dict[Name, KpiColumn]
-    """The columns, in order."""
+    """The columns, in order. A table that has a `TIMESTAMP_NTZ` is given one more, `time_zone`: the tenant's."""
     tile: KpiTile | None = None
     """Its tile on the report's page; none when left out."""
     sql: str
@@ -111,6 +111,8 @@ class Kpi(Model):
     def _consistent(self) -> Self:
         if not set(self.key) <= set(self.columns) or self.day not in self.columns:
             raise ValueError("every column of `key`, and `day`, must be one of `columns`")
+        if TIME_ZONE in self.columns:
+            raise ValueError(f"columns: {TIME_ZONE} is the tenant's zone, which a table that has instants is given; call yours otherwise")
         if self.tile and self.columns[self.day].type != "DATE":
             raise ValueError(f"tile: {self.day} must be a DATE, for days to be added up")
         for name in self.tile.columns if self.tile else ():
@@ -134,6 +136,8 @@ class Kpi(Model):
             return self.sql.format(**{name: held[relation] for name, relation in relations.items()}, zone=zone.replace("'", ""))
 
         columns = {name: Column(column.type, column.definition) for name, column in self.columns.items()}
+        if any(column.type == INSTANT for column in columns.values()):
+            columns |= ZONED
         inputs = tuple(self._relation(table) for table in self.reads)
         return Report(self.name, self.description, self.source, self.key, columns, inputs, build, self.after, self.day)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, day, known, reported
+from lab_insights.lab.kpis.model import COUNT, INSTANT, ZONED, Column, Relations, Report, day, known, reported
 from lab_insights.lab.kpis.monitoring import monitoring
 
 # A trend is that of so many newest values; a change counts as one between values that are not further apart.
@@ -124,18 +124,19 @@ INSIGHT = Report(
             "VARCHAR", f"A drug that the patient takes and that the analyte monitors; `{NO_DRUG}` where there is none.", "clinical"
         ),
         "analyte_name": Column("VARCHAR", "Name of a listed analyte.", "clinical"),
-        "as_of": Column("TIMESTAMP_NTZ", "End of the newest day that the profiles of patients are as of, UTC; what is overdue is so then."),
+        "as_of": Column(INSTANT, "End of the newest day that the profiles of patients are as of, UTC; what is overdue is so then."),
+        **ZONED,
         "last_day": Column("DATE", "Day of the last value in the tenant's zone.", "quasi"),
         "results": Column(COUNT, "Released results of the analyte (final, corrected, amended or appended) that are numbers.", "clinical"),
         "observations": Column(COUNT, f"Those of the trend: the newest {NEWEST} in the unit of the last.", "clinical"),
-        "last_at": Column("TIMESTAMP_NTZ", "When the last value was verified (reported, where the verification is missing), UTC.", "quasi"),
+        "last_at": Column(INSTANT, "When the last value was verified (reported, where the verification is missing), UTC.", "quasi"),
         "last_value": Column(_VALUE, "The last value.", "clinical"),
         "unit": Column("VARCHAR", "Its unit, in UCUM where it is known.", "clinical"),
         "range_low": Column(_VALUE, "Lower end of its reference range.", "clinical"),
         "range_high": Column(_VALUE, "Upper end of its reference range.", "clinical"),
         "range_position": Column("VARCHAR", "low, within or high; null without a range.", "clinical"),
         "previous_value": Column(_VALUE, "The value before it, in the same unit.", "clinical"),
-        "previous_at": Column("TIMESTAMP_NTZ", "When that was verified, UTC.", "quasi"),
+        "previous_at": Column(INSTANT, "When that was verified, UTC.", "quasi"),
         "change_percent": Column(
             "FLOAT", f"Delta check: the change since then, in percent; null when over {TOGETHER_DAYS} days apart.", "clinical"
         ),
@@ -145,14 +146,12 @@ INSIGHT = Report(
         "trend": Column(
             "VARCHAR", "rising, falling or steady, by the change from the first to the last observation and the same limit.", "clinical"
         ),
-        "follow_up_due_at": Column(
-            "TIMESTAMP_NTZ", "When a value out of its range is to be measured again, UTC; of listed analytes.", "quasi"
-        ),
+        "follow_up_due_at": Column(INSTANT, "When a value out of its range is to be measured again, UTC; of listed analytes.", "quasi"),
         "is_follow_up_overdue": Column("BOOLEAN", "Whether it was not until then.", "clinical"),
         "duplicates": Column(COUNT, "Its tests that were repeated within the minimum retest interval.", "clinical"),
-        "drug_since": Column("TIMESTAMP_NTZ", "First order or dispense of the drug, UTC.", "quasi"),
-        "drug_last_at": Column("TIMESTAMP_NTZ", "Newest order or dispense of the drug, UTC.", "quasi"),
-        "monitoring_due_at": Column("TIMESTAMP_NTZ", "When the analyte is to be measured for the drug, UTC.", "quasi"),
+        "drug_since": Column(INSTANT, "First order or dispense of the drug, UTC.", "quasi"),
+        "drug_last_at": Column(INSTANT, "Newest order or dispense of the drug, UTC.", "quasi"),
+        "monitoring_due_at": Column(INSTANT, "When the analyte is to be measured for the drug, UTC.", "quasi"),
         "is_monitoring_overdue": Column("BOOLEAN", "Whether it was not until then.", "clinical"),
     },
     ("personal_result", "personal_profile", "personal_medication_order", "personal_medication_dispense"),

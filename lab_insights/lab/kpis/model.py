@@ -74,7 +74,7 @@ class Report:
     """One KPI table. `build` returns its SELECT over relations, in an IANA zone; `inputs` and `after` (older KPI tables) name the relations that it takes.
 
     `key` is its grain, and begins with the day unless the table holds facts; `day` is the column that says which day a row belongs to.
-    A `personal` one has rows of persons, and lies where only those who may see these read.
+    A `personal` one has rows of persons, and lies where only those who may see these read. One that has instants has `TIME_ZONE`, which `select` fills.
     """
 
     name: str
@@ -90,7 +90,10 @@ class Report:
 
     def select(self, relations: Relations, zone: str) -> str:
         """Return the statement that computes the table, with the declared columns in their order and types."""
-        listed = ", ".join(f"CAST({name.upper()} AS {column.type}) AS {name.upper()}" for name, column in self.columns.items())
+        listed = ", ".join(
+            f"CAST({_literal(zone) if name == TIME_ZONE else name.upper()} AS {column.type}) AS {name.upper()}"
+            for name, column in self.columns.items()
+        )
         return f"SELECT {listed} FROM ({self.build(relations, zone)})"
 
     @property
@@ -102,11 +105,19 @@ class Report:
 
 COUNT = "NUMBER(19,0)"
 MINUTES = "NUMBER(12,2)"
+INSTANT = "TIMESTAMP_NTZ"
+TIME_ZONE = "time_zone"
+ZONED = {TIME_ZONE: Column("VARCHAR", "The tenant's zone (IANA), for whoever reads the instants, which are in UTC.")}
+"""What a table that has instants has beside them."""
+
+
+def _literal(zone: str) -> str:
+    return f"'{zone.replace(chr(39), '')}'"
 
 
 def in_zone(instant: str, zone: str) -> str:
     """Return an instant (naive, UTC) as the clock of `zone` shows it."""
-    return f"CONVERT_TIMEZONE('UTC', '{zone.replace(chr(39), '')}', {instant})"
+    return f"CONVERT_TIMEZONE('UTC', {_literal(zone)}, {instant})"
 
 
 def day(instant: str, zone: str) -> str:
@@ -116,7 +127,7 @@ def day(instant: str, zone: str) -> str:
 
 def day_ends(of: str, zone: str) -> str:
     """Return the instant (naive, UTC) at which a day of `zone` ends: 23 or 25 hours after it began where clocks change."""
-    return f"CONVERT_TIMEZONE('{zone.replace(chr(39), '')}', 'UTC', CAST(DATEADD('day', 1, {of}) AS TIMESTAMP_NTZ))"
+    return f"CONVERT_TIMEZONE({_literal(zone)}, 'UTC', CAST(DATEADD('day', 1, {of}) AS TIMESTAMP_NTZ))"
 
 
 def one_of(column: str, values: Sequence[str]) -> str:

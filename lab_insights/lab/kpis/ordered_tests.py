@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from lab_insights.lab.kpis.model import (
     COUNT,
+    INSTANT,
     MINUTES,
     YEAR_MINUTES,
+    ZONED,
     Column,
     Relations,
     Report,
@@ -152,10 +154,11 @@ ORDERED_TEST = Report(
             "A test of the same patient (merges followed) with one of its analytes, alike by LOINC or else by local code, was started less than its "
             "minimum retest interval before; a test whose analytes are not listed is its own.",
         ),
-        "started_at": Column("TIMESTAMP_NTZ", "When it was ordered or added, UTC."),
-        "collected_at": Column("TIMESTAMP_NTZ", "When the first specimen that was not rejected was collected, UTC."),
-        "received_at": Column("TIMESTAMP_NTZ", "When the first such specimen was received, UTC."),
-        "verified_at": Column("TIMESTAMP_NTZ", "When its last result was verified, UTC; null unless it is complete."),
+        "started_at": Column(INSTANT, "When it was ordered or added, UTC."),
+        "collected_at": Column(INSTANT, "When the first specimen that was not rejected was collected, UTC."),
+        "received_at": Column(INSTANT, "When the first such specimen was received, UTC."),
+        "verified_at": Column(INSTANT, "When its last result was verified, UTC; null unless it is complete."),
+        **ZONED,
         "start_day": Column("DATE", "Day of the start in the tenant's zone: volume belongs to it."),
         "verified_day": Column("DATE", "Day of the verification in the tenant's zone: turnaround belongs to it."),
         **{f"{stage}_minutes": Column(MINUTES, f"Minutes {text}.") for stage, text in _STAGE_TEXT.items()},
