@@ -36,9 +36,10 @@ setup: $(ENVIRONMENTS) $(VENV)/.dev browser ## Make both virtual environments fr
 demo: $(ENVIRONMENTS) ## Load three tenants and seven days through every layer, on a stack of local servers
 	@$(BIN)/lab-insights local demo
 
-dev: setup ## Run `dagster dev` over the local stack, reloading this checkout's code
+dev: setup ## Run `dagster dev` over the local stack with this checkout's code; Reload definitions in its UI takes up a change
 	@$(BIN)/lab-insights local up
-	@DAGSTER_HOME="$${LAB_INSIGHTS_LOCAL_DIR:-$(CURDIR)/.lab_insights}/dagster_home" $(BIN)/dagster dev
+	@home="$$(cd "$${LAB_INSIGHTS_LOCAL_DIR:-.lab_insights}/dagster_home" && pwd)"; \
+		DAGSTER_HOME="$$home" LAB_INSIGHTS_CONFIG="$$home/lab_insights.yaml" exec $(BIN)/dagster dev
 
 test: lint ## Run every check and every test but the soak's and the live ones
 	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
