@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lab_insights.lab import genomic
-from lab_insights.lab.fhir import medications, values
+from lab_insights.lab.fhir import medications, results, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
-from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_state, verified
+from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_state
 from lab_insights.lab.stamps import iso_date
 
 Add = Callable[[Kind, Row], None]
 _NOBODY: tuple[Any, ...] = (None, None, None)
-_LABORATORY = frozenset({"laboratory", "LAB"})
 
 
 def header(document: Document) -> Header:
@@ -149,10 +148,10 @@ class _Walk:
         self._add("specimen", row)
 
     def _observation(self, resource: Resource, url: str | None) -> None:
-        if not _of_laboratory(resource):
+        if not results.of_laboratory(resource):
             return
         report = self._reports.get(url or "") or self._reports.get(f"Observation/{resource.get('id')}")
-        test, order = values.test(resource.get("code")), self._order(resource, report)
+        order = self._order(resource, report)
         sample = self._document.found(resource.get("specimen"), resource)
         if sample:
             self._orders.setdefault(id(sample), order[:2])
@@ -160,34 +159,12 @@ class _Walk:
         maker = self._document.found(performer, resource) or {}
         if maker:
             self._performers.add(id(maker))
-        lab = text(maker.get("name")) or text(performer.get("display"))
-        comment = "\n".join(each["text"] for each in resource.get("note") or () if text(each.get("text"))) or None
-        when = resource.get("effectiveDateTime") or resource.get("effectiveInstant") or (resource.get("effectivePeriod") or {}).get("end")
-        status, stamps = text(resource.get("status")), (instant(when), None, instant(resource.get("issued")))
         links = (text(resource.get("id")), *order, *self._subject(resource), _tube(sample) if sample else None)
         panel = values.test(report.get("code"))[0] if report else None
-        components = resource.get("component") or ()
-        # A panel has no value of its own: its members and components are the results.
-        if not (components or resource.get("hasMember")) or any(name.startswith("value") for name in resource):
-            self._result(resource, (*links, *test, None, panel), status, lab, comment, stamps)
-        for place, each in enumerate(components, start=1):
-            inner = (*links, *values.test(each.get("code")), str(place), test[0])
-            self._result(each, inner, status, lab, comment, stamps)
-
-    def _result(self, holder: Resource, links: Row, status: str | None, lab: str | None, comment: str | None, stamps: Row) -> None:
-        kind, value, (unit, ucum) = values.observed(self._document, holder)
-        absent = concept(holder.get("dataAbsentReason"))
-        flags = "~".join(code for each in holder.get("interpretation") or () if (code := concept(each)[0])) or None
-        span = first(holder.get("referenceRange"))
-        (low, _), (high, _) = values.number(self._document, span.get("low")), values.number(self._document, span.get("high"))
-        # A text beside them says the same in words.
-        written = f"{low}-{high}" if low and high else f">={low}" if low else f"<={high}" if high else text(span.get("text"))
-        note = comment or absent[1] or absent[0]
-        answered = verified(status, stamps[-1])
-        row = (*links, kind, *value, unit, ucum, written, low, high, flags, status, lab, note, *stamps, answered)
-        self._add("result", row)
-        if row[genomic.LOINC] in genomic.CODES:
-            self._genomic.append(row)
+        for row in results.results(self._document, resource, links, panel, text(maker.get("name")) or text(performer.get("display"))):
+            self._add("result", row)
+            if row[genomic.LOINC] in genomic.CODES:
+                self._genomic.append(row)
 
     def _report(self, resource: Resource, _: str | None) -> None:
         if maker := self._document.found(first(resource.get("performer")), resource):
@@ -284,11 +261,6 @@ def _professional(resource: Resource) -> tuple[str | None, str | None]:
 
 def _number(encounter: Resource) -> str | None:
     return text(first(encounter.get("identifier")).get("value")) or text(encounter.get("id"))
-
-
-def _of_laboratory(resource: Resource) -> bool:
-    codes = {coding.get("code") for each in resource.get("category") or () for coding in each.get("coding") or ()}
-    return not codes or not codes.isdisjoint(_LABORATORY)
 
 
 def _tube(specimen: Resource) -> str | None:
