@@ -27,7 +27,7 @@ from lab_insights.tenants.registry import Registry, Tenant
 from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.report_page import key as page_key
 from lab_insights.warehouse.session import Session, connect
-from lab_insights_tests.commands.test_tenant_life import cli, lake, put
+from lab_insights_tests.commands.tenants import cli, lake, put
 from lab_insights_tests.lake.world import day, fresh_tenant
 
 __all__ = ["cli", "lake"]
