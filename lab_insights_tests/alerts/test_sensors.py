@@ -1,161 +1,29 @@
-"""Alerts as their readers get them: an SQS queue subscribes to the topic of a deployed stack, and receives what was published."""
+"""What the alert sensors tell of failed runs and of the conditions that they look at, once each."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
-from mkdocs.structure.files import File
 
-from lab_insights import alerts
-from lab_insights.alerts import AGAIN, LINES, RULES, Alerts, Fact, Kind
+from lab_insights.alerts import Fact
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.checks import delivery
 from lab_insights.checks.spending import Spending, Spent
 from lab_insights.checks.verdicts import FRESH, RECONCILED, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
-from lab_insights.config import AlertsSection, Source
+from lab_insights.config import Source
 from lab_insights.governance.history import Change
-from lab_insights.lake import queue
 from lab_insights.lake.queue import manifest_queue
-from lab_insights.local import template
-from lab_insights.names import TenantId
-from lab_insights.resources.lake import LakeResource
 from lab_insights.sensors.alerts import alert_sensors
 from lab_insights.tenants.registry import Tenant
-from lab_insights_tests.sensors.world import write_config
-
-ROOT = Path(__file__).resolve().parents[1]
-AURORA, GHOST = TenantId("aurora_clinic"), TenantId("ghost_lab")
-FACTS = [Fact(AURORA, "raw 2026-03-02: the source does not answer", "one"), Fact(GHOST, "raw 2026-03-02: no schema", "two")]
-
-
-@dataclass
-class Inbox:
-    """A deployment whose alarm topic has a reader."""
-
-    lake: LakeResource
-    url: str
-
-    @property
-    def alerts(self) -> Alerts:
-        return Alerts(
-            self.lake.aws(),
-            self.lake.prefix,
-            AlertsSection(ui_url="https://dagster.example/", runbooks_url="https://docs.example/runbooks/"),
-        )
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return what has come, each once: SNS' own envelope with Subject and Message."""
-        sqs, found = self.lake.aws().client("sqs"), []
-        while got := sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", ()):
-            for each in got:
-                found.append(json.loads(each["Body"]))
-                sqs.delete_message(QueueUrl=self.url, ReceiptHandle=each["ReceiptHandle"])
-        return found
-
-    def tick(self, name: str = "alert_conditions") -> str:
-        """Evaluate the sensor of conditions, and return why it skipped."""
-        [sensor] = [each for each in alert_sensors() if each.name == name]
-        with (
-            dg.DagsterInstance.ephemeral() as instance,
-            dg.build_sensor_context(instance=instance, resources={"lake": self.lake}) as context,
-        ):
-            return str(sensor.evaluate_tick(context).skip_message)
-
-
-@pytest.fixture
-def inbox(aws_endpoint: str, deployed_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
-    monkeypatch.setattr(queue, "WAIT_SECONDS", 0)
-    write_config(tmp_path / "lab_insights.yaml", aws_endpoint, deployed_prefix)
-    lake = LakeResource(config_path=str(tmp_path / "lab_insights.yaml"))
-    sqs, sns = lake.aws().client("sqs"), lake.aws().client("sns")
-    url = sqs.create_queue(QueueName=f"inbox-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    [topic] = [each["TopicArn"] for each in sns.list_topics()["Topics"] if each["TopicArn"].endswith(f":{deployed_prefix}-alarms")]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    yield Inbox(lake, url)
-    sqs.delete_queue(QueueUrl=url)
-
-
-def test_a_reader_gets_one_message_that_names_the_tenants_the_run_and_the_runbook(inbox: Inbox) -> None:
-    assert inbox.alerts.publish("failed_partition", FACTS, run_id="run-1") == FACTS
-    [got] = inbox.read()
-    assert got["Subject"] == f"[{inbox.lake.prefix}] Failed partitions: aurora_clinic, ghost_lab"
-    assert "- aurora_clinic: raw 2026-03-02: the source does not answer" in got["Message"]
-    assert "- ghost_lab: raw 2026-03-02: no schema" in got["Message"]
-    assert "Look: https://dagster.example/runs/run-1" in got["Message"]
-    assert "Do: https://docs.example/runbooks/failed-partition.html" in got["Message"]
-    assert got["MessageAttributes"]["kind"]["Value"] == "failed_partition"
-
-
-def test_what_was_told_is_not_told_again_until_a_day_has_passed_and_what_is_new_is_told_alone(inbox: Inbox) -> None:
-    inbox.alerts.publish("late_tenant", FACTS[:1])
-    assert inbox.alerts.publish("late_tenant", FACTS) == FACTS[1:]
-    assert inbox.alerts.publish("late_tenant", FACTS) == []
-    assert [each["Subject"].rpartition(": ")[2] for each in inbox.read()] == [AURORA, GHOST]
-    later = Alerts(
-        inbox.lake.aws(), inbox.lake.prefix, AlertsSection(), now=lambda: time.time() + (AGAIN + timedelta(minutes=1)).total_seconds()
-    )
-    assert later.publish("late_tenant", FACTS) == FACTS
-
-
-def test_the_same_fact_is_another_alert_of_another_kind(inbox: Inbox) -> None:
-    assert inbox.alerts.publish("late_tenant", FACTS[:1])
-    assert inbox.alerts.publish("dead_letters", FACTS[:1])
-
-
-def test_an_alert_that_could_not_be_sent_is_sent_the_next_time(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Alerts, "topic", "arn:aws:sns:us-east-1:123456789012:nowhere")
-    with pytest.raises(Exception, match="NotFound"):
-        inbox.alerts.publish("dead_letters", FACTS)
-    monkeypatch.undo()
-    assert inbox.alerts.publish("dead_letters", FACTS) == FACTS
-    assert len(inbox.read()) == 1
-
-
-def test_what_is_remembered_of_an_alert_names_no_tenant(inbox: Inbox) -> None:
-    inbox.alerts.publish("late_tenant", FACTS)
-    items = inbox.lake.aws().client("dynamodb").scan(TableName=f"{inbox.lake.prefix}-status")["Items"]
-    assert len(items) == 2
-    assert AURORA not in str(items)
-    assert all(item["expires_at"]["N"] for item in items)
-
-
-def test_a_long_list_is_cut_and_says_so(inbox: Inbox) -> None:
-    many = [Fact(f"tenant_{number}", "late", str(number)) for number in range(LINES + 7)]
-    subject, body = alerts.message("late_tenant", many, "p", AlertsSection())
-    assert len(subject) == alerts.SUBJECT
-    assert "- and 7 more" in body
-
-
-@pytest.mark.parametrize("kind", get_args(Kind))
-def test_every_kind_links_to_a_runbook_page_that_exists_as_source_and_as_the_site_names_it(kind: Kind) -> None:
-    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    source = AlertsSection().runbook(RULES[kind].runbook)
-    assert (ROOT / source).exists()
-    page = source.removeprefix("docs/")
-    assert page in str(settings["nav"])
-    built = File(page, "docs", "site", settings["use_directory_urls"]).url
-    _, body = alerts.message(kind, FACTS, "p", AlertsSection(runbooks_url="https://docs.example/lab/runbooks"))
-    assert body.splitlines()[-1] == f"Do: https://docs.example/lab/{built}"
-
-
-def test_the_code_servers_role_may_publish_to_the_topic_and_to_no_other() -> None:
-    resources = template.load()["Resources"]
-    [policy] = resources["CodeServerRole"]["Properties"]["Policies"]
-    granted = [each for each in policy["PolicyDocument"]["Statement"] if "sns:Publish" in each["Action"]]
-    assert [each["Resource"] for each in granted] == [{"Ref": "AlarmTopic"}]
+from lab_insights_tests.alerts.inbox import AURORA, GHOST, Inbox
 
 
 def _failing(*named: str) -> dg.JobDefinition:
