@@ -87,6 +87,30 @@ def merged_people(inputs: Inputs) -> ir.Table:
     return people.select(person=people.person, surviving_patient_id=people.survivor, touched=people.person.isin(touched))
 
 
+def order_links(inputs: Inputs) -> ir.Table:
+    """Each order that messages tell of (`told_order`), the same one of a laboratory system (`linked_order_id`), and whether the day may have changed that.
+
+    That is the order of its filler number, else of placer number and patient: a filler number is the laboratory's own; a placer number is one of many
+    placers', so it counts for the same medical record number alone.
+    """
+    orders, patients = inputs.newest("lab_order", "source_system"), inputs.live("patient")
+    person = patients.select(person=patients.patient_id, mrn=patients.mrn)
+    placed = orders.left_join(person, orders.patient_id == person.person)
+    numbers = placed.select("lab_order_id", "filler_number", "placer_number", "mrn", "source_system", "is_deleted")
+    told, own = numbers.filter(is_told(numbers)), numbers.filter(~is_told(numbers) & ~numbers.is_deleted)
+    by_filler = own.group_by(own_filler=own.filler_number).agg(filled=own.lab_order_id.min(), filled_n=own.count())
+    by_placer = own.group_by(own_placer=own.placer_number, own_mrn=own.mrn).agg(placed=own.lab_order_id.min(), placed_n=own.count())
+    rows = told.left_join(by_filler, [told.filler_number == by_filler.own_filler, by_filler.filled_n == 1])
+    rows = rows.left_join(by_placer, [rows.placer_number == by_placer.own_placer, rows.mrn == by_placer.own_mrn, by_placer.placed_n == 1])
+    touched = told.filter(
+        told.filler_number.isin(inputs.touched("lab_order", "filler_number"))
+        | told.placer_number.isin(inputs.touched("lab_order", "placer_number"))
+        | told.mrn.isin(inputs.touched("patient", "mrn"))
+    ).lab_order_id
+    linked = rows.filled.coalesce(rows.placed)
+    return rows.select(told_order=rows.lab_order_id, linked_order_id=linked, relinked=rows.lab_order_id.isin(touched))
+
+
 def is_told(rows: ir.Table) -> ir.BooleanValue:
     """Whether a row is what messages tell, and no laboratory system's own."""
     return rows.source_system.isin(sorted(told_by_messages()))

@@ -1,5 +1,6 @@
 """What accounts, providers and patients have: orders, results, cases, tasks and memos, each counted, with the last time and the newest five keys.
 
+What messages alone tell is of the owner that theirs is linked to; an order that the laboratory's system has as well is that system's, with its results.
 All fifteen pairs are made by one expression for each owner, from what is declared here: one window, one aggregation and one join, however many pairs.
 """
 
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lab_insights.lab.joins import account_codes
+from lab_insights.lab.joins import account_codes, order_links
 from lab_insights.lab.terminology import REPORTED
 from lab_insights.lab.transform import VERSION, Field, Inputs, newest_first
 
@@ -56,8 +57,8 @@ _ACTIVITY = ("kind", "key", "at", "is_open", "live", "changed")
 _NAMING = ("direct", "number", "connection")
 # What `activity_link` calls an owner.
 _LINKED_AS: Mapping[Owner, str] = {"account": "account", "provider": "contact", "patient": "patient"}
-TABLES = (*(activity.table for activity in ACTIVITIES), "activity_link")
-"""The curated tables that any owner's pairs are made of; an account's need those of its codes, and a patient's the patients, too."""
+TABLES = (*(activity.table for activity in ACTIVITIES), "activity_link", "patient")
+"""The curated tables that any owner's pairs are made of; an account's need those of its codes, too."""
 
 
 def fields() -> tuple[Field, ...]:
@@ -85,8 +86,11 @@ def _counted(activity: Activity) -> str:
     return f" ({', '.join(activity.statuses)})" if activity.statuses else ""
 
 
-def had(inputs: Inputs, owner: Owner) -> tuple[ir.Table, ir.Table]:
-    """Return a row per `owner_id` with the columns of `fields` and `open_case_count`, and the `owner_id` of those that the day touched."""
+def had(inputs: Inputs, owner: Owner, owners: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """Return a row per `owner_id` with the columns of `fields` and `open_case_count`, and the `owner_id` of those that the day touched.
+
+    What an owner of messages has is that of the owner which it is linked to, where `owners` says so.
+    """
     import ibis
 
     rows = _activities(inputs, owner)
@@ -100,7 +104,8 @@ def had(inputs: Inputs, owner: Owner) -> tuple[ir.Table, ir.Table]:
     told = rows.select(*_ACTIVITY, *_NAMING).union(others.select(*_ACTIVITY, **{**none, named: others.record_id}))
     changed = inputs.changed("activity_link")
     relinked = changed.filter(changed.record_type == _LINKED_AS[owner]).select(**{**none, named: changed.record_id})
-    found, others = _resolved(inputs, owner, told), _resolved(inputs, owner, relinked)
+    same = owners.select(told_owner=f"{owner}_id", linked_owner=f"linked_{owner}_id")
+    found, others = _resolved(inputs, owner, same, told), _resolved(inputs, owner, same, relinked)
     touched = found.filter(found.changed).select("owner_id").union(others.select("owner_id"), distinct=True)
     return _summed(found.filter(found.live)), touched
 
@@ -115,8 +120,13 @@ def _activities(inputs: Inputs, owner: Owner) -> ir.Table:
     keys = [inputs.day(each.table).select(changed_kind=ibis.literal(each.name), changed_key=each.key) for each in ACTIVITIES]
     changed = ibis.union(*keys).distinct()
     every = newest_first(ibis.union(*(_versions(inputs, each, owner) for each in ACTIVITIES)), ["kind", "key"])
+    links = order_links(inputs)
     marked = every.left_join(changed, [every.kind == changed.changed_kind, every["key"] == changed.changed_key])
-    marked = marked.mutate(live=(marked["__rank"] == 0) & ~marked.gone, changed=marked.changed_key.notnull())
+    marked = marked.left_join(links, marked.order_id == links.told_order)
+    marked = marked.mutate(
+        live=(marked["__rank"] == 0) & ~marked.gone & marked.linked_order_id.isnull(),
+        changed=marked.changed_key.notnull() | marked.relinked.fill_null(False),
+    )
     rows = marked.filter(marked.live | marked.changed)
     if owner == "patient":
         return rows
@@ -138,7 +148,7 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
         naming["number"] = rows[column]
     elif column in rows.columns:
         naming["direct"] = rows[column]
-    elif column:
+    if activity.own is _BY_ORDER:
         naming["order_id"] = rows.lab_order_id
     gone = rows.is_deleted | rows.is_removed.fill_null(False) if "is_removed" in rows.columns else rows.is_deleted
     if activity.statuses:
@@ -148,8 +158,8 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
     return rows.select(**shared, **naming, **{name: rows[name] for name in VERSION})
 
 
-def _resolved(inputs: Inputs, owner: Owner, rows: ir.Table) -> ir.Table:
-    """Rows with their `owner_id`; those that have none are left out."""
+def _resolved(inputs: Inputs, owner: Owner, same: ir.Table, rows: ir.Table) -> ir.Table:
+    """Rows with their `owner_id`, which is the one that theirs is the `same` as; those that have none are left out."""
     if owner == "account":
         codes = account_codes(inputs).select("code_connection", "code", person="account_id")
         rows = rows.left_join(codes, [rows.connection == codes.code_connection, rows.number == codes.code])
@@ -158,6 +168,8 @@ def _resolved(inputs: Inputs, owner: Owner, rows: ir.Table) -> ir.Table:
         person = patients.select(person=patients.patient_id, mrn=patients.mrn)
         rows = rows.left_join(person, rows.number == person.mrn)
     found = rows.mutate(owner_id=rows.direct if owner == "provider" else rows.direct.coalesce(rows.person))
+    found = found.left_join(same, found.owner_id == same.told_owner)
+    found = found.mutate(owner_id=found.linked_owner.coalesce(found.owner_id))
     return found.filter(found.owner_id.notnull())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab_insights.lab import pairs
+from lab_insights.lab import identities, pairs
 from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, same_code, same_number, touched_codes
 from lab_insights.lab.transform import Field, Inputs, Wide
 
@@ -42,8 +42,13 @@ def _provider_profile(inputs: Inputs) -> ir.Table:
     providers = providers.drop("same_npi", "same_national", "same_code", "same_record")
     rows, touched = _with_pairs(inputs, "provider", providers)
     rows = rows.left_join(named, rows.account_id == named.of_account)
-    ids = _any(touched, inputs.touched("provider", "provider_id"))
-    relinked = is_told(rows) & (rows.npi.isin(inputs.touched("provider", "npi")) | rows.code.isin(touched_codes(inputs)))
+    ids, numbers, codes = inputs.touched("provider", "provider_id"), inputs.touched("provider", "npi"), touched_codes(inputs)
+    # Whom the code of such a one names gains or loses what it has.
+    retold = rows.filter(rows.provider_id.isin(ids) | rows.npi.isin(numbers)).code
+    contacts = identities.records_by_code(inputs.live("record_host_code"), "contact")
+    recoded = contacts.filter(contacts.code.isin(_any(codes, retold))).record_id
+    ids = _any(touched, ids, inputs.touched("record_host_code", "record_id"), recoded)
+    relinked = rows.npi.isin(numbers) | rows.code.isin(codes)
     return rows.filter(rows.provider_id.isin(ids) | rows.account_id.isin(inputs.touched("account", "account_id")) | relinked)
 
 
@@ -78,7 +83,7 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
 
 def _with_pairs(inputs: Inputs, owner: pairs.Owner, owners: ir.Table) -> tuple[ir.Table, ir.Column]:
     """Return the owners with what they have, and the identifiers of those that the day touched through it."""
-    had, touched = pairs.had(inputs, owner)
+    had, touched = pairs.had(inputs, owner, owners)
     rows = owners.left_join(had, owners[f"{owner}_id"] == had.owner_id)
     return rows.mutate(**{name: rows[name].fill_null(0) for name in had.columns if name.endswith("_count")}), touched.owner_id
 
@@ -110,7 +115,7 @@ PROFILES: tuple[Wide, ...] = (
             Field(
                 "linked_account_id",
                 "string",
-                "Of an organisation that messages tell of: the account of the CRM that alone has its code.",
+                "Of an organisation that messages tell of: the account of the CRM that alone has its code; orders and results are counted there, not here.",
             ),
             Field("open_case_count", "int64", "Cases that are not closed."),
             *pairs.fields(),
@@ -135,7 +140,8 @@ PROFILES: tuple[Wide, ...] = (
             Field(
                 "linked_provider_id",
                 "string",
-                "Of a provider whom messages tell of: the one of the CRM with the same national number, else the one that alone has the same code.",
+                "Of a provider whom messages tell of: the one of the CRM with the same national number, else the one that alone has the same code; "
+                "orders and results are counted there, not here.",
             ),
             *pairs.fields(),
         ),
@@ -146,7 +152,7 @@ PROFILES: tuple[Wide, ...] = (
         "laboratory",
         "One patient over all sources: orders, results, cases, tasks, memos, drugs, variants and messages, and who looked at the record.",
         ("patient_id",),
-        ("patient", *pairs.TABLES, "message_log", "medication_order", "genomic_result", "audit_event"),
+        (*pairs.TABLES, "message_log", "medication_order", "genomic_result", "audit_event"),
         (
             Field("patient_id", "string", "Identifier of the patient in the LIS."),
             *PERSON,
@@ -154,7 +160,8 @@ PROFILES: tuple[Wide, ...] = (
             Field(
                 "linked_patient_id",
                 "string",
-                "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number.",
+                "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number; orders and results are "
+                "counted there, not here.",
             ),
             *pairs.fields(),
             Field("medication_count", "int64", "Prescriptions of the patient, as messages tell them."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab_insights.lab.components import RESULT_COMPONENT_LONG
 from lab_insights.lab.fields import UDF_VALUE_LONG
-from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, is_told, merged_people, touched_codes
+from lab_insights.lab.joins import PERSON, SURVIVOR, account_codes, merged_people, order_links, touched_codes
 from lab_insights.lab.profiles import PROFILES
 from lab_insights.lab.terminology import NO_RESULT, REPORTED
 from lab_insights.lab.transform import Field, Inputs, Wide
@@ -15,26 +15,11 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-def _order_links(orders: ir.Table, person: ir.Table) -> ir.Table:
-    """Return the orders that messages tell of, each with the same order of a laboratory system: that of its filler number, else of placer number and patient.
-
-    A filler number is the laboratory's own; a placer number is one of many placers', so it counts for the same medical record number alone.
-    """
-    placed = orders.left_join(person, orders.patient_id == person.person)
-    numbers = placed.select("lab_order_id", "filler_number", "placer_number", "mrn", "source_system", "is_deleted")
-    told, own = numbers.filter(is_told(numbers)), numbers.filter(~is_told(numbers) & ~numbers.is_deleted)
-    by_filler = own.group_by(own_filler=own.filler_number).agg(filled=own.lab_order_id.min(), filled_n=own.count())
-    by_placer = own.group_by(own_placer=own.placer_number, own_mrn=own.mrn).agg(placed=own.lab_order_id.min(), placed_n=own.count())
-    rows = told.left_join(by_filler, [told.filler_number == by_filler.own_filler, by_filler.filled_n == 1])
-    rows = rows.left_join(by_placer, [rows.placer_number == by_placer.own_placer, rows.mrn == by_placer.own_mrn, by_placer.placed_n == 1])
-    return rows.select(told_order=rows.lab_order_id, linked_order_id=rows.filled.coalesce(rows.placed))
-
-
 def _order_detail(inputs: Inputs) -> ir.Table:
     orders, patients, results = inputs.newest("lab_order", "source_system"), inputs.live("patient"), inputs.live("result")
     codes, people = account_codes(inputs), merged_people(inputs).rename(merged_person="person")
     person = patients.select(person=patients.patient_id, mrn=patients.mrn, sex=patients.sex, birth_date=patients.birth_date)
-    links = _order_links(orders, person)
+    links = order_links(inputs)
     reported = results.filter(results.status_norm.isin(REPORTED))
     by_result = (
         reported.group_by("lab_order_id")
@@ -50,9 +35,7 @@ def _order_detail(inputs: Inputs) -> ir.Table:
     )
     return rows.filter(
         rows.lab_order_id.isin(inputs.touched("lab_order", "lab_order_id"))
-        | rows.filler_number.isin(inputs.touched("lab_order", "filler_number"))
-        | rows.placer_number.isin(inputs.touched("lab_order", "placer_number"))
-        | rows.mrn.isin(inputs.touched("patient", "mrn"))
+        | rows.relinked.fill_null(False)
         | rows.lab_order_id.isin(inputs.touched("result", "lab_order_id"))
         | rows.patient_id.isin(inputs.touched("patient", "patient_id"))
         | rows.touched.fill_null(False)

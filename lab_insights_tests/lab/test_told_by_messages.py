@@ -436,3 +436,58 @@ def test_a_merge_that_messages_tell_is_one_of_the_systems_patients(lake: Lake) -
         "ro1": "p1",
         "messages:P7^K^": "messages:H^M1",
     }
+
+
+def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_tell_once(lake: Lake) -> None:
+    lab = Lab(lake, fresh_tenant())
+    owners = {"patient": ("p1", "messages:H^M1", "p2"), "account": ("a1", "messages:LAB^C1", "a2"), "provider": ("d1", "messages:D1", "d2")}
+
+    def sent(number: int, hour: int) -> str:
+        answered = oru("M1", f"P{number}", f"F{number}", "4.0").replace(
+            f"|F{number}\rOBR", f"|F{number}|||||||||D1^Who|||||||||Clinic^^C1\rOBR"
+        )
+        return answered.replace("|BMP", f"|BMP||202603010{hour}0000+0000")
+
+    def had(number: int, owner: str) -> dict[str, Any]:
+        names = ("order_count", "last_order_at", "newest_orders", "result_count", "newest_results")
+        return {row[f"{owner}_id"]: tuple(row[name] for name in names) for row in lab.transform(f"{owner}_profile", number)}
+
+    def coded(host_code: str, record: str) -> dict[str, Any]:
+        record_type = "account" if record.startswith("a") else "contact"
+        return {"record_type": record_type, "connection_id": "lis", "host_code": host_code, "record_id": record}
+
+    lab.modelled(
+        1,
+        "snapshot",
+        patient=[patient("p1", "M1"), patient("p2", "M2")],
+        account=[{"id": "a1", "name": "Clinic"}, {"id": "a2", "name": "Ward"}],
+        provider=[{"id": name, "is_provider": "1"} for name in ("d1", "d2")],
+        record_host_code=[coded("C0", "a1"), coded("C1", "a1"), coded("D1", "d1")],
+        lab_order=[order("o1", "p1", "P1", "F1") | {"connection_id": "lis", "account_host_code": "C0", "provider_id": "d1"}],
+        result=[{"id": "r1", "lab_order_id": "o1", "patient_id": "p1", "status_raw": "F", "resulted_at": at(1)}],
+    )
+    tell(lab, 1, message(1, sent(1, 8)), message(2, sent(2, 9)), kind="snapshot")
+    orders, results = '["messages:P2","o1"]', '["r1","messages:P2^K^"]'
+    for owner, (own, its, _) in owners.items():
+        found = had(1, owner)
+        assert (found[own], found[its]) == ((2, at(1, 9), orders, 2, results), (0, None, None, 0, None))
+    # One more that messages alone tell.
+    lab.modelled(2)
+    tell(lab, 2, message(3, sent(3, 7), 2))
+    for owner, (own, *_) in owners.items():
+        assert had(2, owner)[own][:3] == (3, at(1, 9), '["messages:P2","o1","messages:P3"]')
+    # The system has one of them as well, of other people: theirs it is.
+    lab.modelled(3, lab_order=[order("o2", "p2", "P2", "F2")])
+    tell(lab, 3)
+    for owner, (own, *_) in owners.items():
+        found = had(3, owner)
+        assert found[own] == (2, at(1), '["o1","messages:P3"]', 2, '["r1","messages:P3^K^"]')
+        assert owner != "patient" or found["p2"] == (1, at(1), '["o2"]', 0, None)
+    # The numbers and codes that link the owners of messages become others'.
+    codes = [coded("C1", "a2"), coded("D1", "d2")]
+    lab.modelled(4, patient=[patient("p1", "M5"), patient("p2", "M1")], record_host_code=codes)
+    tell(lab, 4)
+    for owner, (own, its, other) in owners.items():
+        found = had(4, owner)
+        assert (found[own], found[its][:3]) == ((1, at(1), '["o1"]', 1, '["r1"]'), (0, None, None))
+        assert found[other][2:] == ('["o2","messages:P3"]' if owner == "patient" else '["messages:P3"]', 1, '["messages:P3^K^"]')
