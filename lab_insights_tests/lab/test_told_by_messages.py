@@ -370,7 +370,7 @@ def test_organisations_of_messages_are_accounts_that_their_orders_are_of(whole: 
     placed = linked(whole, 1, "order_detail", "lab_order_id", "account_id")
     assert (placed["messages:P1"], placed["messages:P2"]) == ("messages:LAB^C1", "messages:LAB^C9")
     counted = {row["account_id"]: row["order_count"] for row in whole.transform("account_profile", 1)}
-    assert counted["a1"] == 0, "no order of a message is counted for an account that has its own"
+    assert counted["a1"] == 0, "an order of the system is not counted again as its message tells it"
 
 
 def test_a_prescription_is_one_however_often_it_is_told_and_each_dispense_of_it_another(whole: Lab) -> None:
