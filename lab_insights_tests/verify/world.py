@@ -35,10 +35,11 @@ from lab_insights.warehouse.provision import provision
 from lab_insights.warehouse.session import Session
 
 FIRST = date(2026, 3, 1)
-# Those of the first line have rows; a profile reads the others as well.
+# Those of the first line have rows; the wide tables read the others as well.
 TABLES = ("account", "record_host_code", "crm_case", "lab_order", "udt_note")
-EMPTY = ("task", "memo", "activity_link", "result")
-PROFILE = next(wide for wide in WIDE_TABLES if wide.table == "account_profile")
+EMPTY = ("task", "memo", "activity_link", "patient", "result")
+# All that these tables are enough for: a day that one of them lacks is pending.
+WIDES = [wide for wide in WIDE_TABLES if wide.table in {"account_profile", "order_detail"}]
 COLUMNS = {
     "account": "id VARCHAR(20) PRIMARY KEY, name VARCHAR(80), connection_id VARCHAR(20), host_code VARCHAR(20)",
     "record_host_code": "record_type VARCHAR(20), connection_id VARCHAR(20), host_code VARCHAR(20), record_id VARCHAR(20), "
@@ -49,6 +50,7 @@ COLUMNS = {
     "memo": "id VARCHAR(20) PRIMARY KEY, account_id VARCHAR(20), created_at DATETIME(6)",
     "activity_link": "activity_type VARCHAR(20), activity_id VARCHAR(20), record_type VARCHAR(20), record_id VARCHAR(20), "
     "PRIMARY KEY (activity_type, activity_id, record_type, record_id)",
+    "patient": "id VARCHAR(20) PRIMARY KEY, mrn VARCHAR(20)",
     "result": "id VARCHAR(20) PRIMARY KEY, lab_order_id VARCHAR(20), resulted_at DATETIME(6)",
     "udt_note": "id INT PRIMARY KEY, note VARCHAR(80), score DECIMAL(10,2)",
 }
@@ -115,7 +117,7 @@ class World:
         """Load the raw day up to an hour."""
         self.lake.clock.set(instant(number, hour))
         known = Tenant(id=tenant, key="1", layouts={"crm": "schema", "lis": "schema"})
-        lis = ("lab_order", "result")
+        lis = ("lab_order", "patient", "result")
         for name in ("crm", "lis"):
             source = self.source(tuple(table for table in tables if (table in lis) == (name == "lis")))
             if source.include:
@@ -129,7 +131,9 @@ class World:
                 pipeline.curate_table(self.lake, tenant, raw, day(number), contract, "test")
 
     def transform(self, tenant: TenantId, number: int) -> None:
-        pipeline.transform_wide(pipeline.Curated(self.lake, tenant, day(number)), PROFILE, "test")
+        curated = pipeline.Curated(self.lake, tenant, day(number))
+        for wide in WIDES:
+            pipeline.transform_wide(curated, wide, "test")
         pipeline.unpivot_table(self.lake, tenant, "crm.udt_note", day(number), "test")
 
     def warehouse(self, tenant: TenantId, *numbers: int) -> None:
