@@ -10,7 +10,8 @@ import pytest
 from lab_insights.lab import contracts
 from lab_insights.lake.commit import Lake
 from lab_insights.names import TenantId
-from lab_insights_tests.lab.world import RIDGELINE
+from lab_insights_tests.lab import telling
+from lab_insights_tests.lab.world import RIDGELINE, Lab
 from lab_insights_tests.lake.world import fresh_tenant, make_lake
 
 # The conftest above says in the summary that they are left out.
@@ -20,6 +21,11 @@ collect_ignore = [] if os.environ.get("LAB_INSIGHTS_SAMPLES") else ["test_sample
 @pytest.fixture(scope="session")
 def lake(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return make_lake(aws_endpoint, tmp_path_factory.mktemp("clock") / "clock")
+
+
+@pytest.fixture(scope="session")
+def whole(lake: Lake) -> Lab:
+    return telling.whole(lake)
 
 
 @pytest.fixture
