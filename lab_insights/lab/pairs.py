@@ -101,13 +101,14 @@ def had(inputs: Inputs, owner: Owner, owners: ir.Table) -> tuple[ir.Table, ir.Ta
     named = "number" if owner == "patient" else "direct"
     others = linked.filter(linked[named].isnull() | (linked[named] != linked.record_id))
     none = {name: ibis.null("string") for name in _NAMING}
-    told = rows.select(*_ACTIVITY, *_NAMING).union(others.select(*_ACTIVITY, **{**none, named: others.record_id}))
     changed = inputs.changed("activity_link")
-    relinked = changed.filter(changed.record_type == _LINKED_AS[owner]).select(**{**none, named: changed.record_id})
-    same = owners.select(told_owner=f"{owner}_id", linked_owner=f"linked_{owner}_id")
-    found, others = _resolved(inputs, owner, same, told), _resolved(inputs, owner, same, relinked)
-    touched = found.filter(found.changed).select("owner_id").union(others.select("owner_id"), distinct=True)
-    return _summed(found.filter(found.live)), touched
+    relinked = changed.filter(changed.record_type == _LINKED_AS[owner]).select(
+        kind=changed.activity_type, key=changed.activity_id, at=ibis.null("timestamp(6)"), is_open=False, live=False, changed=True,
+        **{**none, named: changed.record_id},
+    )  # fmt: skip
+    told = ibis.union(rows.select(*_ACTIVITY, *_NAMING), others.select(*_ACTIVITY, **{**none, named: others.record_id}), relinked)
+    found = _resolved(inputs, owner, owners, told)
+    return _summed(found.filter(found.live)), found.filter(found.changed).select("owner_id").distinct()
 
 
 def _activities(inputs: Inputs, owner: Owner) -> ir.Table:
@@ -158,16 +159,18 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
     return rows.select(**shared, **naming, **{name: rows[name] for name in VERSION})
 
 
-def _resolved(inputs: Inputs, owner: Owner, same: ir.Table, rows: ir.Table) -> ir.Table:
-    """Rows with their `owner_id`, which is the one that theirs is the `same` as; those that have none are left out."""
+def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, rows: ir.Table) -> ir.Table:
+    """Rows with their `owner_id`, which is the one that theirs is linked to, where it is; those that have none are left out."""
+    linked = owners[f"linked_{owner}_id"]
     if owner == "account":
         codes = account_codes(inputs).select("code_connection", "code", person="account_id")
         rows = rows.left_join(codes, [rows.connection == codes.code_connection, rows.number == codes.code])
     elif owner == "patient":
-        patients = inputs.live("patient")
-        person = patients.select(person=patients.patient_id, mrn=patients.mrn)
+        # Whom a patient is linked to has the same number, and is found by it.
+        person = owners.filter(~owners.is_deleted & linked.isnull()).select(person=owners.patient_id, mrn=owners.mrn)
         rows = rows.left_join(person, rows.number == person.mrn)
     found = rows.mutate(owner_id=rows.direct if owner == "provider" else rows.direct.coalesce(rows.person))
+    same = owners.filter(linked.notnull()).select(told_owner=owners[f"{owner}_id"], linked_owner=linked)
     found = found.left_join(same, found.owner_id == same.told_owner)
     found = found.mutate(owner_id=found.linked_owner.coalesce(found.owner_id))
     return found.filter(found.owner_id.notnull())

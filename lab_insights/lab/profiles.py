@@ -40,13 +40,13 @@ def _provider_profile(inputs: Inputs) -> ir.Table:
     providers = providers.left_join(same, providers.code == same.same_code)
     providers = providers.mutate(linked_provider_id=providers.same_national.coalesce(providers.same_record))
     providers = providers.drop("same_npi", "same_national", "same_code", "same_record")
-    rows, touched = _with_pairs(inputs, "provider", providers)
-    rows = rows.left_join(named, rows.account_id == named.of_account)
     ids, numbers, codes = inputs.touched("provider", "provider_id"), inputs.touched("provider", "npi"), touched_codes(inputs)
     # Whom the code of such a one names gains or loses what it has.
-    retold = rows.filter(rows.provider_id.isin(ids) | rows.npi.isin(numbers)).code
+    retold = providers.filter(providers.provider_id.isin(ids) | providers.npi.isin(numbers)).code
     contacts = identities.records_by_code(inputs.live("record_host_code"), "contact")
     recoded = contacts.filter(contacts.code.isin(_any(codes, retold))).record_id
+    rows, touched = _with_pairs(inputs, "provider", providers)
+    rows = rows.left_join(named, rows.account_id == named.of_account)
     ids = _any(touched, ids, inputs.touched("record_host_code", "record_id"), recoded)
     relinked = rows.npi.isin(numbers) | rows.code.isin(codes)
     return rows.filter(rows.provider_id.isin(ids) | rows.account_id.isin(inputs.touched("account", "account_id")) | relinked)
@@ -98,6 +98,7 @@ def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Tabl
     return rows.group_by(by).agg(**{f"{name}_count": rows.count(), f"last_{name}_at": rows[instant].max()}).rename({f"{name}_of": by})
 
 
+_THERE = "orders, results, cases, tasks and memos are counted there, not here."
 PROFILES: tuple[Wide, ...] = (
     Wide(
         "account_profile",
@@ -115,7 +116,7 @@ PROFILES: tuple[Wide, ...] = (
             Field(
                 "linked_account_id",
                 "string",
-                "Of an organisation that messages tell of: the account of the CRM that alone has its code; orders and results are counted there, not here.",
+                f"Of an organisation that messages tell of: the account of the CRM that alone has its code; {_THERE}",
             ),
             Field("open_case_count", "int64", "Cases that are not closed."),
             *pairs.fields(),
@@ -141,7 +142,7 @@ PROFILES: tuple[Wide, ...] = (
                 "linked_provider_id",
                 "string",
                 "Of a provider whom messages tell of: the one of the CRM with the same national number, else the one that alone has the same code; "
-                "orders and results are counted there, not here.",
+                f"{_THERE}",
             ),
             *pairs.fields(),
         ),
@@ -160,8 +161,7 @@ PROFILES: tuple[Wide, ...] = (
             Field(
                 "linked_patient_id",
                 "string",
-                "Of a patient whom messages tell of: the one of a laboratory system with the same medical record number; orders and results are "
-                "counted there, not here.",
+                f"Of a patient whom messages tell of: the one of a laboratory system with the same medical record number; {_THERE}",
             ),
             *pairs.fields(),
             Field("medication_count", "int64", "Prescriptions of the patient, as messages tell them."),

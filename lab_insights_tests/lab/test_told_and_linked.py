@@ -174,7 +174,7 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         return answered.replace("|BMP", f"|BMP||202603010{hour}0000+0000")
 
     def had(number: int, owner: str) -> dict[str, Any]:
-        names = ("order_count", "last_order_at", "newest_orders", "result_count", "newest_results")
+        names = ("order_count", "last_order_at", "newest_orders", "result_count", "newest_results", "case_count")
         return {row[f"{owner}_id"]: tuple(row[name] for name in names) for row in lab.transform(f"{owner}_profile", number)}
 
     def coded(host_code: str, record: str) -> dict[str, Any]:
@@ -190,12 +190,13 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         record_host_code=[coded("C0", "a1"), coded("C1", "a1"), coded("D1", "d1")],
         lab_order=[order("o1", "p1", "P1", "F1") | {"connection_id": "lis", "account_host_code": "C0", "provider_id": "d1"}],
         result=[{"id": "r1", "lab_order_id": "o1", "patient_id": "p1", "status_raw": "F", "resulted_at": at(1)}],
+        crm_case=[{"id": "k1", "account_id": "a1", "provider_id": "d1", "patient_mrn": "M1", "status": "open", "opened_at": at(1)}],
     )
     tell(lab, 1, message(1, sent(1, 8)), message(2, sent(2, 9)), kind="snapshot")
     orders, results = '["messages:P2","o1"]', '["r1","messages:P2^K^"]'
     for owner, (own, its, _) in owners.items():
         found = had(1, owner)
-        assert (found[own], found[its]) == ((2, at(1, 9), orders, 2, results), (0, None, None, 0, None))
+        assert (found[own], found[its]) == ((2, at(1, 9), orders, 2, results, 1), (0, None, None, 0, None, 0))
     # One more that messages alone tell.
     lab.modelled(2)
     tell(lab, 2, message(3, sent(3, 7), 2))
@@ -206,13 +207,15 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
     tell(lab, 3)
     for owner, (own, *_) in owners.items():
         found = had(3, owner)
-        assert found[own] == (2, at(1), '["o1","messages:P3"]', 2, '["r1","messages:P3^K^"]')
-        assert owner != "patient" or found["p2"] == (1, at(1), '["o2"]', 0, None)
+        assert found[own] == (2, at(1), '["o1","messages:P3"]', 2, '["r1","messages:P3^K^"]', 1)
+        assert owner != "patient" or found["p2"] == (1, at(1), '["o2"]', 0, None, 0)
     # The numbers and codes that link the owners of messages become others'.
     codes = [coded("C1", "a2"), coded("D1", "d2")]
     lab.modelled(4, patient=[patient("p1", "M5"), patient("p2", "M1")], record_host_code=codes)
     tell(lab, 4)
     for owner, (own, its, other) in owners.items():
         found = had(4, owner)
-        assert (found[own], found[its][:3]) == ((1, at(1), '["o1"]', 1, '["r1"]'), (0, None, None))
-        assert found[other][2:] == ('["o2","messages:P3"]' if owner == "patient" else '["messages:P3"]', 1, '["messages:P3^K^"]')
+        # a case names a patient by the number, and the others by themselves
+        moved = owner == "patient"
+        assert (found[own], found[its][:3]) == ((1, at(1), '["o1"]', 1, '["r1"]', int(not moved)), (0, None, None))
+        assert found[other][2:] == ('["o2","messages:P3"]' if moved else '["messages:P3"]', 1, '["messages:P3^K^"]', int(moved))
