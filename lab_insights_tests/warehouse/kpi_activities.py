@@ -22,8 +22,8 @@ def activities(rng: random.Random, made: Tables, start: datetime) -> None:
             action=rng.choice(["read", "login", None]),
             outcome=rng.choice(["success", "refused"]),
         )
-    # A day on which many cases are closed.
-    for number in range(70, 86):
+    # A day on which many cases are closed, most of them of one account and cause.
+    for number in range(70, 100):
         _case(rng, made, number, start + timedelta(days=8, minutes=rng.randrange(600)), "closed")
     for number in range(24):
         _opportunity(made, number, start + timedelta(days=number if number != 2 else -150, hours=3))
@@ -34,9 +34,9 @@ def _case(rng: random.Random, made: Tables, number: int, opened: datetime, statu
     made.add(
         "crm_case",
         case_id=str(number),
-        account_id=str(rng.randrange(4)) if number % 19 else None,
+        account_id=str(rng.randrange(4) if number < 72 else 0) if number % 19 else None,
         status=status,
-        root_cause=rng.choice(["Courier delay", None]),
+        root_cause=rng.choice(["Courier delay", None]) if number < 72 else "Courier delay",
         opened_at=opened,
         closed_at=opened + timedelta(hours=hours, seconds=rng.randrange(3600)) if status == "closed" else None,
         is_removed=rng.random() < 0.1,

@@ -2,80 +2,83 @@
 
 from __future__ import annotations
 
-from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, count_if, day, day_ends, percentile
+from collections.abc import Mapping
+
+from lab_insights.lab.kpis.model import COUNT, Build, Column, Relations, Report, count_if, day, day_ends, percentile
 
 _KEPT = "NOT COALESCE(IS_REMOVED, FALSE)"
 HOURS = "NUMBER(12,2)"
 
 
-def _cases(relations: Relations, zone: str) -> str:
-    cases = relations["crm_case"]
-    opened, closed = day("OPENED_AT", zone), day("CLOSED_AT", zone)
-    return f"""
-WITH OPENED AS (
-    SELECT {opened} AS EVENT_DAY, COUNT(*) AS N, {count_if("STATUS = 'reopened' OR H.CASE_ID IS NOT NULL")} AS REOPENED FROM {cases} AS C
+def _cases(by: Mapping[str, str]) -> Build:
+    """Cases of each day, and of each value of `by`: SQL by the name of its column."""
+    names = ("EVENT_DAY", *by)
+
+    def build(relations: Relations, zone: str) -> str:
+        opened, closed, ends = day("OPENED_AT", zone), day("CLOSED_AT", zone), day_ends("D.EVENT_DAY", zone)
+        also, places = "".join(f", {value} AS {name}" for name, value in by.items()), ", ".join(str(n) for n, _ in enumerate(names, 1))
+        keys, same = ", ".join(names), {of: " AND ".join(f"{of}.{name} = K.{name}" for name in names) for of in "OCB"}
+        hours = f"CASE WHEN CLOSED_AT >= OPENED_AT THEN CAST(DATEDIFF('second', OPENED_AT, CLOSED_AT) / 3600 AS {HOURS}) END"
+        return f"""
+WITH CASES AS (
+    SELECT CASE_ID, STATUS, OPENED_AT, CLOSED_AT, {opened} AS OPENED_DAY, {closed} AS CLOSED_DAY, {hours} AS HOURS{also}
+    FROM {relations["crm_case"]} AS C WHERE {_KEPT}
+), DAYS AS (
+    SELECT OPENED_DAY AS EVENT_DAY FROM CASES WHERE OPENED_AT IS NOT NULL UNION SELECT CLOSED_DAY FROM CASES WHERE CLOSED_AT IS NOT NULL
+), OPENED AS (
+    SELECT OPENED_DAY AS {keys}, COUNT(*) AS N, {count_if("STATUS = 'reopened' OR H.CASE_ID IS NOT NULL")} AS REOPENED FROM CASES AS C
     LEFT JOIN (SELECT DISTINCT CASE_ID FROM {relations["case_status_history"]} AS S WHERE TO_STATUS = 'reopened') AS H ON H.CASE_ID = C.CASE_ID
-    WHERE {_KEPT} AND OPENED_AT IS NOT NULL GROUP BY 1
+    WHERE OPENED_AT IS NOT NULL GROUP BY {places}
 ), CLOSED AS (
-    SELECT EVENT_DAY, COUNT(*) AS N, COUNT(HOURS) AS OBSERVATIONS, {percentile("0.5", "HOURS")} AS MEDIAN_HOURS, {percentile("0.9", "HOURS")} AS P90_HOURS,
-        COUNT(*) - COUNT(HOURS) AS IMPLAUSIBLE
-    FROM (SELECT {closed} AS EVENT_DAY, CASE WHEN CLOSED_AT >= OPENED_AT
-            THEN CAST(DATEDIFF('second', OPENED_AT, CLOSED_AT) / 3600 AS {HOURS}) END AS HOURS
-        FROM {cases} AS C WHERE {_KEPT} AND CLOSED_AT IS NOT NULL) AS C GROUP BY 1
-), DAYS AS (SELECT EVENT_DAY FROM OPENED UNION SELECT EVENT_DAY FROM CLOSED), BACKLOG AS (
-    SELECT D.EVENT_DAY, COUNT(*) AS N FROM DAYS AS D JOIN {cases} AS C ON {_KEPT} AND C.OPENED_AT < {day_ends("D.EVENT_DAY", zone)}
-        AND (C.CLOSED_AT IS NULL AND C.STATUS <> 'closed' OR C.CLOSED_AT >= {day_ends("D.EVENT_DAY", zone)})
-    GROUP BY 1
-)
-SELECT D.EVENT_DAY, COALESCE(O.N, 0) AS OPENED, COALESCE(O.REOPENED, 0) AS REOPENED, COALESCE(C.N, 0) AS CLOSED, COALESCE(B.N, 0) AS BACKLOG,
+    SELECT CLOSED_DAY AS {keys}, COUNT(*) AS N, COUNT(HOURS) AS OBSERVATIONS, {percentile("0.5", "HOURS")} AS MEDIAN_HOURS,
+        {percentile("0.9", "HOURS")} AS P90_HOURS, COUNT(*) - COUNT(HOURS) AS IMPLAUSIBLE
+    FROM CASES AS C WHERE CLOSED_AT IS NOT NULL GROUP BY {places}
+), BACKLOG AS (
+    SELECT {keys}, COUNT(*) AS N FROM DAYS AS D JOIN CASES AS C ON C.OPENED_AT < {ends}
+        AND (C.CLOSED_AT IS NULL AND C.STATUS <> 'closed' OR C.CLOSED_AT >= {ends})
+    GROUP BY {places}
+), KEYS AS (SELECT {keys} FROM OPENED UNION SELECT {keys} FROM CLOSED UNION SELECT {keys} FROM BACKLOG)
+SELECT K.*, COALESCE(O.N, 0) AS OPENED, COALESCE(O.REOPENED, 0) AS REOPENED, COALESCE(C.N, 0) AS CLOSED, COALESCE(B.N, 0) AS BACKLOG,
     COALESCE(C.OBSERVATIONS, 0) AS OBSERVATIONS, C.MEDIAN_HOURS, C.P90_HOURS, COALESCE(C.IMPLAUSIBLE, 0) AS IMPLAUSIBLE
-FROM DAYS AS D LEFT JOIN OPENED AS O ON O.EVENT_DAY = D.EVENT_DAY LEFT JOIN CLOSED AS C ON C.EVENT_DAY = D.EVENT_DAY
-LEFT JOIN BACKLOG AS B ON B.EVENT_DAY = D.EVENT_DAY"""
+FROM KEYS AS K LEFT JOIN OPENED AS O ON {same["O"]} LEFT JOIN CLOSED AS C ON {same["C"]} LEFT JOIN BACKLOG AS B ON {same["B"]}"""
+
+    return build
 
 
+_CASES = {
+    "opened": Column(COUNT, "Cases opened on the day."),
+    "reopened": Column(
+        COUNT, "Those of them that were ever reopened, by the history of their status; reopened % = reopened / opened, of the sums."
+    ),
+    "closed": Column(COUNT, "Cases closed on the day, as it is known now."),
+    "backlog": Column(COUNT, "Cases open when the day ended. A snapshot: never add days up."),
+    "observations": Column(COUNT, "Cases closed on the day at or after they were opened."),
+    "median_hours": Column(HOURS, "Median of their hours from opening to closing, nearest rank; null under 10 observations."),
+    "p90_hours": Column(HOURS, "Ninth decile of the same."),
+    "implausible": Column(COUNT, "Cases closed before they were opened: excluded from the hours."),
+}
 CASES = Report(
     "case_activity",
     "Cases opened and closed on a day, and the backlog at its end. Cases that users deleted count nowhere.",
     "hc1 activities.",
     ("event_day",),
-    {
-        "event_day": Column("DATE", "Day in the tenant's zone."),
-        "opened": Column(COUNT, "Cases opened on the day."),
-        "reopened": Column(
-            COUNT, "Those of them that were ever reopened, by the history of their status; reopened % = reopened / opened, of the sums."
-        ),
-        "closed": Column(COUNT, "Cases closed on the day, as it is known now."),
-        "backlog": Column(COUNT, "Cases open when the day ended. A snapshot: never add days up."),
-        "observations": Column(COUNT, "Cases closed on the day at or after they were opened."),
-        "median_hours": Column(HOURS, "Median of their hours from opening to closing, nearest rank; null under 10 observations."),
-        "p90_hours": Column(HOURS, "Ninth decile of the same."),
-        "implausible": Column(COUNT, "Cases closed before they were opened: excluded from the hours."),
-    },
+    {"event_day": Column("DATE", "Day in the tenant's zone."), **_CASES},
     ("crm_case", "case_status_history"),
-    _cases,
+    _cases({}),
 )
-
-
-def _causes(relations: Relations, zone: str) -> str:
-    return f"""
-SELECT {day("CLOSED_AT", zone)} AS EVENT_DAY, COALESCE(ROOT_CAUSE, 'not given') AS ROOT_CAUSE, COALESCE(ACCOUNT_ID, 'unknown') AS ACCOUNT_ID,
-    COUNT(*) AS CLOSED
-FROM {relations["crm_case"]} AS C WHERE {_KEPT} AND CLOSED_AT IS NOT NULL GROUP BY 1, 2, 3"""
-
-
 CAUSES = Report(
     "case_cause",
-    "Cases closed on a day by root cause and account.",
+    "What `case_activity` says by root cause and account, on each of its days that one of theirs was opened, closed or open at its end.",
     "hc1 activities.",
     ("event_day", "root_cause", "account_id"),
     {
-        "event_day": Column("DATE", "Day of the closing in the tenant's zone."),
-        "root_cause": Column("VARCHAR", "Cause as found; `not given` where there is none."),
+        "event_day": Column("DATE", "Day in the tenant's zone."),
+        "root_cause": Column("VARCHAR", "Cause as it is known now; `not given` where there is none."),
         "account_id": Column("VARCHAR", "Account that the case is about."),
-        "closed": Column(COUNT, "Cases closed."),
+        **_CASES,
     },
-    ("crm_case",),
-    _causes,
+    ("crm_case", "case_status_history"),
+    _cases({"ROOT_CAUSE": "COALESCE(ROOT_CAUSE, 'not given')", "ACCOUNT_ID": "COALESCE(ACCOUNT_ID, 'unknown')"}),
 )
 
 

@@ -87,7 +87,7 @@ def queries(table: Callable[[str], str], accounts: str, orderables: str, day: da
         ),
         "by_test": top("test_volume", "TEST_CODE", "TESTS"),
         "by_reason": top("specimen_rejection", "REASON", "SPECIMENS", "REASON <> 'accepted'"),
-        "by_cause": top("case_cause", "ROOT_CAUSE", "CLOSED"),
+        "by_cause": top("case_cause", "ROOT_CAUSE", "CLOSED", "CLOSED > 0"),
         "pending_by_test": (
             f"SELECT TEST_CODE AS MEMBER, SUM(PENDING) AS PENDING, SUM(OVERDUE) AS OVERDUE, SUM(NOT_RECEIVED) AS NOT_RECEIVED, "
             f"MAX(OLDEST_HOURS) AS OLDEST FROM {table('pending_test')} WHERE EVENT_DAY = {_date(day)} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_ROWS}"
