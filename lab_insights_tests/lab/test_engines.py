@@ -90,6 +90,12 @@ def _raw(schema: pa.Schema, keys: tuple[str, ...], seed: int) -> pa.Table:
     return whole.append_column(TENANT, pa.array(["t1"] * ROWS)).append_column(GONE, beside[GONE])
 
 
+def _told(state: pa.Table) -> pa.Table:
+    """The rows, of which messages tell every third: what they tell is linked to what others say."""
+    systems = [("messages" if number % 3 == 0 else "lis") for number in range(state.num_rows)]
+    return state.set_column(state.schema.get_field_index("source_system"), state.schema.field("source_system"), pa.array(systems))
+
+
 def _raw_schemas(contract: Contract, mapping: Mapping) -> dict[str, pa.Schema]:
     """What a source may give for a contract: everything as text, or everything in its type."""
     if kind := mapping.source.records:
@@ -128,7 +134,7 @@ def test_every_wide_table_and_what_a_snapshot_displaces_are_made_alike(spark: Sp
         inputs = {"run": RUN}
         for seed, name in enumerate(wide.inputs):
             keys = contracts()[name].key
-            state = rows(contract_schema(contracts()[name]), ROWS, seed, (*keys, "source_updated_at"))
+            state = _told(rows(contract_schema(contracts()[name]), ROWS, seed, (*keys, "source_updated_at")))
             inputs |= {f"state_{name}": state, f"delta_{name}": state.slice(0, 3)}
         checks.append((wide.table, transform.transformed(wide), inputs))
     for name in dict.fromkeys(name for wide in tables for name in wide.inputs) if not only else ["result"]:
