@@ -101,11 +101,5 @@ def _requests(
     # Each stretch has its own run key: Dagster launches one run for a key, and the other stretches would never be loaded.
     # A run over a range does not get the config that its job presets, which is all that tells these jobs apart.
     preset = repository.get_job(job_name).partitioned_config
-    return [
-        grid.run_request(
-            stretch,
-            [f"{cause} {key}" for key in stretch.keys],
-            preset.get_run_config_for_partition_key(stretch.keys[0]) if preset else None,
-        )
-        for stretch in stretches
-    ]
+    configs = [preset.get_run_config_for_partition_key(each.keys[0]) if preset else None for each in stretches]
+    return [grid.run_request(each, [f"{cause} {key}" for key in each.keys], its) for each, its in zip(stretches, configs, strict=True)]
