@@ -9,7 +9,6 @@ whole load with two MERGEs 285 and 155. What is left is mostly DuckDB's own work
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import fakesnow.cursor
 import fakesnow.server as server  # noqa: PLR0402 - `fakesnow` also has a function of that name
 from fakesnow.cursor import FakeSnowflakeCursor
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 
 from .alike import parsing
 from .chain import Chain, depends
@@ -32,6 +32,7 @@ _SAYING = re.compile(
     r"SELECT (?:'Statement executed successfully\.' as 'status'|\d{1,3} as 'number of rows \w+'(?:, 0 as 'number of multi-joined rows updated')?)"
 )
 _SAID: dict[str, tuple[Any, Any]] = {}
+_MEMORY = "memory"
 
 
 def shorten() -> None:
@@ -42,7 +43,20 @@ def shorten() -> None:
     FakeSnowflakeCursor._transform = _transforming(FakeSnowflakeCursor._transform)
     FakeSnowflakeCursor._execute = _noting_columns(FakeSnowflakeCursor._execute)
     FakeSnowflakeCursor._describe_last_sql = _described
+    DuckDB.generate = _written(DuckDB.generate)  # type: ignore[method-assign]
     fakesnow.cursor.checks.is_unqualified_table_expression = _once_per_tree(fakesnow.cursor.checks.is_unqualified_table_expression)
+
+
+class _Memory(dict[str, Any]):
+    """What is known of one tree, in its `meta`: compiled trees take no attributes. A copy of the tree may be changed, and knows nothing."""
+
+    def __deepcopy__(self, _: Any) -> None:
+        return None
+
+
+def _memory(tree: Any) -> _Memory | None:
+    found: _Memory | None = tree.meta.get(_MEMORY)
+    return found
 
 
 class _Trees:
@@ -61,7 +75,7 @@ class _Trees:
                 return self._held[text]
         tree: Any = self._parse(text)
         if isinstance(tree, _ROWS) and not tree.args.get("overwrite") and not depends(tree):
-            tree.memory = {}
+            tree.meta[_MEMORY] = _Memory()
         with self._one_at_a_time:
             self._held[text] = tree
             if len(self._held) > _KEPT:
@@ -71,7 +85,7 @@ class _Trees:
     def take(self, text: str) -> Any:
         """Return the tree of `text`; one without a memory is the caller's to change."""
         tree = self.look(text)
-        if not hasattr(tree, "memory"):
+        if _memory(tree) is None:
             with self._one_at_a_time:
                 taken = self._held.pop(text, None)
             if taken is not tree:  # another session was first
@@ -81,24 +95,39 @@ class _Trees:
 
 def _transforming(transform: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Any, tree: Any, params: Any) -> Any:
-        if not hasattr(tree, "memory"):
+        memory = _memory(tree)
+        if memory is None:
             return transform(self, Chain(tree), params).tree
-        if "transformed" not in tree.memory:
+        if "transformed" not in memory:
             transformed = transform(self, Chain(tree.copy()), params).tree
-            transformed.sql = functools.cache(transformed.sql)
-            tree.memory["transformed"] = transformed
-        return tree.memory["transformed"]
+            transformed.meta[_MEMORY] = _Memory()
+            memory["transformed"] = transformed
+        return memory["transformed"]
 
     return wrapped
 
 
 def _once_per_tree(check: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(tree: Any) -> Any:
-        if not hasattr(tree, "memory"):
+        memory = _memory(tree)
+        if memory is None:
             return check(tree)
-        if "unqualified" not in tree.memory:
-            tree.memory["unqualified"] = check(tree)
-        return tree.memory["unqualified"]
+        if "unqualified" not in memory:
+            memory["unqualified"] = check(tree)
+        return memory["unqualified"]
+
+    return wrapped
+
+
+def _written(generate: Callable[..., str]) -> Callable[..., str]:
+    def wrapped(self: Any, tree: Any, copy: bool = True, **options: Any) -> str:
+        memory = None if options else _memory(tree)
+        if memory is None:
+            return generate(self, tree, copy, **options)
+        if "sql" not in memory:
+            memory["sql"] = generate(self, tree, copy)
+        found: str = memory["sql"]
+        return found
 
     return wrapped
 
