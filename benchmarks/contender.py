@@ -94,12 +94,12 @@ def measure(job: Job) -> Outcome:
 
 
 def peak_mb(process: int | str = "self") -> int:
-    """Return the peak resident memory of a process. Not `ru_maxrss`: across `exec` that is at least what the parent had."""
+    """Return the peak resident memory of a process, 0 of one that ended. Not `ru_maxrss`: across `exec` that is at least what the parent had."""
     status = Path(f"/proc/{process}/status")
     if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) // 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 if process == "self" else 0
+    told = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(told.get("VmHWM", "0").split()[0]) // 1024
 
 
 def main() -> None:

@@ -152,9 +152,7 @@ def _spark(step: str, data: Path, out: Path, query: Any, session: Any) -> None:
     from lab_insights.lab.spark_engine import Spark
 
     # what lies in files is read by Spark itself
-    inputs = {
-        name: session.read.parquet(*given.files) if hasattr(given, "files") else given for name, given in _inputs(step, data, out).items()
-    }
+    inputs = {name: given.files if hasattr(given, "files") else given for name, given in _inputs(step, data, out).items()}
     with Spark(inputs, session) as engine:
         engine.run(query)
         engine.frame.write.option("compression", "zstd").parquet(str(out / f"{step}.parquet"))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-NUMBER = r"^[+-]?[0-9]+([.][0-9]+)?$"
+# The number of a result, after its operator where it has one.
+NUMBER = r"^(?:<=|>=|<|>|≤|≥)? *([+-]?(?:[0-9]+(?:[.][0-9]+)?|[.][0-9]+))$"
+_SCALE = Decimal("1e-9")
 _STRIPPED = " \t\n\r\v\f"
 _STAMPS = ("resulted_at", "verified_at", "updated_at")
 _TYPES = {"string": "string", "numeric": "decimal128(10, 2)"}
@@ -65,7 +67,7 @@ def _pl_curated(data: Path, _out: Path) -> pl.LazyFrame:
     text = pl.col("value_raw").str.strip_chars(_STRIPPED)
     named = raw.with_columns(
         result_id=pl.col("id"),
-        value_num=pl.when(text.str.contains(NUMBER)).then(text).cast(pl.Decimal(38, 9), strict=False),
+        value_num=text.str.extract(NUMBER, 1).cast(pl.Decimal(38, 9), strict=False),
         flag_norm=pl.col("flag_raw").replace_strict(FLAGS, default=None, return_dtype=pl.String),
         status_norm=pl.col("status_raw").replace_strict(STATUSES, default=None, return_dtype=pl.String),
         source_pk=_pl_joined(("id",), {"id": pl.String}),
@@ -105,9 +107,14 @@ def _pl_long(data: Path, _out: Path) -> pl.LazyFrame:
     texts = rows.with_columns(row_key=_pl_joined(("id",), kinds), **{name: pl.col(name).cast(pl.String) for name in values})
     long = texts.unpivot(on=values, index=["row_key", "is_deleted"], variable_name="column_name", value_name="value_text")
     typed = long.with_columns(value_type=pl.col("column_name").replace_strict(types, return_dtype=pl.String))
+    typed = typed.with_columns(
+        value_num=pl.when(pl.col("value_type") != "string").then(pl.col("value_text")).cast(pl.Decimal(38, 9), strict=False),
+        value_date=pl.lit(None, pl.Date), value_at=pl.lit(None, pl.Datetime("us")), value_flag=pl.lit(None, pl.Boolean),
+    )  # fmt: skip
     text = dict.fromkeys(("value_type", "value_text"), pl.String)
     return typed.select(
-        "row_key", "column_name", "value_type", "value_text", tenant_id=pl.lit(RUN["tenant_id"]), as_of=pl.lit(RUN["as_of"]),
+        "row_key", "column_name", "value_type", "value_text", "value_num", "value_date", "value_at", "value_flag",
+        tenant_id=pl.lit(RUN["tenant_id"]), as_of=pl.lit(RUN["as_of"]),
         batch_id=pl.lit(RUN["batch_id"]), record_hash=_pl_md5(_pl_joined(("value_type", "value_text"), text)), is_deleted="is_deleted",
     )  # fmt: skip
 
@@ -130,12 +137,18 @@ def _pd_texts(column: pd.Series[Any]) -> list[str | None]:
 
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
-    return [None if missing else f"{value}" for value, missing in zip(column, column.isna(), strict=True)]
+    # the format of a decimal, without which zero would be `0E-9`
+    kind = "f" if any(isinstance(value, Decimal) for value in column) else ""
+    return [None if missing else f"{value:{kind}}" for value, missing in zip(column, column.isna(), strict=True)]
 
 
 def _pd_joined(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
     columns = [[f"{len(text)}:{text}" if text is not None else "-" for text in _pd_texts(frame[name])] for name in names]
     return ["".join(texts) for texts in zip(*columns, strict=True)]
+
+
+def _pd_numbers(texts: pd.Series[Any]) -> list[Decimal | None]:
+    return [None if missing else Decimal(text).quantize(_SCALE) for text, missing in zip(texts, texts.isna(), strict=True)]
 
 
 def _md5(texts: list[str]) -> list[str]:
@@ -148,8 +161,7 @@ def _pd_curated(data: Path, _out: Path) -> pd.DataFrame:
     raw = pd.read_parquet(data / "result.parquet")
     raw = raw[raw["id"].notna()].rename(columns={TENANT: "tenant_id", INGESTED: "ingested_at", BATCH: "batch_id"})
     text = raw["value_raw"].str.strip(_STRIPPED)
-    number, scale = text.str.match(NUMBER).fillna(False), Decimal("1e-9")
-    raw["value_num"] = [Decimal(value).quantize(scale) if is_number else None for value, is_number in zip(text, number, strict=True)]
+    raw["value_num"] = _pd_numbers(text.str.extract(NUMBER)[0])
     raw["result_id"] = raw["id"]
     raw["flag_norm"], raw["status_norm"] = raw["flag_raw"].map(FLAGS), raw["status_raw"].map(STATUSES)
     raw["flag_norm"], raw["status_norm"] = (
@@ -197,6 +209,9 @@ def _pd_long(data: Path, _out: Path) -> pd.DataFrame:
     rows[values] = pd.DataFrame({name: _pd_texts(rows[name]) for name in values}, index=rows.index, dtype=object)
     long = rows.melt(id_vars=["row_key", "is_deleted"], value_vars=values, var_name="column_name", value_name="value_text")
     long["value_type"] = long["column_name"].map(kinds)
+    long["value_num"] = _pd_numbers(long["value_text"].where(long["value_type"] != "string"))
+    long["value_date"] = long["value_at"] = long["value_flag"] = None
     long["tenant_id"], long["as_of"], long["batch_id"] = RUN["tenant_id"], RUN["as_of"], RUN["batch_id"]
     long["record_hash"] = _md5(_pd_joined(long, ("value_type", "value_text")))
-    return long[["row_key", "column_name", "value_type", "value_text", "tenant_id", "as_of", "batch_id", "record_hash", "is_deleted"]]
+    typed = ["value_type", "value_text", "value_num", "value_date", "value_at", "value_flag"]
+    return long[["row_key", "column_name", *typed, "tenant_id", "as_of", "batch_id", "record_hash", "is_deleted"]]

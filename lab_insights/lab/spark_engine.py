@@ -5,7 +5,7 @@ Types that Spark does not have travel as wider ones, and come back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,9 +26,12 @@ TEXT, TIME = Conversion("VARCHAR", tried=False), Conversion("TIME", tried=False)
 
 
 class Spark:
-    """A session of its own in which inputs are views under their names; the result is a frame that is computed when it is read."""
+    """A session of its own in which inputs, tables or the names of parquet files, are views under their names.
 
-    def __init__(self, inputs: Mapping[str, pa.Table | DataFrame], session: SparkSession) -> None:
+    The result is a frame that is computed when it is read.
+    """
+
+    def __init__(self, inputs: Mapping[str, pa.Table | Sequence[str]], session: SparkSession) -> None:
         self._session = session.newSession()
         for setting, value in _SETTINGS.items():
             self._session.conf.set(setting, value)
@@ -57,11 +60,11 @@ class Spark:
         given = self.frame.toArrow()
         return pa.Table.from_batches([restored(batch, self.schema) for batch in given.to_batches()], self.schema)
 
-    def _frame(self, data: pa.Table | DataFrame) -> DataFrame:
+    def _frame(self, data: pa.Table | Sequence[str]) -> DataFrame:
         import pyarrow as pa
 
         if not isinstance(data, pa.Table):
-            return data
+            return self._session.read.parquet(*data)
         batches = [carried(batch) for batch in data.to_batches()]
         return self._session.createDataFrame(pa.Table.from_batches(batches, carried_schema(data.schema)))
 
