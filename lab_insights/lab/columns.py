@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab_insights.lab import normalise, types
 from lab_insights.lab.contracts import ContractColumn
 from lab_insights.lab.instants import instant
-from lab_insights.lab.texts import as_text, joined
+from lab_insights.lab.texts import as_decimal, as_text, joined
 
 if TYPE_CHECKING:
     import ibis.expr.datatypes as dt
@@ -97,6 +97,8 @@ def read_as(value: ir.Value, wanted: dt.DataType) -> ir.Value:
     """Return a value in another type, null where it is none of it. `infinity` is an instant to DuckDB, and a year of five digits, and to nobody after it."""
     import ibis
 
+    if value.type().is_string() and wanted.is_decimal():
+        return as_decimal(value, wanted.precision, wanted.scale)
     read = value.try_cast(wanted)
     if value.type().is_string() and (wanted.is_timestamp() or wanted.is_date()):
         return value.re_search(r"^\s*[0-9]{4}-[^(]*$").ifelse(read, ibis.null(wanted))

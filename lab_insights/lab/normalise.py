@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lab_insights.lab.terminology import CODED_TYPES, UNITS, WORDS
+from lab_insights.lab.texts import as_decimal
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -49,7 +50,7 @@ def _matched(text: ir.StringValue, pattern: str, group: int) -> ir.StringValue:
 
 
 def _decimal(text: ir.StringValue) -> ir.DecimalValue:
-    return text.try_cast("decimal(38, 9)")
+    return as_decimal(text, 38, 9)
 
 
 def _number(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue:

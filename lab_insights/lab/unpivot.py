@@ -9,7 +9,7 @@ from lab_insights.lab.columns import read_as
 from lab_insights.lab.curate import META
 from lab_insights.lab.engine import Query
 from lab_insights.lab.fields import instant_with_offset
-from lab_insights.lab.texts import as_text, joined
+from lab_insights.lab.texts import as_decimal, as_text, joined
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -64,7 +64,7 @@ def _typed(long: ir.Table) -> ir.Table:
 
     kind, text = long.value_type, long.value_text
     return long.mutate(
-        value_num=kind.re_search(_NUMBERS).ifelse(text.try_cast("decimal(38, 9)"), ibis.null("decimal(38, 9)")),
+        value_num=kind.re_search(_NUMBERS).ifelse(as_decimal(text, 38, 9), ibis.null("decimal(38, 9)")),
         value_date=kind.startswith("date").ifelse(read_as(text.left(10), ibis.dtype("date")), ibis.null("date")),
         value_at=kind.startswith("timestamp").ifelse(instant_with_offset(text), ibis.null("timestamp(6)")),
         value_flag=(kind == "bool").ifelse(text == "true", ibis.null("boolean")),
