@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
+import textwrap
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -81,12 +85,24 @@ def _inner(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _table(model: type[BaseModel]) -> str:
+    meanings = _meanings(model)
     rows = "\n".join(
-        f"| `{field.alias or name}` | {_type(field.annotation)} | {_default(field)} | {_text(field.description or '')} |"
+        f"| `{field.alias or name}` | {_type(field.annotation)} | {_default(field)} | {_text(field.description or meanings.get(name, ''))} |"
         for name, field in model.model_fields.items()
     )
     about = " ".join((model.__doc__ or "").split())
     return f"### {model.__name__}\n\n{about}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{rows}\n"
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Return the text below each field of a model. Pydantic would read it for each process, which took a tenth of the time in which definitions load."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        [tree] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        for field, below in itertools.pairwise(tree.body if isinstance(tree, ast.ClassDef) else []):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[ast.unparse(field.target)] = inspect.cleandoc(str(below.value.value))
+    return found
 
 
 def _type(annotation: Any) -> str:

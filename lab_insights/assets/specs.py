@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -77,10 +78,16 @@ def spec(
 def _lineage(asset: str, columns: Sequence[str]) -> dict[str, Any]:
     """Say where columns come from: for Dagster+, whose pages draw it, and as a table, since the open-source UI hides that entry."""
     traced = lineage()[asset]
-    deps = {column: [dg.TableColumnDep(dg.AssetKey(of.split("/")), name) for of, name in traced[column]] for column in columns}
+    deps = {column: [dg.TableColumnDep(_key(of), name) for of, name in traced[column]] for column in columns}
     lines = [f"| `{column}` | {_linked(traced[column])} | {_linked(at_source(asset, column))} |" for column in columns]
     table = "\n".join(["| column | computed from | at the source |", "|---|---|---|", *lines])
     return {LINEAGE: dg.TableColumnLineage(deps), "column lineage": dg.MetadataValue.md(table)}
+
+
+@functools.cache
+def _key(path: str) -> dg.AssetKey:
+    """One key for all the columns of a table: to make one for each took a tenth of the time in which definitions load."""
+    return dg.AssetKey(path.split("/"))
 
 
 def _linked(origins: Iterable[Origin]) -> str:

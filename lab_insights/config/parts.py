@@ -13,7 +13,7 @@ Reference = Annotated[str, Field(pattern=r"^(env|secret):\S+$", description="`en
 class Section(BaseModel):
     """A part of the file; unknown keys are refused, because a misspelt limit is not a limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 def _zone(name: str) -> str:

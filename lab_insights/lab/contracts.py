@@ -38,7 +38,7 @@ def _pairs(mapping: object) -> object:
 class Model(BaseModel):
     """A part of a contract; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def _listed(value: object) -> object:
