@@ -26,10 +26,7 @@ TEXT, TIME = Conversion("VARCHAR", tried=False), Conversion("TIME", tried=False)
 
 
 class Spark:
-    """A session of its own in which inputs, tables or the names of parquet files, are views under their names.
-
-    The result is a frame that is computed when it is read.
-    """
+    """A session of its own in which inputs, tables or parquet files, are views under their names; the result is a frame, computed when it is read."""
 
     def __init__(self, inputs: Mapping[str, pa.Table | Sequence[str]], session: SparkSession) -> None:
         self._session = session.newSession()
