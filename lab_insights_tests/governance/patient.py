@@ -139,7 +139,7 @@ def plant(world: World) -> None:
     )
     item = {"notification_id": f"n-{MRN}", "result_id": "990001", "patient_mrn": MRN, "value_text": NOTE, "notified_to": FAMILY}
     calls = [{"1": {"outcome": EVERYTHING}}, "at", NOON.isoformat()]
-    table = dynamodb._resource(world.laboratory.targets.dynamodb_endpoint, "us-east-1").Table(world.laboratory.targets.notification_table)
+    table = dynamodb._table(world.laboratory.targets)
     moment = f"{NOON.isoformat()}+00:00"
     table.put_item(
         Item={"tenant_id": str(PEOPLE[0].key), **item, "channel": "phone", "notified_at": moment, "attempts": calls, "updated_at": moment}
