@@ -86,7 +86,7 @@ def _lineage(asset: str, columns: Sequence[str]) -> dict[str, Any]:
 
 @functools.cache
 def _key(path: str) -> dg.AssetKey:
-    """One key for all the columns of a table: to make one for each took a tenth of the time in which definitions load."""
+    """One key for all the columns of a table: to make one for each is a tenth of a profile of loading the definitions."""
     return dg.AssetKey(path.split("/"))
 
 
