@@ -71,7 +71,9 @@ def application(world: World, rows: int) -> Iterator[Application]:
     its.samples, its.failed = [(due, took) for due, took in found["samples"]], found["failed"]
 
 
-def _client(number: int, job: dict[str, Any], ended: threading.Event, samples: list[Sample], failures: list[str]) -> None:
+def _client(
+    number: int, job: dict[str, Any], began: threading.Event, ended: threading.Event, samples: list[Sample], failures: list[str]
+) -> None:
     driver = "mysql+pymysql" if job["mysql"] else "postgresql+psycopg2"
     touched = "" if job["mysql"] else ", updated_at = clock_timestamp()"
     name, chance = f"{job['schema']}.{TABLE}", random.Random(number)
@@ -92,6 +94,7 @@ def _client(number: int, job: dict[str, Any], ended: threading.Event, samples: l
                 failures.append(type(error).__name__)
                 connection.rollback()
             samples.append((due, time.monotonic() - due))
+            began.set()
             due += 1 / RATE
 
 
@@ -99,11 +102,12 @@ def main() -> None:
     """Run until stdin ends."""
     job = json.loads(sys.argv[1])
     ended, samples, failures = threading.Event(), list[Sample](), list[str]()
-    clients = [threading.Thread(target=_client, args=(number, job, ended, samples, failures)) for number in range(CLIENTS)]
+    began = [threading.Event() for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=_client, args=(number, job, its, ended, samples, failures)) for number, its in enumerate(began)]
     for client in clients:
         client.start()
-    while len(samples) < CLIENTS and not failures:
-        time.sleep(0.01)
+    for its in began:
+        its.wait(timeout=60)  # one that can not connect has said so, and is not there to begin
     print("running", flush=True)
     sys.stdin.read()
     ended.set()

@@ -11,9 +11,10 @@ from datetime import datetime
 from lab_insights.lake.manifest import Manifest
 from lab_insights.warehouse import sql, stages
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
+from lab_insights.warehouse.changes import Change
 from lab_insights.warehouse.ledger import Entry, entry
 from lab_insights.warehouse.names import relation
-from lab_insights.warehouse.schema_sync import Change, located
+from lab_insights.warehouse.schema_sync import located
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Shape, shape
 

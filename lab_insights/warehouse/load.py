@@ -21,6 +21,7 @@ from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 from lab_insights.warehouse import deidentified, fence, ledger, schema_sync, sql, stages
 from lab_insights.warehouse.catalog import Columns, Table, read_catalog
+from lab_insights.warehouse.changes import Change, apply
 from lab_insights.warehouse.ledger import Head
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import STORE, relation
@@ -117,14 +118,14 @@ class _Load:
         """Bring the tables into the shape that batches need, and note what they are like; raise what is still wrong when nobody else changes them."""
         located = [schema_sync.located(manifest.layer, manifest.table) for manifest in manifests]
         tables = [(schema, name) for own, name in located for schema in (own, STORE, deidentified.SCHEMA)]
-        failed: list[schema_sync.Change] = []
+        failed: list[Change] = []
         for attempt in range(ATTEMPTS):
             held = read_catalog(self._session, tables)
             shapes = [shape(manifest, held.renames.get(of, ())) for manifest, of in zip(manifests, located, strict=True)]
             shapes += [stored for its in shapes if (stored := self._stored(its))]
             changes = schema_sync.plan(shapes, held, self._protection)
             try:
-                schema_sync.apply(self._session, changes, self._run_id)
+                apply(self._session, changes, self._run_id)
             except WarehouseError as error:
                 if attempt == ATTEMPTS - 1 or (changes == failed and not isinstance(error, LockConflict)):
                     raise

@@ -12,9 +12,9 @@ from dataclasses import replace
 from lab_insights.config import PhiSection
 from lab_insights.governance.classes import PHI
 from lab_insights.warehouse.catalog import Catalog, Columns, Table
+from lab_insights.warehouse.changes import Change
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import FORMER, STORE, VARIANT
-from lab_insights.warehouse.schema_sync import Change
 from lab_insights.warehouse.session import Session
 
 _RECORDED = """

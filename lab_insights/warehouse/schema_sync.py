@@ -1,4 +1,4 @@
-"""Schema sync, the pure part: from the shapes of batches and the catalog to the least DDL. Nothing that holds a value is dropped; a second plan is empty.
+"""Schema sync, its plan: from the shapes of batches and the catalog to the least DDL. Nothing that holds a value is dropped; a second plan is empty.
 
 - A table or column that is not there is made; a type that holds more takes the place of one that holds less.
 - A type that can not hold what comes now stays as it is: such values go to a second column, as text, and the view shows both as one. Columns of the key
@@ -9,47 +9,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
 
 from lab_insights.errors import WarehouseError
 from lab_insights.governance.classes import PhiClass
 from lab_insights.lake.layout import Layer
-from lab_insights.warehouse import ddl, deidentified, stages
+from lab_insights.warehouse import ddl, deidentified
 from lab_insights.warehouse.catalog import Catalog, Columns, Table, composed
+from lab_insights.warehouse.changes import Change, What
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import FORMER, LIVE, NARROW, RENAMED, STORE, VARIANT, WIDER, table_name
-from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename, Shape
 from lab_insights.warehouse.types import TEXT, ColumnType, widest
-
-What = Literal["new table", "new column", "widening", "incompatible", "rename", "deprecated", "in use again", "back-fill", "view", "class"]
-_RECORD = """
-INSERT INTO OPS.SCHEMA_CHANGES (TABLE_SCHEMA, TABLE_NAME, WHAT, COLUMN_NAME, DETAIL, RENAMED_TO, BEFORE_BATCH, RUN_ID)
-VALUES """
-
-
-@dataclass(frozen=True)
-class Change:
-    """One difference of a table (schema and name, unquoted), and the statements that remove it; `finally_` runs even if one of them fails.
-
-    `made` are the columns that they make, each with the PHI class whose policy it gets.
-    """
-
-    table: Table
-    what: What
-    column: str
-    detail: str
-    statements: tuple[str, ...]
-    rename: Rename | None = None
-    finally_: str = ""
-    made: tuple[tuple[str, PhiClass], ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (".".join(self.table), self.what, self.column, self.detail)))
 
 
 def located(layer: Layer, table: str) -> Table:
@@ -119,37 +91,6 @@ def merged(held: Mapping[str, object], shapes: Sequence[Shape]) -> Columns:
                 wide = before
             columns[name] = wide
     return columns
-
-
-def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None:
-    """Record each change and run its statements. DDL commits by itself in Snowflake: never call it inside a transaction."""
-    # A tenant's first load makes a hundred tables.
-    _record(session, [change for change in changes if change.what == "new table"], run_id)
-    for change in changes:
-        try:
-            # one that is cut off is begun again, so its record says that it ended
-            ended = change.what in {"back-fill", "class"}
-            _record(session, [change] if change.what not in {"new table", "view"} and not ended else [], run_id)
-            for statement in change.statements:
-                session.execute(statement)
-            _record(session, [change] if ended else [], run_id)
-        except WarehouseError as error:
-            raise type(error)(error.message, remedy=error.remedy, table=".".join(change.table)) from None
-        finally:
-            if change.finally_:
-                stages.remove(session, change.finally_)
-
-
-def _record(session: Session, changes: Sequence[Change], run_id: str) -> None:
-    rows: list[tuple[str | None, ...]] = []
-    for change in changes:
-        told = change.rename
-        renamed = (told.new, told.before) if told else (None, None)
-        rows.append((*change.table, change.what, change.column, change.detail, *renamed, run_id))
-        if change.made:  # what a column's policy is nobody else can say once its name, a contract or a declaration is another
-            rows.append((*change.table, "class", "", json.dumps(dict(change.made)), None, None, run_id))
-    if rows:
-        session.execute(_RECORD + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(rows)), *(value for row in rows for value in row))
 
 
 def _classes(table: Table, columns: Iterable[str], protection: Protection) -> tuple[tuple[str, PhiClass], ...]:

@@ -15,11 +15,12 @@ from lab_insights.lake.tables import manifests
 from lab_insights.names import TenantId
 from lab_insights.warehouse import backfill, deidentified, load, reclassify, schema_sync, stages
 from lab_insights.warehouse.catalog import Table, read_catalog
+from lab_insights.warehouse.changes import Change, apply
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import STORE
 from lab_insights.warehouse.provision import LAYERS, use
 from lab_insights.warehouse.renames import recognised
-from lab_insights.warehouse.schema_sync import Change, located
+from lab_insights.warehouse.schema_sync import located
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.shape import Rename, Shape, ordinal, shape
 
@@ -63,7 +64,7 @@ def sync(session: Session, lake: Lake, tenant: TenantId, run_id: str = "") -> li
     Stage schemas of loads that died long ago are dropped.
     """
     changes = pending(session, lake, tenant)
-    schema_sync.apply(session, changes, run_id)
+    apply(session, changes, run_id)
     if lake.storage.phi.pseudonym_key:
         states = [(layer, name) for layer in LAYERS for name in lake.state.tables(layer, tenant) if modelled(layer, name)]
         batches = [batch for layer, name in states for batch in since_snapshot(manifests(lake, layer, tenant, name))]

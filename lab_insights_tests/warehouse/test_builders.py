@@ -17,11 +17,12 @@ from lab_insights.lake.manifest import Manifest, encode_schema
 from lab_insights.names import tenant_id
 from lab_insights.warehouse import sql
 from lab_insights.warehouse.catalog import Catalog, composed
+from lab_insights.warehouse.changes import Change
 from lab_insights.warehouse.ddl import live_columns
 from lab_insights.warehouse.masking import Protection
 from lab_insights.warehouse.names import column_names, table_name
-from lab_insights.warehouse.schema_sync import Change, planned
 from lab_insights.warehouse.schema_sync import plan as plan_with
+from lab_insights.warehouse.schema_sync import planned
 from lab_insights.warehouse.shape import Rename, Shape, shape
 from lab_insights.warehouse.types import ColumnType, from_arrow, widest
 

@@ -9,8 +9,8 @@ import pytest
 
 from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest
-from lab_insights.warehouse import schema_sync
 from lab_insights.warehouse.catalog import read_catalog
+from lab_insights.warehouse.changes import apply
 from lab_insights.warehouse.sync import pending
 from lab_insights_tests.warehouse.client import ID, Client, client, named
 from lab_insights_tests.warehouse.lake import TestLake
@@ -141,7 +141,7 @@ def test_a_load_finishes_a_rename_whose_old_values_its_new_column_could_not_hold
     for each in batches:
         client.load(each)
     [rename] = [change for change in pending(client.session, client.lake, client.tenant) if change.what == "rename"]
-    schema_sync.apply(client.session, [dataclasses.replace(rename, statements=rename.statements[:1])])
+    apply(client.session, [dataclasses.replace(rename, statements=rename.statements[:1])])
     client.load(lake.batch("t", 4, [{"id": 1, "label0": 0.25}], pa.schema([ID, ("label0", pa.float64())])))
     assert client.live("ID", "LABEL0")[-1] == (8, "a")
     client.proven()
