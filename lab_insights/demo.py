@@ -105,6 +105,7 @@ class _Jobs(NamedTuple):
     reports: dg.JobDefinition
 
 
+@functools.cache
 def _jobs() -> _Jobs:
     from lab_insights.definitions import defs
 
