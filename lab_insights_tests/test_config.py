@@ -73,6 +73,7 @@ def test_a_whole_file_is_read_with_its_defaults(path: Path) -> None:
         (("    overrides:", '    limits: {hours: "06:00-06:00"}\n    overrides:'), 12, "hours that begin when they end are none"),
         (("    overrides:", "    limits: {zone: Mars}\n    overrides:"), 12, "not an IANA time zone"),
         (("    tables: [calls]\n", ""), 14, "needs `tables:`"),
+        (("tables: [calls]", "tables: [out-calls, other, in-calls]"), 14, "out-calls and in-calls would both be calls"),
         (('{discriminator: {column: tenant_id, value: "{key}"}}', '{schema: {schema: "s"}}'), 14, "discriminator"),
         (("start: 2026-01-01", "start: yesterday"), 18, "partitions.start"),
         (("  notifications:", "  No-Tifications:"), 14, "sources.No-Tifications"),

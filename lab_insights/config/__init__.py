@@ -3,7 +3,7 @@
 from lab_insights.config.file import LOADER, load, locate
 from lab_insights.config.models import AlertsSection, Config, EmrSection, Phi, PhiSection, SnowflakeSection, SparkSection
 from lab_insights.config.parts import Reference, Zone
-from lab_insights.config.sources import DiscriminatorTenancy, Engine, Layout, Limits, Override, PrefixTenancy, Source
+from lab_insights.config.sources import DiscriminatorTenancy, Engine, Layout, Limits, Override, PrefixTenancy, Source, logical, namesakes
 
 __all__ = [
     "LOADER",
@@ -25,4 +25,6 @@ __all__ = [
     "Zone",
     "load",
     "locate",
+    "logical",
+    "namesakes",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from datetime import time
 from typing import Annotated, Literal, Self
 
@@ -127,6 +128,22 @@ class Override(Section):
     ranges: int | None = Field(default=None, ge=1, le=64, description="Key ranges read at once, each by a reader of its own.")
 
 
+def logical(physical: str) -> str:
+    """Return the name in the lake of a DynamoDB table: a deployment's prefix is no part of it, what follows the last `-` is."""
+    return physical.rpartition("-")[2]
+
+
+def namesakes(tables: Iterable[str]) -> str | None:
+    """Return what is wrong with DynamoDB tables of which two would be one in the lake, or None."""
+    known: dict[str, str] = {}
+    for physical in tables:
+        name = logical(physical)
+        if name in known:
+            return f"the tables {known[name]} and {physical} would both be {name} in the lake"
+        known[name] = physical
+    return None
+
+
 class Source(Section):
     """One source system; table names in `include`, `exclude` and `user_defined` are patterns such as `udt_*`."""
 
@@ -136,7 +153,9 @@ class Source(Section):
     """SQLAlchemy URL; not for DynamoDB."""
     tenancy: Tenancy
     """How tenants are told apart; several layouts where tenants differ."""
-    tables: tuple[str, ...] = Field((), description="DynamoDB tables; relational tables are crawled.")
+    tables: tuple[str, ...] = Field(
+        (), description="DynamoDB tables, each called by what follows its last `-`; relational tables are crawled."
+    )
     export_bucket: str | None = Field(None, description="DynamoDB: read by exports to this bucket, in place of scans and streams.")
     include: tuple[str, ...] = ("*",)
     """Tables that are read."""
@@ -162,6 +181,8 @@ class Source(Section):
         if self.engine == "dynamodb":
             if not self.tables:
                 raise ValueError("a dynamodb source needs `tables:`")
+            if alike := namesakes(self.tables):
+                raise ValueError(f"{alike}; name one of them in a source of its own")
             if not self.tenancy.by_discriminator:
                 raise ValueError("a dynamodb source needs `tenancy: {discriminator: …}`")
         elif self.url is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab_insights.aws import Aws, resolve
-from lab_insights.config import Engine, Source
+from lab_insights.config import Engine, Source, namesakes
 from lab_insights.errors import ConfigError, SourceError
 from lab_insights.extract import databases
 
@@ -124,4 +124,6 @@ def _dynamodb(name: str, tables: str, aws: Aws) -> Seen:
         found[table] = frozenset(attribute["AttributeName"] for attribute in described["AttributeDefinitions"])
     if not found:
         raise ConfigError(f"Source {name} names no table.", remedy="say `--source events=dynamodb:TABLE,TABLE`.")
+    if alike := namesakes(found):
+        raise ConfigError(f"Source {name}: {alike}.", remedy="name one of them in a `--source` of its own.")
     return Seen(name, "dynamodb", None, "DynamoDB", "", {"": found})

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.aws import Aws
-from lab_insights.config import Source
+from lab_insights.config import Source, logical
 from lab_insights.errors import SourceError
 from lab_insights.extract.catalog import Catalog, Column, SourceTable
 from lab_insights.extract.databases import place
@@ -59,7 +59,7 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
                 source=name,
                 engine="dynamodb",
                 tenant=tenant.id,
-                name=_logical(physical),
+                name=logical(physical),
                 physical=physical,
                 placement=placement,
                 columns=tuple(Column(attribute, "|".join(sorted(kinds[attribute])), attribute not in keys) for attribute in sorted(kinds)),
@@ -89,11 +89,6 @@ def unreadable(error: Exception, source: str, physical: str, tenant: str, table:
         tenant=tenant,
         table=table,
     )
-
-
-def _logical(physical: str) -> str:
-    """A deployment's prefix is no part of a table's name: what follows the last `-` is."""
-    return physical.rpartition("-")[2]
 
 
 def _pages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,21 +167,39 @@ def test_a_source_that_shows_nothing_is_no_source(cli: Cli) -> None:
     )
 
 
-def test_dynamodb_tables_are_described_by_their_keys(cli: Cli, aws_endpoint: str) -> None:
+@contextmanager
+def dynamodb_tables(endpoint: str, *names: str) -> Iterator[None]:
+    """Make tables that are keyed by `org_id`, and drop them."""
     import boto3
 
-    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=aws_endpoint, aws_access_key_id="x", aws_secret_access_key="x")
-    client.create_table(
-        TableName="shop-events",
-        KeySchema=[{"AttributeName": "org_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "org_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    found = cli("init", "--source", "events=dynamodb:shop-events", "--endpoint-url", aws_endpoint, "--json", code=0)
+    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x")
+    for name in names:
+        client.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "org_id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "org_id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    try:
+        yield
+    finally:
+        for name in names:
+            client.delete_table(TableName=name)
+
+
+def test_dynamodb_tables_are_described_by_their_keys(cli: Cli, aws_endpoint: str) -> None:
+    with dynamodb_tables(aws_endpoint, "shop-events"):
+        found = cli("init", "--source", "events=dynamodb:shop-events", "--endpoint-url", aws_endpoint, "--json", code=0)
     [source] = json.loads(found.stdout)["sources"]
     assert source["tenancy"] == {"discriminator": {"column": "org_id", "value": "{key}"}}
     assert config.load(cli.path).sources["events"].tables == ("shop-events",)
-    client.delete_table(TableName="shop-events")
+
+
+def test_dynamodb_tables_of_one_name_are_told_before_a_file_is_written(cli: Cli, aws_endpoint: str) -> None:
+    with dynamodb_tables(aws_endpoint, "orders-events", "results-events"):
+        said = cli("init", "--source", "shop=dynamodb:orders-events,results-events", "--endpoint-url", aws_endpoint, code=2).output
+    assert "the tables orders-events and results-events would both be events in the lake" in " ".join(said.split())
+    assert not cli.path.exists()
 
 
 def test_a_source_called_like_one_that_contracts_describe_is_told_what_they_expect(cli: Cli, shop: Shop) -> None:
