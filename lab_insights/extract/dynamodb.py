@@ -28,8 +28,9 @@ from lab_insights.tenants.registry import Tenant
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# In a position: the instant by the service's clock through which it holds every change; the other names are those of shards.
-THROUGH = "through"
+# In a position: the instant by the service's clock through which it holds every change, and the stream that tells those after it; the other names are those
+# of shards.
+THROUGH, STREAM = "through", "stream"
 SAMPLE = 500
 BATCH = 10_000
 # A scan of one segment reads a few MB a second; below this several would only cost more requests.
@@ -191,7 +192,7 @@ class ItemRows:
     def pages(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the items as the service gives them."""
         segments = self.segments if (self.table.bytes or 0) >= SEGMENTS_FROM_BYTES else 1
-        self._position = {THROUGH: datetime.now(UTC).isoformat()}
+        self._position = {THROUGH: datetime.now(UTC).isoformat()} | ({STREAM: self.table.stream} if self.table.stream else {})
         yield from _pages(self.aws, self.table.physical, self.table.placement.discriminator, segments=segments)
 
     def _batch(self, items: list[dict[str, Any]]) -> pa.RecordBatch:

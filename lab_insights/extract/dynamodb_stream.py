@@ -1,8 +1,8 @@
 """Changes of a DynamoDB table since its last batch, from its stream: the newest image of each changed item, and the keys of those that are gone.
 
-The position, a sequence number for each shard, is in the manifest of the batch, so that one transaction moves it with the bookmark. A stream keeps 24 h:
-whoever comes later is told so, and the table is scanned. A scan leaves no sequence number behind; what follows it reads all that the stream still has,
-which ends in the same state, since the last image of each item is what counts.
+The position, the stream and a sequence number for each shard, is in the manifest of the batch, so that one transaction moves it with the bookmark. A stream
+keeps 24 h and tells nothing from before it was switched on: whoever comes later, or from another stream, is told so, and the table is scanned. A scan leaves
+no sequence number behind; what follows it reads all that the stream still has, which ends in the same state, since the last image of each item is what counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab_insights.aws import Aws
 from lab_insights.extract import dynamodb_export
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.dynamodb import THROUGH, ItemRows, unreadable
+from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows, unreadable
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.state import Head
@@ -71,8 +71,9 @@ def _reaching(table: SourceTable) -> Iterator[None]:
 
 def gap(table: SourceTable, aws: Aws, known: dict[str, str]) -> str | None:
     """Return why the stream can not be read from a position on, or None when it can."""
-    if THROUGH not in known:
-        return "the table was never scanned with its stream on"
+    if known.get(STREAM) != table.stream:
+        # It begins when it is switched on: what was changed before that, and after the last batch, it does not tell.
+        return "its last batch does not name this stream, which may have been switched on since"
     if datetime.now(UTC) - datetime.fromisoformat(known[THROUGH]) > RETENTION:
         return f"its stream keeps 24 h, and was read up to {known[THROUGH][:16]} UTC"
     client = aws.client("dynamodbstreams")
@@ -131,7 +132,7 @@ class Changes:
         shards = _shards(self.table, self.aws)
         # Shards live for some hours: those that are gone from the stream need no place in it.
         self.position = {shard["ShardId"]: self.after[shard["ShardId"]] for shard in shards if shard["ShardId"] in self.after}
-        self.position[THROUGH] = min(self.until or read_at, read_at).isoformat()
+        self.position |= {THROUGH: min(self.until or read_at, read_at).isoformat(), STREAM: self.after[STREAM]}
         for shard in shards:
             for record in self._records(shard["ShardId"]):
                 self._take(record["dynamodb"])

@@ -17,7 +17,7 @@ from lab_insights.clock import Clock
 from lab_insights.config import Source
 from lab_insights.extract import dynamodb, dynamodb_stream
 from lab_insights.extract.catalog import SourceTable, crawl
-from lab_insights.extract.dynamodb import ItemRows
+from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows
 from lab_insights.extract.land import Mode, Request, load
 from lab_insights.extract.plan import plan
 from lab_insights.extract.window import Ceiling, midnight
@@ -33,6 +33,10 @@ from lab_insights_tests.lake.world import day, fresh_tenant, instant
 DIGITS = "1234567890.1234567890123456789012345678"
 
 
+def streamed(view: str) -> dict[str, Any]:
+    return {"StreamEnabled": True, "StreamViewType": view}
+
+
 class Followed:
     """A pooled table with a stream, and one tenant's loads of it."""
 
@@ -40,12 +44,15 @@ class Followed:
         self.lake, self.aws, self.name = lake, lake.storage.aws, f"{uuid.uuid4().hex[:8]}-src-call"
         self.tenant, self.hour = fresh_tenant(), 6.0
         self.client = self.aws.client("dynamodb")
+        self.create(view)
+
+    def create(self, view: str | None) -> None:
         self.client.create_table(
             TableName=self.name,
             KeySchema=[{"AttributeName": "tenant_id", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("tenant_id", "id")],
             BillingMode="PAY_PER_REQUEST",
-            **({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}} if view else {}),
+            **({"StreamSpecification": streamed(view)} if view else {}),
         )
 
     @property
@@ -163,6 +170,40 @@ def test_who_comes_after_the_stream_has_forgotten_scans_and_says_so(table: Follo
     assert (scanned.kind, scanned.rows) == ("snapshot", 1)
     assert "scanned, since its stream keeps 24 h, and was read up to " in scanned.reason
     assert table.live() == {"2": "second"}
+
+
+def test_what_was_changed_before_the_stream_was_switched_on_is_scanned(lake: Lake) -> None:
+    its = Followed(lake, None)
+    its.put(1, **note("first"))
+    its.load()
+    its.put(1, **note("before the stream"))
+    its.client.update_table(TableName=its.name, StreamSpecification=streamed("NEW_AND_OLD_IMAGES"))
+    its.put(2, **note("told by the stream"))
+    scanned = its.load()[-1]
+    assert scanned.kind == "snapshot"
+    assert "scanned, since its last batch does not name this stream" in scanned.reason
+    its.put(3, **note("told by the stream"))
+    assert its.load()[-1].kind == "delta"
+    assert its.live() == {"1": "before the stream", "2": "told by the stream", "3": "told by the stream"}
+
+
+def test_a_table_that_was_made_anew_is_scanned(table: Followed) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    table.load()
+    table.client.delete_table(TableName=table.name)
+    table.create("NEW_AND_OLD_IMAGES")
+    table.put(2, **note("second"))
+    assert table.load()[-1].kind == "snapshot"
+    assert table.live() == {"2": "second"}
+
+
+def test_a_position_of_another_stream_or_of_none_is_not_gone_on_from(table: Followed) -> None:
+    crawled, now = table.crawl(), {THROUGH: datetime.now(UTC).isoformat()}
+    assert crawled.stream
+    assert dynamodb_stream.gap(crawled, table.aws, {**now, STREAM: crawled.stream}) is None
+    for known in ({}, now, {**now, STREAM: f"{crawled.stream}0"}):
+        assert "does not name this stream" in str(dynamodb_stream.gap(crawled, table.aws, known))
 
 
 def test_a_position_that_the_service_has_trimmed_is_scanned(table: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
