@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # The service keeps 24 h; the rest is for the reading.
 RETENTION = timedelta(hours=23, minutes=45)
-# A shard that is open never ends: so many empty answers in a row are its end for now, and what they hid comes with the next batch.
+# A shard that is open never ends: so many empty answers in a row are its end for now, and what they hid comes with the next batch. A closed one is read to
+# its end, however many there are: what it hid would come after the newer changes of the shards that follow it.
 _EMPTY_ANSWERS = 3
 Item = dict[str, Any]
 
@@ -134,7 +135,7 @@ class Changes:
         self.position = {shard["ShardId"]: self.after[shard["ShardId"]] for shard in shards if shard["ShardId"] in self.after}
         self.position |= {THROUGH: min(self.until or read_at, read_at).isoformat(), STREAM: self.after[STREAM]}
         for shard in shards:
-            for record in self._records(shard["ShardId"]):
+            for record in self._records(shard["ShardId"], closed="EndingSequenceNumber" in shard["SequenceNumberRange"]):
                 self._take(record["dynamodb"])
 
     def rows(self) -> ChangedItems:
@@ -146,11 +147,11 @@ class Changes:
         """Return the keys of the items that are gone; their batch comes first, so that a run that dies between the two reads both again."""
         return ChangedItems(self.table, self.aws, items=tuple(self.gone.values()), how="keys that the stream says are gone")
 
-    def _records(self, shard: str) -> Iterator[Item]:
+    def _records(self, shard: str, *, closed: bool) -> Iterator[Item]:
         client = self.aws.client("dynamodbstreams")
         iterator: str | None = _iterator(client, self.table, shard, self.position)
         empty = 0
-        while iterator and empty < _EMPTY_ANSWERS:
+        while iterator and (closed or empty < _EMPTY_ANSWERS):
             page = client.get_records(ShardIterator=iterator)
             for record in page["Records"]:
                 at = record["dynamodb"]["ApproximateCreationDateTime"]

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -257,6 +258,56 @@ def test_on_the_systems_clock_a_change_belongs_to_the_day_in_which_it_was_made(l
     assert [batch.rows for batch in real.state.batches("raw", table.tenant, "calls.call", yesterday, yesterday)] == [1, 0]
     assert made[-1].rows == 2, "made today, whatever the scan of yesterday saw"
     assert real.state.head(head).position is not None
+
+
+@dataclass
+class Split:
+    """A stream whose shard was closed and followed by another: each has one change of item 1, that of the closed one behind `empty` answers without any."""
+
+    empty: int
+
+    def install(self, monkeypatch: pytest.MonkeyPatch, aws: Aws) -> None:
+        for name in ("describe_stream", "get_shard_iterator", "get_records"):
+            monkeypatch.setattr(aws.client("dynamodbstreams"), name, getattr(self, name))
+
+    @property
+    def answers(self) -> dict[str, list[list[dict[str, Any]]]]:
+        return {"closed": [*([[]] * self.empty), [self._change("1", "older")]], "open": [[self._change("2", "newer")]]}
+
+    def _change(self, number: str, text: str) -> dict[str, Any]:
+        key = {"tenant_id": {"S": "12"}, "id": {"S": "1"}}
+        told = {"Keys": key, "NewImage": {**key, **note(text)}}
+        return {"dynamodb": {**told, "SequenceNumber": number, "ApproximateCreationDateTime": datetime.now(UTC)}}
+
+    def describe_stream(self, **_: str) -> dict[str, Any]:
+        ended = {"StartingSequenceNumber": "1", "EndingSequenceNumber": "1"}
+        shards = [
+            {"ShardId": "closed", "SequenceNumberRange": ended},
+            {"ShardId": "open", "ParentShardId": "closed", "SequenceNumberRange": {"StartingSequenceNumber": "2"}},
+        ]
+        return {"StreamDescription": {"Shards": shards}}
+
+    def get_shard_iterator(self, ShardId: str, ShardIteratorType: str, **_: str) -> dict[str, Any]:  # noqa: N803 (the service's names)
+        return {"ShardIterator": f"{ShardId} {0 if ShardIteratorType == 'TRIM_HORIZON' else len(self.answers[ShardId])}"}
+
+    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # noqa: N803
+        shard, at = ShardIterator.split()
+        answers, number = self.answers[shard], int(at)
+        records = answers[number] if number < len(answers) else []
+        ended = shard == "closed" and number + 1 >= len(answers)
+        return {"Records": records, **({} if ended else {"NextShardIterator": f"{shard} {number + 1}"})}
+
+
+def test_a_closed_shard_is_read_to_its_end_before_what_follows_it(table: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.put(1, **note("first"))
+    table.load()
+    split = Split(empty=5)
+    split.install(monkeypatch, table.aws)
+    table.load()
+    assert table.live() == {"1": "newer"}
+    split.empty = 0
+    table.load()
+    assert table.live() == {"1": "newer"}
 
 
 @contextmanager
