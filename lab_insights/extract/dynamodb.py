@@ -1,7 +1,7 @@
 """DynamoDB as a source: catalog by description and sampling, rows by scan (`dynamodb_stream` has their changes), nothing altered.
 
-Text, binary and booleans land as they are, numbers as text (38 digits, any scale), everything nested as DynamoDB's own JSON. The scan gives a count, no
-checksum: the service has none to offer.
+Text, binary and booleans land as they are, numbers as text (38 digits, any scale), everything nested as DynamoDB's own JSON. An attribute of several types
+is text, NULL being none of them. The scan gives a count, no checksum: the service has none to offer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
         kinds: dict[str, set[str]] = {part: {"S"} for part in keys}
         for item in sample:
             for attribute, value in item.items():
-                kinds.setdefault(attribute, set()).update(value)
+                kinds.setdefault(attribute, set()).update(value.keys() - {"NULL"})
         tables.append(
             SourceTable(
                 source=name,
@@ -63,7 +63,9 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
                 name=logical(physical),
                 physical=physical,
                 placement=placement,
-                columns=tuple(Column(attribute, "|".join(sorted(kinds[attribute])), attribute not in keys) for attribute in sorted(kinds)),
+                columns=tuple(
+                    Column(attribute, "|".join(sorted(kinds[attribute])) or "NULL", attribute not in keys) for attribute in sorted(kinds)
+                ),
                 key=tuple(own_key),
                 rows=described.get("ItemCount"),
                 bytes=described.get("TableSizeBytes"),
@@ -226,7 +228,7 @@ def _fits(value: dict[str, Any], kind: pa.DataType) -> bool:
 
 
 def _plain(value: dict[str, Any] | None, kind: pa.DataType) -> Any:
-    """One attribute value as its column's type; nested and mixed ones as DynamoDB JSON, so that no type is lost."""
+    """One attribute value as its column's type; nested ones and sets as DynamoDB JSON, so that no type is lost."""
     import orjson
     import pyarrow as pa
 
@@ -237,4 +239,6 @@ def _plain(value: dict[str, Any] | None, kind: pa.DataType) -> Any:
         return content if _fits(value, kind) else None
     if tag in {"S", "N"}:
         return content
+    if tag == "BOOL":
+        return "true" if content else "false"
     return orjson.dumps(value, default=lambda raw: base64.b64encode(bytes(raw)).decode()).decode()

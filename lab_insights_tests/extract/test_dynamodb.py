@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import Any
 
+import ibis
 import pyarrow as pa
 import pytest
 
@@ -15,6 +16,8 @@ from lab_insights.errors import SourceError
 from lab_insights.extract import dynamodb
 from lab_insights.extract.catalog import SourceTable, crawl
 from lab_insights.extract.dynamodb import ItemRows
+from lab_insights.lab.columns import flag
+from lab_insights.lab.engine import Duck, Query
 from lab_insights.lake.commit import Facts
 from lab_insights.tenants.registry import Tenant
 from lab_insights_tests.extract.world import AURORA
@@ -112,15 +115,36 @@ def test_what_the_sample_did_not_show_is_neither_lost_nor_altered(table: Table, 
     table.put(1, flag={"BOOL": True}, raw={"B": b"x"})
     table.put(2, flag={"S": "secret"}, raw={"N": "7"})
     table.put(3, flag={"BOOL": False}, late={"BOOL": True}, later={"S": "x"})
-    table.put(4, flag={"M": {"a": {"S": "b"}}})
+    table.put(4, flag={"M": {"a": {"S": "b"}}}, late={"BOOL": False})
     rows, facts = table.read()
     assert rows["flag"].to_pylist() == [True, None, False, None]
     assert rows["flag__text"].to_pylist() == [None, "secret", None, '{"M":{"a":{"S":"b"}}}']
     assert rows["raw"].to_pylist() == [b"x", None, None, None]
     assert rows["raw__text"].to_pylist() == [None, "7", None, None]
-    assert rows["late"].to_pylist() == [None, None, '{"BOOL":true}', None]
+    assert rows["late"].to_pylist() == [None, None, "true", "false"]
     assert rows["later"].to_pylist() == [None, None, "x", None]
     assert facts.fidelity["flag"] == "exact, or text in flag__text"
+
+
+def test_an_attribute_that_is_null_in_some_items_has_the_type_of_the_others(table: Table) -> None:
+    table.put(1, critical={"BOOL": True}, raw={"NULL": True}, note={"NULL": True})
+    table.put(2, critical={"NULL": True}, raw={"B": b"x"}, note={"NULL": True})
+    rows, facts = table.read()
+    assert rows["critical"].to_pylist() == [True, None]
+    assert rows["raw"].to_pylist() == [None, b"x"]
+    assert rows["note"].to_pylist() == [None, None]
+    assert facts.fidelity["critical"] == "exact"
+
+
+def test_a_boolean_among_texts_is_a_text_that_a_contract_reads_as_a_flag(table: Table) -> None:
+    for number, value in enumerate(({"BOOL": True}, {"BOOL": False}, {"S": "Y"}, {"NULL": True})):
+        table.put(number, critical=value)
+    rows, _ = table.read()
+    assert rows["critical"].to_pylist() == ["true", "false", "Y", None]
+    its = ibis.table({"id": "string", "critical": "string"}, name="items")
+    with Duck({"items": rows}) as engine:
+        engine.run(Query(its.select("id", read=flag(its.critical))))
+        assert engine.table().sort_by("id")["read"].to_pylist() == [True, False, True, None]
 
 
 def test_items_of_many_pages_are_all_read(table: Table) -> None:
