@@ -106,6 +106,12 @@ def _pages(
     yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
 
 
+def owned(table: SourceTable, key: dict[str, Any]) -> dict[str, Any]:
+    """Return the key of an item that is gone with whose it was, which every row of a pooled table must say and few keys do."""
+    discriminator = table.placement.discriminator
+    return {**key, discriminator[0]: {"S": discriminator[1]}} if discriminator else key
+
+
 def asked(aws: Aws, table: str, discriminator: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
     """Return the operation that gives a tenant's items, and its request."""
     client = aws.client("dynamodb")

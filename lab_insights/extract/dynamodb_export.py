@@ -21,7 +21,7 @@ from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import LandingMismatch, SourceError
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.dynamodb import BATCH, THROUGH, ItemRows, unreadable
+from lab_insights.extract.dynamodb import BATCH, THROUGH, ItemRows, owned, unreadable
 from lab_insights.lake.manifest import Window
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class ExportedChanges:
         self._table, self._aws = table, aws
         self._made = export(table, aws, limits, "INCREMENTAL_EXPORT", IncrementalExportSpecification=times)
         self.position = {THROUGH: window.high.isoformat()}
-        self.gone = tuple(_read(change["Keys"]) for change in self._made if is_gone(table, change))
+        self.gone = tuple(owned(table, _read(change["Keys"])) for change in self._made if is_gone(table, change))
 
     def rows(self) -> Exported:
         """Return the changed items, read from the export's files once more; their batch moves the position."""

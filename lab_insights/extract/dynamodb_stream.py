@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab_insights.aws import Aws
 from lab_insights.extract import dynamodb_export
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows, unreadable
+from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows, owned, unreadable
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.state import Head
@@ -169,7 +169,7 @@ class Changes:
             self.items[name] = new
             self.gone.pop(name, None)
         elif self._its({**(old or {}), **key}):
-            self.gone[name] = key
+            self.gone[name] = owned(self.table, key)
             self.items.pop(name, None)
 
     def _its(self, item: Item) -> bool:

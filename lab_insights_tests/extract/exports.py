@@ -27,11 +27,12 @@ def _honest(bodies: list[bytes]) -> list[bytes]:
 
 @dataclass
 class Exporting:
-    """Answers a client's calls for exports; `at` gives the items of the table as of an instant, by key."""
+    """Answers a client's calls for exports; `at` gives the items of the table as of an instant, by key, whose attributes are `key`."""
 
     aws: Aws
     bucket: str
     at: Callable[[datetime], dict[str, Item]]
+    key: tuple[str, ...] = ("tenant_id", "id")
     asked: list[dict[str, Any]] = field(default_factory=list)
     looks: int = 0
     fails: bool = False
@@ -99,7 +100,7 @@ class Exporting:
                 found.append(
                     {
                         "Metadata": {"WriteTimestampMicros": {"N": "1"}},
-                        "Keys": {name: some[name] for name in ("tenant_id", "id")},
+                        "Keys": {name: some[name] for name in self.key},
                         **{name: image for name, image in images.items() if image is not None},
                     }
                 )

@@ -21,17 +21,17 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import relation
 from lab_insights.names import TenantId
 from lab_insights_tests.extract.exports import Exporting
-from lab_insights_tests.extract.test_dynamodb_stream import Followed, note
+from lab_insights_tests.extract.test_dynamodb_stream import Followed, note, unmarked
 from lab_insights_tests.lake.world import day, fresh_tenant, instant
 
 
 class Exported(Followed):
     """A pooled table that is exported, whose history the test writes down."""
 
-    def __init__(self, lake: Lake, bucket: str) -> None:
-        super().__init__(lake, None)
+    def __init__(self, lake: Lake, bucket: str, key: tuple[str, ...] = ("tenant_id", "id")) -> None:
+        super().__init__(lake, None, key)
         self.bucket, self.history = bucket, list[tuple[datetime, dict[str, dict[str, Any]]]]()
-        self.exporting = Exporting(self.aws, bucket, self.at)
+        self.exporting = Exporting(self.aws, bucket, self.at, key)
 
     @property
     def source(self) -> Source:
@@ -53,10 +53,15 @@ class Exported(Followed):
 
 
 @pytest.fixture
-def table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Exported:
+def key() -> tuple[str, ...]:
+    return ("tenant_id", "id")
+
+
+@pytest.fixture
+def table(lake: Lake, key: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Exported:
     bucket = f"exports-{uuid.uuid4().hex[:8]}"
     lake.storage.aws.client("s3").create_bucket(Bucket=bucket)
-    made = Exported(lake, bucket)
+    made = Exported(lake, bucket, key)
     made.exporting.install(monkeypatch)
     monkeypatch.setattr(dynamodb_export, "POLL", 0)
     return made
@@ -124,6 +129,19 @@ def test_an_item_that_was_given_to_another_tenant_is_gone(table: Exported) -> No
     assert dynamodb_export.is_gone(crawled, change)
     assert not dynamodb_export.is_gone(crawled, {**change, "NewImage": change["OldImage"]})
     assert not dynamodb_export.is_gone(crawled, {"Keys": {"id": {"S": "1"}}, "OldImage": change["NewImage"]}), "nor ever was its"
+
+
+@pytest.mark.parametrize("key", [("id",)])
+def test_an_item_that_is_gone_is_still_marked_as_the_tenants_where_its_key_does_not_say_whose_it_was(table: Exported) -> None:
+    table.put(1, **note("first"))
+    table.now(6)
+    table.load_at(7)
+    table.delete(1)
+    table.now(8)
+    made = table.load_at(9)
+    assert [batch.rows for batch in made if batch.gone_at] == [1]
+    assert unmarked(table.lake, made) == ""
+    assert table.live() == {}
 
 
 def test_tenants_that_are_loaded_together_share_one_export(table: Exported) -> None:

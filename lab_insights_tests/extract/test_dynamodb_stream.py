@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from lab_insights.aws import Aws
+from lab_insights.checks.rows import landed
+from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW
 from lab_insights.clock import Clock
 from lab_insights.config import Source
 from lab_insights.extract import dynamodb, dynamodb_stream
@@ -41,17 +43,17 @@ def streamed(view: str) -> dict[str, Any]:
 class Followed:
     """A pooled table with a stream, and one tenant's loads of it."""
 
-    def __init__(self, lake: Lake, view: str | None = "NEW_AND_OLD_IMAGES") -> None:
+    def __init__(self, lake: Lake, view: str | None = "NEW_AND_OLD_IMAGES", key: tuple[str, ...] = ("tenant_id", "id")) -> None:
         self.lake, self.aws, self.name = lake, lake.storage.aws, f"{uuid.uuid4().hex[:8]}-src-call"
-        self.tenant, self.hour = fresh_tenant(), 6.0
+        self.tenant, self.hour, self.key = fresh_tenant(), 6.0, key
         self.client = self.aws.client("dynamodb")
         self.create(view)
 
     def create(self, view: str | None) -> None:
         self.client.create_table(
             TableName=self.name,
-            KeySchema=[{"AttributeName": "tenant_id", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("tenant_id", "id")],
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in zip(self.key, ("HASH", "RANGE"), strict=False)],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in self.key],
             BillingMode="PAY_PER_REQUEST",
             **({"StreamSpecification": streamed(view)} if view else {}),
         )
@@ -65,7 +67,8 @@ class Followed:
         self.client.put_item(TableName=self.name, Item={"tenant_id": {"S": key}, "id": {"S": str(number)}, **attributes})
 
     def delete(self, number: int, key: str = "12") -> None:
-        self.client.delete_item(TableName=self.name, Key={"tenant_id": {"S": key}, "id": {"S": str(number)}})
+        its = {"tenant_id": {"S": key}, "id": {"S": str(number)}}
+        self.client.delete_item(TableName=self.name, Key={name: its[name] for name in self.key})
 
     def crawl(self) -> SourceTable:
         return crawl("calls", self.source, Tenant(id=self.tenant, key="12"), self.aws).tables[0]
@@ -91,6 +94,12 @@ class Followed:
 @pytest.fixture
 def table(lake: Lake) -> Followed:
     return Followed(lake)
+
+
+def unmarked(lake: Lake, made: list[Manifest]) -> str:
+    """Return what the check of a day's batches says of rows that are not marked as tenant 12's; nothing where all are."""
+    [judged] = [each for each in landed(lake, "raw/calls/call", made, ("tenant_id", "12")) if each.of.check == NO_CROSS_TENANT_ROW]
+    return judged.message
 
 
 def note(text: str) -> dict[str, dict[str, Any]]:
@@ -121,6 +130,19 @@ def test_after_a_scan_the_stream_tells_what_changed_and_what_is_gone(table: Foll
     table.put(3, **note("again"))
     table.load()
     assert table.live() == {"1": "first", "2": "third", "3": "again", "4": "new"}
+
+
+def test_an_item_that_is_gone_is_still_marked_as_the_tenants_where_its_key_does_not_say_whose_it_was(lake: Lake) -> None:
+    its = Followed(lake, key=("id",))
+    its.put(1, **note("first"))
+    its.put(2, "13", **note("another tenant's"))
+    its.load()
+    its.delete(1)
+    its.delete(2, "13")
+    made = its.load()
+    assert [batch.rows for batch in made if batch.gone_at] == [1]
+    assert unmarked(lake, made) == ""
+    assert its.live() == {}
 
 
 def test_what_was_read_is_not_read_again(table: Followed) -> None:
