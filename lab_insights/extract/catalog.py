@@ -56,6 +56,8 @@ class SourceTable:
     """The DynamoDB stream that tells this tenant's changes."""
     export_bucket: str | None = None
     """The bucket that a DynamoDB table is exported to, in place of being scanned and followed by its stream."""
+    spelled: tuple[str, ...] = ()
+    """Columns that are kept for the attributes of a DynamoDB table that are spelled so: those in the lake, those that contracts read, and the key."""
 
     @property
     def table_id(self) -> str:

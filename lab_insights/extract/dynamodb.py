@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from lab_insights.config import Source, logical
 from lab_insights.errors import SourceError
 from lab_insights.extract.catalog import Catalog, Column, SourceTable
 from lab_insights.extract.databases import place
-from lab_insights.extract.projection import TEXT_SUFFIX
+from lab_insights.extract.projection import TEXT_SUFFIX, landing_names
 from lab_insights.extract.read import counted
 from lab_insights.lake.commit import Facts
 from lab_insights.lake.manifest import SourceProof
@@ -172,6 +172,7 @@ class ItemRows:
     how = "items that the scan returned"
     _read: int = 0
     _kept: int = 0
+    _names: dict[str, str] = field(default_factory=dict)
     _beside: set[str] = field(default_factory=set)
     _position: dict[str, str] = field(default_factory=dict)
 
@@ -179,7 +180,17 @@ class ItemRows:
         import pyarrow as pa
 
         arrow = {"B": pa.binary(), "BOOL": pa.bool_()}
-        self.schema: pa.Schema = pa.schema([(column.name, arrow.get(column.type, pa.string())) for column in self.table.columns])
+        self._name([column.name for column in self.table.columns])
+        self.schema: pa.Schema = pa.schema(
+            [(self._names[column.name], arrow.get(column.type, pa.string())) for column in self.table.columns]
+        )
+
+    def _name(self, attributes: Sequence[str]) -> None:
+        """Give attributes names in the lake that no engine takes for another's, those that have one keeping theirs."""
+        every = [*self._names, *attributes]
+        mine = (self.table.placement.discriminator or ())[:1]
+        named = dict(zip(every, landing_names(every, (*self.table.spelled, *mine)), strict=True))
+        self._names = named | self._names
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -206,13 +217,15 @@ class ItemRows:
     def _batch(self, items: list[dict[str, Any]]) -> pa.RecordBatch:
         import pyarrow as pa
 
+        sampled = [(column.name, its) for column, its in zip(self.table.columns, self.schema, strict=True)]
         # An attribute that the sample did not show gets a column of its own.
-        late = sorted({name for item in items for name in item} - set(self.schema.names))
-        schema = pa.schema([*self.schema, *((name, pa.string()) for name in late)])
-        columns = {each.name: pa.array([_plain(item.get(each.name), each.type) for item in items], each.type) for each in schema}
-        for its in self.schema:
+        late = sorted({name for item in items for name in item} - {name for name, _ in sampled})
+        self._name([name for name in late if name not in self._names])
+        every = [*sampled, *((name, pa.field(self._names[name], pa.string())) for name in late)]
+        columns = {its.name: pa.array([_plain(item.get(name), its.type) for item in items], its.type) for name, its in every}
+        for name, its in sampled:
             # Nor did the sample show every type: what this column can not hold is kept, as text, beside it.
-            misfits = [item[its.name] if its.name in item and not _fits(item[its.name], its.type) else None for item in items]
+            misfits = [item[name] if name in item and not _fits(item[name], its.type) else None for item in items]
             if any(misfits):
                 columns[f"{its.name}{TEXT_SUFFIX}"] = pa.array([_plain(value, pa.string()) for value in misfits], pa.string())
                 self._beside.add(its.name)
@@ -221,7 +234,7 @@ class ItemRows:
 
     def facts(self) -> Facts:
         """Return the count of items that the service gave, and from where the stream goes on."""
-        fidelity = {column.name: "exact" if column.type in {"S", "B", "BOOL"} else "text" for column in self.table.columns}
+        fidelity = {self._names[column.name]: "exact" if column.type in {"S", "B", "BOOL"} else "text" for column in self.table.columns}
         fidelity |= {name: f"exact, or text in {name}{TEXT_SUFFIX}" for name in self._beside}
         return Facts(SourceProof(rows=self._read, how=self.how), counted(self._kept), fidelity, position=self._position)
 

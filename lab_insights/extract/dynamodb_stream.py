@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +35,23 @@ Item = dict[str, Any]
 
 def position(lake: Lake, partition: Partition, head: Head) -> dict[str, str]:
     """Return where the stream of a table goes on, by its newest batch; empty when it has none that says so."""
+    told = (manifest for manifest in _newest(lake, partition, head) if manifest.position)
+    last = max(told, key=lambda manifest: manifest.batch_id, default=None)
+    return last.position if last else {}
+
+
+def spelled(lake: Lake, partition: Partition, head: Head, table: SourceTable) -> SourceTable:
+    """Return a table of DynamoDB with the columns that its newest batches have, so that each attribute goes on under its name there; any other as it is."""
+    if table.engine != "dynamodb":
+        return table
+    names = dict.fromkeys(name for manifest in _newest(lake, partition, head) for name in manifest.schema_().names)
+    return replace(table, spelled=(*names, *table.spelled))
+
+
+def _newest(lake: Lake, partition: Partition, head: Head) -> list[Manifest]:
     if head.position is None:
-        return {}
-    newest: Manifest | None = max(
-        (
-            manifest
-            for manifest in manifests(lake, "raw", partition.tenant, partition.table, head.position.date() - timedelta(days=1))
-            if manifest.position
-        ),
-        key=lambda manifest: manifest.batch_id,
-        default=None,
-    )
-    return newest.position if newest else {}
+        return []
+    return manifests(lake, "raw", partition.tenant, partition.table, head.position.date() - timedelta(days=1))
 
 
 def followed(lake: Lake, aws: Aws, table: SourceTable, partition: Partition, head: Head) -> tuple[dict[str, str], str]:

@@ -87,6 +87,7 @@ def load(
     head = settled_head(lake, partition)
     if head.pending:
         _, head = reloaded.keep(lake, head, partition, request.run_id)
+    plan = dataclasses.replace(plan, table=dynamodb_stream.spelled(lake, partition, head, plan.table))
     there = partition_manifests(lake, partition) if head.version else []
     known: dict[str, str] = {}
     if (plan.table.stream or plan.table.export_bucket) and plan.load == "incremental" and _open(request, head.position):

@@ -40,6 +40,7 @@ class Declared:
 
     key: tuple[str, ...] = ()
     cursor: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def plan(
         told, whole = ("its exports", "exported") if table.export_bucket else ("its stream", "scanned")
         reason = f"changes come from {told}" if followed else f"DynamoDB is {whole}"
         load: Literal["full", "incremental"] = "incremental" if followed else "full"
+        table = dataclasses.replace(table, spelled=(*declared.columns, *key))
         return Plan(table, load, key, None, "arrow", reason, rows=table.rows, bytes=table.bytes, changes=known.changes)
     cursor, reason = _cursor_of(table, key, declared, override, known)
     said = [

@@ -35,16 +35,18 @@ class Shipped:
     """Shipped as text and cast to `arrow` here."""
 
 
-def landing_names(names: Sequence[str]) -> list[str]:
+def landing_names(names: Sequence[str], spelled: Sequence[str] = ()) -> list[str]:
     """Return the names under which columns land: their own, with underscores after one that no later engine could tell from another.
 
-    DuckDB, Snowflake and Glue take `Note` and `note` for one column, which PostgreSQL does not; and `x__text` is where misfits of `x` go.
+    DuckDB, Snowflake and Glue take `Note` and `note` for one column, which PostgreSQL does not; and `x__text` is where misfits of `x` go. A name is
+    that of the column that is `spelled` so (of two of these that are alike, the last), else of the one that comes first.
     """
+    kept = {name.lower(): name for name in spelled}
     taken = {f"{name}{TEXT_SUFFIX}".lower() for name in names}
     landed = []
     for name in names:
         its = name
-        while its.lower() in taken:
+        while its.lower() in taken or kept.get(its.lower(), its) != its:
             its += "_"
         taken.add(its.lower())
         landed.append(its)

@@ -44,8 +44,13 @@ def raw_tables(contract: Contract) -> list[str]:
 
 
 def declared() -> dict[str, Declared]:
-    """Return key and cursor of every raw table that a contract or mapping describes."""
-    return {raw: Declared(mapping.source.key, mapping.source.cursor) for raw, [(_, mapping), *_] in read_by().items()}
+    """Return key, cursor and the columns that are read of every raw table that a contract or mapping describes."""
+    return {raw: _declared([mapping for _, mapping in readers]) for raw, readers in read_by().items()}
+
+
+def _declared(readers: list[Mapping]) -> Declared:
+    its = readers[0].source
+    return Declared(its.key, its.cursor, tuple(name for mapping in readers for _, rule in mapping.columns for name in rule.reads))
 
 
 def has(sources: Sources, mapping: Mapping) -> bool:

@@ -16,6 +16,7 @@ from lab_insights.errors import SourceError
 from lab_insights.extract import dynamodb
 from lab_insights.extract.catalog import SourceTable, crawl
 from lab_insights.extract.dynamodb import ItemRows
+from lab_insights.extract.plan import Declared, plan
 from lab_insights.lab.columns import flag
 from lab_insights.lab.engine import Duck, Query
 from lab_insights.lake.commit import Facts
@@ -124,6 +125,35 @@ def test_what_the_sample_did_not_show_is_neither_lost_nor_altered(table: Table, 
     assert rows["late"].to_pylist() == [None, None, "true", "false"]
     assert rows["later"].to_pylist() == [None, None, "x", None]
     assert facts.fidelity["flag"] == "exact, or text in flag__text"
+
+
+def test_attributes_whose_names_differ_only_in_case_are_columns_that_no_engine_takes_for_one(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ItemRows.pages
+    monkeypatch.setattr(ItemRows, "pages", lambda its: ([item] for page in whole(its) for item in page))
+    monkeypatch.setattr(dynamodb, "SAMPLE", 1)
+    monkeypatch.setattr(dynamodb, "BATCH", 1)
+    table.put(1, orderID={"S": "a"}, orderId={"BOOL": True})
+    table.put(2, orderID={"S": "b"}, OrderId={"S": "late"})
+    table.put(3, orderId={"S": "misfit"}, OrderId={"S": "later"}, ORDERID={"S": "last"})
+    rows, facts = table.read()
+    assert rows.select(["orderID", "orderId_", "orderId___text", "OrderId__", "ORDERID___"]).to_pydict() == {
+        "orderID": ["a", "b", None],
+        "orderId_": [True, None, None],
+        "orderId___text": [None, None, "misfit"],
+        "OrderId__": [None, "late", "later"],
+        "ORDERID___": [None, None, "last"],
+    }
+    assert facts.fidelity["orderId_"] == "exact, or text in orderId___text"
+
+
+def test_of_names_that_differ_only_in_case_the_one_that_a_contract_reads_is_kept(table: Table) -> None:
+    table.put(1, orderID={"S": "a"}, orderId={"S": "b"})
+    table.put(2, orderID={"S": "c"})
+    its = plan(table.crawl(), Declared(("id",), columns=("orderId",))).table
+    rows, _ = table.read(crawled=its)
+    assert (rows["orderId"].to_pylist(), rows["orderID_"].to_pylist()) == (["b", None], ["a", "c"])
 
 
 def test_an_attribute_that_is_null_in_some_items_has_the_type_of_the_others(table: Table) -> None:

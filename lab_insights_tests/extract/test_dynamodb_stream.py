@@ -156,6 +156,17 @@ def test_what_was_read_is_not_read_again(table: Followed) -> None:
     assert table.load()[-1].rows == 1
 
 
+def test_an_attribute_keeps_its_name_in_the_lake_when_another_comes_that_differs_only_in_case(table: Followed) -> None:
+    table.put(1, orderId={"S": "first"})
+    table.load()
+    table.put(2, orderID={"S": "second"})
+    changed, whole = table.load()[-1], table.load(mode="full")[-1]
+    assert (changed.kind, whole.kind) == ("delta", "snapshot")
+    for made in (changed, whole):
+        rows = {row["id"]: row for row in relation(table.lake.storage, [made], made.schema_()).to_pylist()}
+        assert (rows["1"]["orderId"], rows["2"]["orderID_"]) == ("first", "second")
+
+
 def test_nested_attributes_of_the_stream_are_what_a_scan_gives(table: Followed) -> None:
     table.put(0)
     table.load()

@@ -35,6 +35,7 @@ def test_every_raw_table_has_one_contract_at_most_and_is_known_by_it() -> None:
     assert len(by_raw_table()) == len({mapping.raw for _, mapping in every() if mapping.source.whole})
     assert by_raw_table()["lis.result"] == contracts()["result"]
     assert declared()["lis.result"].cursor == "updated_at"
+    assert "notified_to" in declared()["notifications.critical_notification"].columns
     assert {mapping.source.name for _, mapping in every()} == {"crm", "lis", "audit", "messages", "notifications"}
 
 
