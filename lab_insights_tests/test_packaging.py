@@ -182,6 +182,17 @@ def test_compose_gives_every_variable_that_the_instance_and_the_workspace_read()
         assert read <= set(_compose()["services"][name]["environment"]), name
 
 
+def test_compose_mounts_the_configuration_what_it_names_and_the_way_to_its_role_where_the_code_server_looks_for_them() -> None:
+    mounted = [re.fullmatch(r"\$\{(\w+):(\?|-/dev/null)\}:(\S+):ro", each) for each in _compose()["services"]["code-server"]["volumes"]]
+    home = re.search(r"DAGSTER_HOME=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert home
+    assert [each.groups() for each in mounted if each] == [
+        ("LAB_INSIGHTS_YAML", "?", f"{home[1]}/lab_insights.yaml"),
+        ("LAB_INSIGHTS_MODELS", "-/dev/null", f"{home[1]}/models"),
+        ("LAB_INSIGHTS_AWS_CONFIG", "-/dev/null", "/home/lab-insights/.aws/config"),
+    ]
+
+
 def test_the_image_copies_only_what_is_there_and_what_its_context_holds() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     sources = [name for line in copied for name in line.split()]

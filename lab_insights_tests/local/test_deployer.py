@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,34 @@ def test_the_trail_that_one_may_ask_for_records_objects_of_every_bucket_of_the_d
     assert len(services) == 3
     assert {each["Condition"]["StringEquals"]["aws:SourceArn"] for each in services} == {arn}
     assert all(resources[name]["Condition"] == "HasTrail" for name in ("LakeTrail", "TrailBucket", "TrailBucketPolicy"))
+
+
+def test_the_code_servers_role_is_assumed_by_the_one_principal_that_is_named_else_by_tasks_of_ecs_of_this_account() -> None:
+    parsed = template.load()
+    assert parsed["Parameters"]["CodeServerPrincipal"]["Default"] == ""
+    assert parsed["Conditions"]["HasCodeServerPrincipal"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "CodeServerPrincipal"}, ""]}]}
+    role = template.resolve(parsed["Resources"]["CodeServerRole"]["Properties"], _names())
+    [trusted] = role["AssumeRolePolicyDocument"]["Statement"]
+    condition, named, tasks = trusted["Fn::If"]
+    assert (condition, named["Principal"]) == ("HasCodeServerPrincipal", {"AWS": "p-CodeServerPrincipal"})
+    assert tasks["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+    assert tasks["Condition"] == {"StringEquals": {"aws:SourceAccount": deployer.ACCOUNT}}
+
+
+@pytest.mark.parametrize(
+    ("arn", "taken"),
+    [
+        ("", True),
+        ("arn:aws:iam::123456789012:role/host", True),
+        ("arn:aws-us-gov:iam::123456789012:user/people/ada", True),
+        ("*", False),
+        ("arn:aws:iam::123456789012:root", False),
+        ("arn:aws:sts::123456789012:assumed-role/host/session", False),
+    ],
+)
+def test_the_principal_of_the_code_servers_role_is_one_role_or_one_user(arn: str, taken: bool) -> None:
+    pattern = template.load()["Parameters"]["CodeServerPrincipal"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, arn)) is taken
 
 
 def test_snowflakes_role_reads_what_is_loaded_and_is_assumed_by_its_integration_alone() -> None:
