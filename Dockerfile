@@ -5,7 +5,7 @@ RUN python -m pip install --no-cache-dir --quiet uv && uv venv --quiet /opt/lab-
 ENV VIRTUAL_ENV=/opt/lab-insights
 WORKDIR /build
 COPY setup.py requirements.lock ./
-# The lock is the constraint: it also holds what only development needs.
+# The lock is the constraint: it also holds what only the local stack needs.
 RUN uv pip install --quiet --no-cache --constraint requirements.lock --requirement setup.py
 COPY lab_insights lab_insights
 RUN uv pip install --quiet --no-cache --no-deps .
