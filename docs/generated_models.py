@@ -1,4 +1,4 @@
-"""MkDocs hook: what `lab_insights.yaml`, contracts, mappings and KPI files may say, from their models; every asset and every job, from the definitions."""
+"""MkDocs hook: what `lab_insights.yaml` and files of `models` may say, from their models; assets, jobs, schedules and sensors, from the definitions."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ its own files. *Days × tenants* is [the grid](../explanation/partitions.md) tha
 JOBS = """Written from the definitions, for a configuration of five sources. In the UI each has a *Launchpad*; in a terminal it is `lab-insights run JOB`.
 Every option has a default, so `{}` is a run config of every job. What is none of the choices below is refused, with those that there are, before a run
 is made; choices that contradict each other are refused by their step, with the remedy, before it reads anything."""
+TICKS = """Written from the definitions. What is off is switched on in the UI under *Automation*, once for a deployment, or
+[in a terminal](../how-to/deploy.md#switch-on-what-loads); what somebody switched stays so when the code server starts anew. Both need the daemon."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add `reference/keys.md`, `reference/files.md`, `reference/assets.md` and `reference/jobs.md`."""
+    """Add `keys.md`, `files.md`, `assets.md`, `jobs.md` and `schedules.md` of the reference."""
     built = _built()
     models = "\n".join(
         f"## {title}\n\n{_models(model)}" for title, model in (("Contracts", Contract), ("Mappings", Mapping), ("KPIs", Kpi))
@@ -60,6 +62,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("files", f"# Contract, mapping and KPI files\n\n{FILES}\n\n{models}"),
         ("assets", f"# Assets\n\n{ASSETS}\n\n{_assets(built)}"),
         ("jobs", f"# Jobs\n\n{JOBS}\n\n{_jobs(built)}"),
+        ("schedules", f"# Schedules and sensors\n\n{TICKS}\n\n{_ticks(built)}"),
     ):
         files.append(File.generated(config, f"reference/{name}.md", content=content))
     return files
@@ -179,6 +182,28 @@ def _job(job: dg.JobDefinition) -> str:
             )
     options = "\n\n".join(f"Under {', '.join(steps)}:\n\n{table}" for table, steps in by_options.items())
     return f"## {job.name}\n\n{job.description} {over}\n\n{options or 'It has no options.'}\n"
+
+
+def _ticks(built: dg.Definitions) -> str:
+    """Return when each schedule and sensor is evaluated, which jobs it asks for, and whether it is on from the start."""
+    repository = built.get_repository_def()
+    schedules = "\n".join(
+        f"| `{each.name}` | `{each.cron_schedule}` | `{each.job_name}` | {_on(each)} | {_text(str(each.description))} |"
+        for each in repository.schedule_defs
+    )
+    sensors = "\n".join(
+        f"| `{each.name}` | {each.minimum_interval_seconds} | {', '.join(f'`{target.job_name}`' for target in each.targets)} | {_on(each)} "
+        f"| {_text(str(each.description))} |"
+        for each in repository.sensor_defs
+    )
+    return (
+        f"## Schedules\n\n| schedule | cron, in UTC | job | from the start | what it does |\n|---|---|---|---|---|\n{schedules}\n\n"
+        f"## Sensors\n\n| sensor | seconds between looks | jobs | from the start | what it does |\n|---|---|---|---|---|\n{sensors}\n"
+    )
+
+
+def _on(each: dg.ScheduleDefinition | dg.SensorDefinition) -> str:
+    return "on" if each.default_status.value == "RUNNING" else "**off**"
 
 
 def _value(value: Any) -> str:

@@ -86,6 +86,35 @@ def test_the_reference_has_every_job_with_every_option(built: dg.Definitions, mo
     assert "`raw_crm`, `raw_lis`" in parts["raw"]
 
 
+def test_the_reference_says_of_every_schedule_and_sensor_whether_it_is_on(built: dg.Definitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs")
+    page = import_module("generated_models")._ticks(built)
+    rows = {name: cells for name, *cells in re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \| (.+?) \| ", page, flags=re.MULTILINE)}
+    repository = built.get_repository_def()
+    assert set(rows) == {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    assert rows["daily"] == ["`15 0 * * *`", "`raw`", "**off**"]
+    assert rows["checking"][2] == "on"
+    assert rows["curation_queue"] == ["30", "`curation`", "on"]
+
+
+def test_the_asset_of_the_how_to_stands_beside_those_of_the_package(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "own-assets.md"
+    [example] = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("LAB_INSIGHTS_CONFIG", str(path))
+    made: dict[str, Any] = {}
+    exec(example, made)  # noqa: S102 (our own page)
+    dg.Definitions.validate_loadable(made["defs"])
+    graph, key = made["defs"].resolve_asset_graph(), dg.AssetKey("results_by_patient")
+    [read] = graph.get(key).parent_keys
+    assert read.path == ["curated", "result"]
+    assert graph.get(read).is_materializable
+    assert graph.get(key).partitions_def == graph.get(read).partitions_def
+    rows = pd.DataFrame({"patient_id": ["p1", "p1", "p2"], "is_deleted": [False, False, True]})
+    assert made["results_by_patient"](rows).to_dict("list") == {"patient_id": ["p1"], "results": [2]}
+
+
 def test_what_only_looks_is_on_and_every_schedule_and_sensor_says_what_it_does(built: dg.Definitions) -> None:
     repository = built.get_repository_def()
     running = {each.name for each in repository.schedule_defs if each.default_status is dg.DefaultScheduleStatus.RUNNING}

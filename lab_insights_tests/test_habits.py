@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = sorted((ROOT / "lab_insights").rglob("*.py"))
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # Written by the documentation's build, which fails for links that lead nowhere.
-GENERATED = {ROOT / "docs" / "reference" / f"{name}.md" for name in ("tables", "cli", "kpis", "keys", "files", "assets", "jobs")}
+GENERATED = {
+    ROOT / "docs" / "reference" / f"{name}.md" for name in ("tables", "cli", "kpis", "keys", "files", "assets", "jobs", "schedules")
+}
 # Spelt in halves, so that this file does not find itself.
 ELSEWHERE = [
     *("pypi" + ".org", "pythonhosted" + ".org", "registry.npmjs" + ".org", "proxy.golang" + ".org", "--index" + "-url"),

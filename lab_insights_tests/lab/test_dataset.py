@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +20,15 @@ from lab_insights.lake.layout import Partition
 from lab_insights_tests.lab.world import STAMP, Lab, at
 from lab_insights_tests.lake.world import fresh_tenant, instant
 
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dataset.md"
+CONFIGURATION = """
+aws: {{endpoint_url: "{endpoint}"}}
+lake: {{prefix: {prefix}}}
+snowflake: {{account: none, credentials: "env:NONE"}}
+sources: {{}}
+partitions: {{start: 2026-03-01}}
+phi: {{pseudonym_key: "env:PSEUDONYMS"}}
+"""
 COLUMNS = (
     "id",
     "lab_order_id",
@@ -167,6 +178,21 @@ def test_the_de_identified_form_names_nobody_and_can_be_joined_with_its_key(lab:
     assert Deidentified(whole).arrow("patient")["patient_id"][0].as_py() != patients[0]["patient_id"]
     [read, *_] = Log(lab.lake.storage).records(chain_of(lab.tenant))
     assert (read.action, read.subject, read.counts["rows"]) == ("dataset.read", "curated.patient", 3)
+
+
+def test_the_example_of_the_how_to_runs_as_it_stands(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient, order = {"id": "p1", "mrn": "m1"}, {"id": "o1", "patient_id": "p1", "ordered_at": at(1)}
+    lab.modelled(1, "snapshot", patient=[patient], lab_order=[order], result=[result("r1", "1", at(1))])
+    lab.transform("order_detail", 1)
+    storage, path = lab.lake.storage, tmp_path / "lab_insights.yaml"
+    path.write_text(CONFIGURATION.format(endpoint=storage.aws.endpoint_url, prefix=storage.prefix))
+    monkeypatch.setenv("LAB_INSIGHTS_CONFIG", str(path))
+    monkeypatch.setenv("PSEUDONYMS", "secret")
+    [example] = re.findall(r"^```python\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(example.replace("aurora_clinic", lab.tenant), made)  # noqa: S102 (our own page)
+    assert made["train"].num_rows == made["known"].arrow("result").num_rows == 1
+    assert "patient_id" in made["train"].column_names
 
 
 def test_a_user_defined_table_has_nothing_left_until_it_is_classified(lab: Lab) -> None:

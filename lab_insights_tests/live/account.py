@@ -54,6 +54,6 @@ def marked_statements(text: str) -> list[str]:
 
 
 def own(statement: str, name: str, key: str) -> str:
-    """Return a statement for a user and a role of the test's own, in place of those that a page makes, with a key that is one."""
-    named = re.sub(r"\b(USER|ROLE) LAB_INSIGHTS\b", rf"\1 {name}", statement)
+    """Return a statement for a user, a role and a warehouse of the test's own, in place of those that a page makes, with a key that is one."""
+    named = re.sub(r"\b(?:(USER|ROLE) LAB_INSIGHTS|(WAREHOUSE) LOAD)\b", lambda its: f"{its[1] or its[2]} {name}", statement)
     return re.sub(r"RSA_PUBLIC_KEY = '[^']*'", f"RSA_PUBLIC_KEY = '{key}'", named)

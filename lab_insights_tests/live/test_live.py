@@ -103,3 +103,4 @@ def test_the_statements_that_a_page_marks_not_executed_locally_are_executed(stac
         finally:
             session.execute(f"DROP USER IF EXISTS {name}")
             session.execute(f"DROP ROLE IF EXISTS {name}")
+            session.execute(f"DROP WAREHOUSE IF EXISTS {name}")
