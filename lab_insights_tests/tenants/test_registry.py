@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def test_a_file_that_is_wrong_is_told_by_the_entry(tmp_path: Path, content: byte
         read_file(path)
     assert str(path) in str(raised.value)
     assert raised.value.remedy
+
+
+def test_the_file_of_the_how_to_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "tenants.md"
+    [example] = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "tenants.yaml").write_text(example)
+    first, second = read_file(tmp_path / "tenants.yaml")
+    assert (first.key, first.deliver_by, first.tier) == ("12", time(5, 30), "daily")
+    assert (second.key, second.deliver_by, second.layouts["lis"]) == ("27", time(6), "prefix")
 
 
 def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
