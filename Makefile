@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything below needs only make, Python 3.11 or 3.12, and Java 17.
+# `make help` lists the targets. Everything below needs only make, Python 3.11 or 3.12, and Java 17 or 21.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
