@@ -71,7 +71,7 @@ class EmrSection(Section):
     bucket: str
     """Bucket for orders and messages."""
     entry_point: str
-    """S3 URI of the script that the jobs start."""
+    """Script that the jobs start: in the image (`local:///…`) or on S3."""
     parameters: str = ""
     """Further `spark-submit` parameters."""
 
