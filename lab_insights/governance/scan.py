@@ -71,7 +71,9 @@ def recognisers() -> Finds:
     try:
         from presidio_analyzer import Pattern, PatternRecognizer, predefined_recognizers
     except ImportError:
-        raise ConfigError("The scanner's recognisers are not installed.", remedy="pip install 'lab-insights[scan]'.") from None
+        raise ConfigError(
+            "The scanner's recognisers are not installed.", remedy="in a checkout: .venv/bin/uv pip install -e '.[scan]'."
+        ) from None
     # its own class asks the network for a list of top-level domains
     email = PatternRecognizer("EMAIL_ADDRESS", patterns=predefined_recognizers.EmailRecognizer.PATTERNS)
     ours = [
