@@ -1,4 +1,4 @@
-"""What `lab-insights doctor` tests: every connection, permission and version of a deployment, each as one line with its remedy; it changes nothing."""
+"""What `lab-insights doctor` tests: whether each connection answers and may be read, and versions, a line each with its remedy; it writes nothing."""
 
 from lab_insights.doctor.check import Check, examine
 
