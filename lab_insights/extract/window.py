@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -37,15 +38,25 @@ SELECT /* {mark} */ UTC_TIMESTAMP(6), MAX(IF(o.own OR o.trx_is_read_only, NULL, 
 FROM (SELECT t.*, t.trx_mysql_thread_id = CONNECTION_ID() AS own FROM {listed} t) o
 """
 _MYSQL_LISTED = "information_schema.innodb_trx"
+# A statement has its NOW() from its start on, and is in InnoDB's list only once it has touched a row: it may have to wait for a table's lock until then.
+# Read before that list, it misses none of those that are not in it yet. TIME is in whole seconds; text that only looks like a write costs a delay.
+_MYSQL_WRITING = """
+SELECT UTC_TIMESTAMP(6), MAX(TIME) + 1 FROM information_schema.PROCESSLIST
+WHERE ID <> CONNECTION_ID() AND INFO REGEXP '(^|[^[:alnum:]_`.])(insert|replace|update|delete|load|call|execute)[[:space:]/`]'
+"""
+_MYSQL_VARIABLES = """
+SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'wsrep_on', 'group_replication_single_primary_mode')
+"""
 _RENEWED_AFTER, _GIVE_UP_AFTER = 0.11, 10.0
+# Prepared transactions last: one that is being prepared meanwhile is among the others or among these.
 _POSTGRES_OLDEST = """
-SELECT clock_timestamp() AT TIME ZONE 'UTC', extract(epoch FROM clock_timestamp() - least(
-  (SELECT min(xact_start) FROM pg_stat_activity
-   WHERE pid <> pg_backend_pid() AND application_name IS DISTINCT FROM :application AND backend_type IS DISTINCT FROM 'autovacuum worker'),
-  (SELECT min(prepared) FROM pg_prepared_xacts))) * 1e6
+WITH others AS (
+  SELECT xact_start, state FROM pg_stat_activity
+  WHERE pid <> pg_backend_pid() AND application_name IS DISTINCT FROM :application AND backend_type IS DISTINCT FROM 'autovacuum worker')
+SELECT clock_timestamp() AT TIME ZONE 'UTC', extract(epoch FROM clock_timestamp() - (SELECT min(xact_start) FROM others)) * 1e6,
+  (SELECT bool_or(state = 'disabled') FROM others), extract(epoch FROM clock_timestamp() - (SELECT min(prepared) FROM pg_prepared_xacts)) * 1e6
 """
 _POSTGRES_MAY_SEE = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'member')"
-_REPLICA = {"mysql": "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')", "postgresql": "SELECT pg_is_in_recovery()"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,8 @@ class _Oldest:
     age: timedelta | None
     looked: timedelta = timedelta()
     """How long before `server` the look began: what began since then may be missing from the list."""
+    prepared: timedelta | None = None
+    """How long before `server` the oldest transaction was prepared whose start is told nowhere (None: there is none)."""
 
     @property
     def back(self) -> timedelta:
@@ -105,13 +118,17 @@ def ceiling(target: sa.URL, kind: Engine, limits: Limits, clock: Clock) -> Ceili
     now = clock.now()
     with engine(target).connect() as connection:
         try:
-            # A replica lists the transactions of its own readers, not those of the writers that it follows.
-            if connection.exec_driver_sql(_REPLICA[kind]).scalar_one():
-                raise _UnseenError("open transactions can not be seen from a replica")
+            if reason := _UNSEEN[kind](connection):
+                raise _UnseenError(reason)
             found = _mysql_oldest(connection) if kind == "mysql" else _postgresql_oldest(connection)
-        except _UnseenError as reason:
-            return Ceiling(now - timedelta(seconds=limits.lag), f"{reason}: {limits.lag} s are kept back", lagged=True)
+        except _UnseenError as unseen:
+            return Ceiling(now - timedelta(seconds=limits.lag), f"{unseen}: {limits.lag} s are kept back", lagged=True)
     floor = (found.floor if clock.file is None else now - found.back) - MARGIN
+    if found.prepared is not None:
+        # rows are stamped with the start of their transaction, which was before that
+        kept = (found.server if clock.file is None else now) - found.prepared - timedelta(seconds=limits.lag)
+        how = f"a transaction was prepared {_rounded(found.prepared)} ago and tells no start: {limits.lag} s before that are kept back"
+        return Ceiling(min(now, floor, kept), how, lagged=True)
     if now <= floor:
         return Ceiling(now, "no open transaction is older than the clock")
     if found.age is None:
@@ -124,16 +141,36 @@ def _rounded(age: timedelta) -> timedelta:
     return timedelta(seconds=round(age.total_seconds()))
 
 
+_HIDDEN = "open transactions can not be seen with this login"
+# A replica lists the transactions of its own readers, not those of the writers that it follows.
+_FROM_A_REPLICA = "open transactions can not be seen from a replica"
+
+
+def _mysql_unseen(variables: Mapping[str, str]) -> str | None:
+    """Return why the server's list lacks transactions that write, by its global variables; None when it lacks none."""
+    if any(variables.get(name, "OFF") not in {"OFF", "0"} for name in ("read_only", "innodb_read_only")):
+        return _FROM_A_REPLICA
+    if variables.get("wsrep_on") == "ON" or variables.get("group_replication_single_primary_mode") == "OFF":
+        return "open transactions of the cluster's other nodes can not be seen"
+    return None
+
+
+_UNSEEN: dict[Engine, Callable[[sa.Connection], str | None]] = {
+    "mysql": lambda its: _mysql_unseen(dict(its.exec_driver_sql(_MYSQL_VARIABLES).tuples().all())),
+    "postgresql": lambda its: _FROM_A_REPLICA if its.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() else None,
+}
+
+
 def _postgresql_oldest(connection: sa.Connection) -> _Oldest:
     import sqlalchemy as sa
 
     if not connection.scalar(sa.text(_POSTGRES_MAY_SEE)):
         raise _UnseenError(_HIDDEN)
-    server, age = connection.execute(sa.text(_POSTGRES_OLDEST), {"application": APPLICATION}).one()
-    return _Oldest(server.replace(tzinfo=UTC), None if age is None else timedelta(microseconds=float(age)))
-
-
-_HIDDEN = "open transactions can not be seen with this login"
+    server, age, disabled, prepared = connection.execute(sa.text(_POSTGRES_OLDEST), {"application": APPLICATION}).one()
+    if disabled:
+        raise _UnseenError("open transactions of sessions with `track_activities` off can not be seen")
+    ages = [None if each is None else timedelta(microseconds=float(each)) for each in (age, prepared)]
+    return _Oldest(server.replace(tzinfo=UTC), ages[0], prepared=ages[1])
 
 
 def _mysql_oldest(connection: sa.Connection, listed: str = _MYSQL_LISTED) -> _Oldest:
@@ -145,14 +182,15 @@ def _mysql_oldest(connection: sa.Connection, listed: str = _MYSQL_LISTED) -> _Ol
     connection.exec_driver_sql("SET time_zone = 'SYSTEM'")
     try:
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        began, seen, pause = None, list[_Oldest](), _RENEWED_AFTER
+        began, writing = connection.exec_driver_sql(_MYSQL_WRITING).one()
+        seen, pause = list[_Oldest](), _RENEWED_AFTER
         deadline = time.monotonic() + _GIVE_UP_AFTER
         while time.monotonic() < deadline:
             server, age, fresh = connection.exec_driver_sql(statement).one()
-            server = server.replace(tzinfo=UTC)
-            began = began or server
             if fresh:
-                seen.append(_Oldest(server, None if age is None else timedelta(microseconds=int(age)), server - began))
+                ages = [timedelta(microseconds=int(age))] if age is not None else []
+                ages += [server - began + timedelta(seconds=int(writing))] if writing is not None else []
+                seen.append(_Oldest(server.replace(tzinfo=UTC), max(ages, default=None), server - began))
                 if seen[-1].age is None or seen[-1].age < STALLED or len(seen) > 1:
                     return max(seen, key=lambda each: each.floor)
             # Waiting at the server leaves our mark in any copy that others cause; readers that wait equally long would never see it renewed.

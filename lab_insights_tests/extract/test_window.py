@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from lab_insights.clock import Clock
 from lab_insights.config import Limits
 from lab_insights.errors import SourceError
 from lab_insights.extract import databases, window
-from lab_insights.extract.window import MARGIN, STALLED, Ceiling, _mysql_oldest, _Oldest, _UnseenError, ceiling
+from lab_insights.extract.window import MARGIN, STALLED, Ceiling, _mysql_oldest, _mysql_unseen, _Oldest, _UnseenError, ceiling
 from lab_insights.local import postgres as local
 from lab_insights.local import processes
 from lab_insights_tests.extract.world import Server
@@ -141,16 +142,55 @@ def test_a_transaction_that_stays_open_is_told_with_its_age_and_the_remedy(serve
         held.rollback()
 
 
-def test_a_replica_is_not_believed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(window._REPLICA, server.engine, "SELECT 1")
+def test_a_server_whose_list_lacks_transactions_is_not_believed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(window._UNSEEN, server.engine, lambda _: "open transactions can not be seen from a replica")
     found = top(server)
     assert found.how == "open transactions can not be seen from a replica: 300 s are kept back"
     assert found.lagged
 
 
+ALONE = {"read_only": "OFF", "innodb_read_only": "OFF"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "which"),
+    [
+        (ALONE, None),
+        ({**ALONE, "wsrep_on": "OFF", "group_replication_single_primary_mode": "ON"}, None),
+        ({**ALONE, "read_only": "ON"}, "from a replica"),
+        ({**ALONE, "innodb_read_only": "ON"}, "from a replica"),
+        ({**ALONE, "wsrep_on": "ON"}, "of the cluster's other nodes"),
+        ({**ALONE, "group_replication_single_primary_mode": "OFF"}, "of the cluster's other nodes"),
+    ],
+)
+def test_the_variables_of_mysql_say_whether_others_write_elsewhere(variables: dict[str, str], which: str | None) -> None:
+    found = _mysql_unseen(variables)
+    assert found is None if which is None else which in str(found)
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_statement_that_waits_for_a_tables_lock_has_its_stamp_already(mysql: Server) -> None:
+    mysql.execute("DROP TABLE IF EXISTS {s}.waiting", "CREATE TABLE {s}.waiting (id INT PRIMARY KEY, at TIMESTAMP(6) DEFAULT NOW(6))")
+    insert = f"INSERT INTO {mysql.schema}.waiting (id) VALUES (1)"
+    waits = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock' AND INFO = '{insert}'"
+    with mysql.own.connect() as holder, mysql.own.connect() as other, ThreadPoolExecutor(1) as pool:
+        holder.exec_driver_sql(f"LOCK TABLES {mysql.schema}.waiting READ")
+        inserted = pool.submit(mysql.execute, insert)
+        try:
+            while not inserted.done() and not other.exec_driver_sql(waits).scalar_one():
+                pass
+            found = top(mysql)
+        finally:
+            holder.exec_driver_sql("UNLOCK TABLES")
+        inserted.result()
+        stamp = other.exec_driver_sql(f"SELECT UNIX_TIMESTAMP(at) FROM {mysql.schema}.waiting").scalar_one()
+    assert found.instant < datetime.fromtimestamp(float(stamp), UTC)
+    assert found.how == "start of the oldest open transaction"
+
+
 @pytest.fixture(scope="module")
 def preparing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A PostgreSQL of these tests alone that allows prepared transactions, which takes a second start."""
+    """A PostgreSQL of these tests alone, which nobody else's windows depend on, and which allows prepared transactions: that takes a second start."""
     directory = tmp_path_factory.mktemp("preparing")
     handle = local.start(directory)
     with sa.create_engine(handle.address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
@@ -162,14 +202,29 @@ def preparing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.usefixtures("exact")
-def test_a_prepared_transaction_of_postgresql_counts_too(preparing: Server) -> None:
+def test_a_prepared_transaction_of_postgresql_counts_too_though_it_tells_no_start(preparing: Server) -> None:
     with writer(preparing, "prepared") as held:
+        stamp = held.exec_driver_sql("SELECT now()").scalar_one()
         held.exec_driver_sql("PREPARE TRANSACTION 'lab_t'")
-        start = begun(held)
     found = top(preparing)
-    assert (found.how, found.instant <= start) == ("start of the oldest open transaction", True)
+    assert found.instant < stamp
+    assert found.lagged
+    assert re.fullmatch(r"a transaction was prepared \d:\d\d:\d\d ago and tells no start: 300 s before that are kept back", found.how)
     preparing.execute("ROLLBACK PREPARED 'lab_t'")
-    assert top(preparing).instant > start
+    assert top(preparing).instant > stamp
+
+
+def test_a_session_that_tells_no_activity_hides_its_transaction(preparing: Server) -> None:
+    with sa.create_engine(target(preparing), poolclass=sa.NullPool).connect() as connection:
+        connection.exec_driver_sql("SET track_activities = off")
+        connection.commit()
+        connection.exec_driver_sql("SELECT now()")
+        found = top(preparing)
+        assert (found.lagged, found.how) == (
+            True,
+            "open transactions of sessions with `track_activities` off can not be seen: 300 s are kept back",
+        )
+        connection.rollback()
 
 
 @pytest.mark.usefixtures("exact")
