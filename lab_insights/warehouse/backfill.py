@@ -53,11 +53,12 @@ def plan(
 
 def _change(table: Table, column: str, batches: Sequence[tuple[Manifest, Shape]], columns: Columns) -> Change:
     stage = stages.name()
-    statements = [stages.create(stage)]
+    statements, counted = [stages.create(stage)], list[tuple[str, int]]()
     for number, (manifest, its) in enumerate(batches):
         staged = relation(stage, f"S{number}")
         statements.append(sql.create_stage_table(staged, its))
         statements += sql.copies(staged, its.layer, [part.key for part in manifest.parts])
-        statements.append(sql.fill(relation(*table), column, columns, staged, its))
+        counted.append((sql.count(staged), manifest.rows))
+        statements += [counted[-1][0], sql.fill(relation(*table), column, columns, staged, its)]
     what = f"of rows of {len(batches)} batch{'es' if len(batches) > 1 else ''} that were loaded without it"
-    return Change(table, "back-fill", column, what, tuple(statements), finally_=stages.drop(stage))
+    return Change(table, "back-fill", column, what, tuple(statements), finally_=stages.drop(stage), counted=tuple(counted))

@@ -24,7 +24,7 @@ VALUES """
 class Change:
     """One difference of a table (schema and name, unquoted), and the statements that remove it; `finally_` runs even if one of them fails.
 
-    `made` are the columns that they make, each with the PHI class whose policy it gets.
+    `made` are the columns that they make, each with the PHI class whose policy it gets; `counted` are statements that must answer a number of rows.
     """
 
     table: Table
@@ -35,6 +35,7 @@ class Change:
     rename: Rename | None = None
     finally_: str = ""
     made: tuple[tuple[str, PhiClass], ...] = ()
+    counted: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         return " ".join(filter(None, (".".join(self.table), self.what, self.column, self.detail)))
@@ -49,8 +50,11 @@ def apply(session: Session, changes: Sequence[Change], run_id: str = "") -> None
             # one that is cut off is begun again, so its record says that it ended
             ended = change.what in {"back-fill", "class"}
             _record(session, [change] if change.what not in {"new table", "view"} and not ended else [], run_id)
+            counted = dict(change.counted)
             for statement in change.statements:
-                session.execute(statement)
+                found = session.execute(statement)
+                if statement in counted and (rows := int(found[0][0])) != counted[statement]:
+                    raise stages.miscounted(rows, counted[statement])
             _record(session, [change] if ended else [], run_id)
         except WarehouseError as error:
             raise type(error)(error.message, remedy=error.remedy, table=".".join(change.table)) from None

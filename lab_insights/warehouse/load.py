@@ -183,13 +183,7 @@ class _Load:
         stored = self._stored(its)
         with self._session.transaction(called):
             ledger.move_head(self._session, manifest, head)
-            keys = [part.key for part in manifest.parts]
-            staged = sum(int(row[3]) for copy in sql.copies(stage_table, its.layer, keys) for row in self._session.execute(copy))
-            if staged != manifest.rows:
-                raise WarehouseError(
-                    f"{staged} rows were copied where the manifest says {manifest.rows}.",
-                    remedy="run `lab-insights verify`: a part of the lake was changed after it was committed.",
-                )
+            staged = stages.copy(self._session, stage_table, manifest)
             counts = (0, 0, 0) if self._only_deidentified else self._merged(manifest, head, its, stage_table)
             rows = [] if self._only_deidentified else [ledger_row(receipt_of(manifest, staged, *counts), manifest, self._run_id)]
             if stored and self._pseudonyms:

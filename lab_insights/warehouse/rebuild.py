@@ -44,7 +44,7 @@ def rebuild(
 
     `told` hears of each batch: how many there are, and the rows of this one.
 
-    Raises `WarehouseError` when there is no such table on both sides, and `LockConflict` when loads came between every time.
+    Raises `WarehouseError` when there is no such table on both sides or a part of the lake was changed, and `LockConflict` when loads came between every time.
     """
     sync(session, lake, tenant, run_id)
     use(holder, tenant)
@@ -90,8 +90,7 @@ def _fill(
                 continue
             its, staged = shape(manifest, catalog.renames.get(of, ())), relation(stage, f"S{number}")
             session.execute(sql.create_stage_table(staged, its))
-            for copy in sql.copies(staged, its.layer, [part.key for part in manifest.parts]):
-                copied += sum(int(row[3]) for row in session.execute(copy))
+            copied += stages.copy(session, staged, manifest)
             session.execute(sql.merge(_new(of), columns, staged, its, snapshot_at=None, superseded_by=None))
             told(len(batches), manifest.rows)
     return copied

@@ -134,6 +134,11 @@ def tombstone_absent(target: str, columns: Mapping[str, ColumnType], stage_table
     )
 
 
+def count(stage_table: str) -> str:
+    """Return the SELECT of how many rows a stage table has."""
+    return f"SELECT COUNT(*) FROM {stage_table}"
+
+
 def fill(target: str, column: str, columns: Mapping[str, ColumnType], stage_table: str, shape: Shape) -> str:
     """Return the UPDATE that gives one column its values from a stage table, where the target holds that very version and no value."""
     chosen = [*dict.fromkeys([*shape.key, *shape.version, column])]

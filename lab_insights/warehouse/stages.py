@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from lab_insights.errors import WarehouseError
+from lab_insights.lake.manifest import Manifest
+from lab_insights.warehouse import sql
 from lab_insights.warehouse.names import identifier
 from lab_insights.warehouse.session import Session
 
@@ -35,6 +37,24 @@ def create(schema: str) -> str:
 def drop(schema: str) -> str:
     """Return the statement that removes it and all that is in it."""
     return f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE"
+
+
+def copy(session: Session, stage_table: str, manifest: Manifest) -> int:
+    """Copy the files that a manifest names into their stage table, and return how many rows they have; raise `WarehouseError` when it says another number."""
+    keys = [part.key for part in manifest.parts]
+    copied = sum(int(row[3]) for each in sql.copies(stage_table, manifest.layer, keys) for row in session.execute(each))
+    if copied != manifest.rows:
+        raise miscounted(copied, manifest.rows, **manifest.partition.where)
+    return copied
+
+
+def miscounted(copied: int, rows: int, **where: str) -> WarehouseError:
+    """Return the error of files that do not have the `rows` that their manifest says."""
+    return WarehouseError(
+        f"{copied} rows were copied where the manifest says {rows}.",
+        remedy="run `lab-insights verify`: a part of the lake was changed after it was committed.",
+        **where,
+    )
 
 
 @contextmanager

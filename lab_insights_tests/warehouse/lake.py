@@ -109,6 +109,19 @@ class TestLake:
             self.state.commit(head, self.state.begin(head, partition), manifest)
         return manifest
 
+    def damage(self, table: str) -> Manifest:
+        """Take the last row from the newest part of a curated table, after it was committed, and return its batch."""
+        assert self.state
+        *_, newest = [each for each in self.state.batches("curated", self.tenant, table) if each.rows]
+        manifest = self.storage.manifest("curated", newest.manifest)
+        assert manifest
+        key = manifest.parts[-1].key
+        rows = pq.read_table(pa.BufferReader(self.storage.get("curated", key)))
+        body = io.BytesIO()
+        pq.write_table(rows.slice(0, rows.num_rows - 1), body)
+        self.storage.put("curated", key, body.getvalue())
+        return manifest
+
     def _row(self, row: dict[str, Any], schema: pa.Schema, day: int, batch: str) -> dict[str, Any]:
         business = {name: row.get(name) for name in schema.names}
         at = row.get("at", day)

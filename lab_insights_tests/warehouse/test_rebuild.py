@@ -145,6 +145,17 @@ def test_a_rebuild_that_dies_between_two_statements_leaves_the_old_table_or_the_
         client.session.execute(f'DROP SCHEMA "{left}" CASCADE')
 
 
+def test_a_part_that_lacks_rows_is_not_rebuilt_from(client: Client) -> None:
+    client.harm()
+    held = live(client.session)
+    damaged = client.batches.damage("people")
+    with pytest.raises(WarehouseError, match="1 rows were copied where the manifest says 2") as failed:
+        client.rebuild()
+    assert (failed.value.tenant, failed.value.table, failed.value.partition) == (client.tenant, "people", str(damaged.day))
+    assert live(client.session) == held
+    assert stages_left(client.session) == []
+
+
 def test_a_table_that_was_never_loaded_is_named(client: Client) -> None:
     with pytest.raises(WarehouseError, match="nothing to rebuild") as failed:
         client.rebuild("nothing")

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lab_insights.errors import WarehouseError
 from lab_insights.lake.manifest import Manifest
 from lab_insights.warehouse import schema_sync
 from lab_insights.warehouse.sync import pending, sync
@@ -50,6 +51,17 @@ def test_a_column_that_was_added_after_its_batches_were_loaded_is_filled_and_no_
     assert client.live("ID", "AMOUNT", table="T") == [(1, None), (2, None), (3, None)]
     assert client.sync() == ["back-fill AMOUNT"]
     assert client.live("ID", "NAME", "AMOUNT", table="T") == [(1, "kept", Decimal(1)), (2, "n2", None), (3, "newer", Decimal("3.5"))]
+    assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
+
+
+def test_a_column_is_not_filled_from_a_part_that_lacks_rows(client: Client, lake: TestLake) -> None:
+    client.load(named(lake, 1, {1: "a", 2: "b"}))
+    client.session.execute('ALTER TABLE CURATED.T DROP COLUMN "NAME"')
+    lake.damage("t")
+    with pytest.raises(WarehouseError, match="1 rows were copied where the manifest says 2") as failed:
+        client.sync()
+    assert failed.value.table == "CURATED.T"
+    assert client.live("ID", "NAME", table="T") == [(1, None), (2, None)]
     assert client.session.execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME LIKE 'STAGE%'") == [(0,)]
 
 
