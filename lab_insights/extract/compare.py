@@ -59,7 +59,8 @@ class Sides:
     """Both sides of a comparison in one DuckDB database, for as long as it is open.
 
     Its tables: `KNOWN` of the lake's live rows; `there` of the source's rows in ranges that differ (keys, version `v`, content `x`, number `n` in `read`);
-    `differs` of those that the lake holds otherwise (`n`; `missing`: not at all; `unmoved`: under the same cursor); `gone` of rows that only the lake has.
+    `differs` of those that the lake holds otherwise (`n`; `missing`: not at all; `unmoved`: under the same cursor; `older`: of a version that the lake's
+    wins over); `gone` of rows that only the lake has.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -81,9 +82,16 @@ class Sides:
 def find(lake: Lake, source: Source, aws: Aws, plan: Plan, high: datetime) -> Found:
     """Compare the rows of source and lake that were last changed up to `high`. In memory are the rows that are read, and those to land.
 
-    Raises `UnsupportedLoad` where so much differs that the whole table had better be loaded.
+    Raises `UnsupportedLoad` where so much differs that the whole table had better be loaded, and where rows came back with an older cursor than the lake knows.
     """
     with sides(lake, source, aws, plan, high) as found:
+        if older := found.count("differs WHERE older"):
+            raise UnsupportedLoad(
+                f"{older:,} rows came back with an older `{plan.cursor}` than the lake knows of them, as after a restore: what it knows would win over them.",
+                remedy="run `full_load` for this table: a snapshot wins over all that is not newer than it.",
+                tenant=plan.table.tenant,
+                table=plan.table.table_id,
+            )
         numbers = found.connection.execute("SELECT n FROM differs ORDER BY n").to_arrow_table()["n"]
         return Found(
             compared=found.compared,
@@ -124,6 +132,7 @@ def sides(lake: Lake, source: Source, aws: Aws, plan: Plan, high: datetime, *, l
             )
         read = _table(dataclasses.replace(rows, within=Spans(columns.position, spans))) if spans else rows.schema.empty_table()
         _classify(connection, columns, cursor, content_sql(exact), read, spans, high)
+        _outlived(connection, lake, batches, columns)
         yield Sides(connection, columns, batches, spans, read, compared, newer, whole)
 
 
@@ -198,7 +207,8 @@ def _classify(
     connection.unregister("__read")
     at, other = [high.replace(tzinfo=None)], "t.v <= ? AND (k.b IS NULL OR t.v <> k.v OR t.x <> k.x)"
     connection.execute(
-        f"CREATE TABLE differs AS SELECT t.n, k.b IS NULL AS missing, COALESCE(t.v = k.v, FALSE) AS unmoved FROM there t LEFT JOIN {KNOWN} k {using} "
+        f"CREATE TABLE differs AS SELECT t.n, k.b IS NULL AS missing, COALESCE(t.v = k.v, FALSE) AS unmoved, COALESCE(t.v < k.v, FALSE) AS older "
+        f"FROM there t LEFT JOIN {KNOWN} k {using} "
         f"WHERE t.{first} IS NOT NULL AND {other if cursor else '? IS NOT NULL AND (k.b IS NULL OR t.x <> k.x)'}",
         at,
     )
@@ -206,6 +216,19 @@ def _classify(
     connection.execute(
         f"CREATE TABLE gone AS SELECT {', '.join(keys)}, b FROM {KNOWN} ANTI JOIN there {using} WHERE v <= ? AND ({inside})", at
     )
+
+
+def _outlived(connection: duckdb.DuckDBPyConnection, lake: Lake, batches: Sequence[Manifest], columns: Columns) -> None:
+    """Mark the missing rows in `differs` that are older than a tombstone of their key."""
+    on = " AND ".join(f"r.{quoted(name, 'duckdb')} = t.k{position}" for position, name in enumerate(columns.key))
+    for manifest in batches:
+        if manifest.gone_at:
+            connection.register("__rows", relation(lake.storage, [manifest], columns.schema))
+            connection.execute(
+                f"UPDATE differs SET older = TRUE WHERE missing AND n IN (SELECT t.n FROM there t JOIN __rows r ON {on} WHERE t.v < ?)",
+                [manifest.gone_at.replace(tzinfo=None)],
+            )
+            connection.unregister("__rows")
 
 
 def _last_known(connection: duckdb.DuckDBPyConnection, lake: Lake, batches: Sequence[Manifest], columns: Columns) -> pa.Table:

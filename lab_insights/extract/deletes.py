@@ -6,6 +6,7 @@ The ranges that differ are read again, with the projection of any load, and each
 - *unmoved*: it changed and its cursor did not. It is landed as a change, and the cursor is disqualified.
 - *missed*: its cursor is within what was read, and the lake never saw this version. It is landed as a change.
 - newer than what was read: the next window brings it.
+- older than what the lake knows of it: the source was restored, and only a snapshot would win over that, so nothing is landed.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def land(
 ) -> list[Manifest]:
     """Compare source and lake of a table up to its bookmark, and return the batches of `day` that what was found became; none when they agree.
 
-    Raises `UnsupportedLoad` for a day that is past, before all columns are read of every row, and where a full load of the table would cost less.
+    Raises `UnsupportedLoad` for a day that is past, before all columns are read of every row, and where the table needs a full load, or that would cost less.
     """
     table, partition = plan.table, Partition("raw", plan.table.tenant, plan.table.table_id, day)
     kindness.admit(table, source.limits, lake.clock.now())

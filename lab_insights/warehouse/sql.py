@@ -94,9 +94,10 @@ def merge(
 ) -> str:
     """Return the MERGE of a stage table into a target of `columns`: the newest version per key of both sides stays.
 
-    `snapshot_at` is the instant of the batch when it is the table's newest snapshot: what it holds lives, even where an
-    older tombstone lies. `superseded_by` is instant and batch of a newer snapshot that is loaded already: keys that it
-    did not hold arrive as its tombstones.
+    `snapshot_at` is the instant of the batch when it is the table's newest snapshot: what it holds wins over tombstones and
+    rows landed before it that are not newer than it, even with an older version, as after a restore of the source.
+    `superseded_by` is instant and batch of a newer snapshot that is loaded already: what is not newer than that changes no
+    row, and keys that it did not hold arrive as its tombstones.
     """
     selected = [f"{_held(shape, name, columns)} AS {identifier(name)}" for name in columns]
     inserted = {name: f"S.{identifier(name)}" for name in columns}
@@ -113,7 +114,7 @@ def merge(
     update = ", ".join(f"{identifier(name)} = S.{identifier(name)}" for name in columns)
     return (
         f"MERGE INTO {target} AS T USING ({newest}) AS S ON {same_key} "
-        f"WHEN MATCHED AND ({_newer(shape, columns, snapshot_at)}) THEN UPDATE SET {update} "
+        f"WHEN MATCHED AND ({_newer(shape, columns, snapshot_at, superseded_by)}) THEN UPDATE SET {update} "
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(identifier, columns))}) VALUES ({', '.join(inserted.values())})"
     )
 
@@ -156,7 +157,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _newer(shape: Shape, columns: Mapping[str, ColumnType], snapshot_at: str | None) -> str:
+def _newer(shape: Shape, columns: Mapping[str, ColumnType], snapshot_at: str | None, superseded_by: tuple[str, str] | None) -> str:
     when, batch = shape.version
     mine, theirs = _version("S.", when, columns), _version("T.", when, columns)
     s_batch, t_batch = f"COALESCE(S.{identifier(batch)}, '')", f"COALESCE(T.{identifier(batch)}, '')"
@@ -165,8 +166,9 @@ def _newer(shape: Shape, columns: Mapping[str, ColumnType], snapshot_at: str | N
         # the same version with other content: newer code derived the same source rows again
         later += f' OR ({mine} = {theirs} AND {s_batch} = {t_batch} AND NOT EQUAL_NULL(S."RECORD_HASH", T."RECORD_HASH"))'
     if snapshot_at:
-        later += f' OR (T."IS_DELETED" AND NOT S."IS_DELETED" AND {theirs} <= {_instant(snapshot_at, columns[when])})'
-    return later
+        wins = f'{s_batch} > {t_batch} OR (T."IS_DELETED" AND NOT S."IS_DELETED")'
+        later += f" OR ({theirs} <= {_instant(snapshot_at, columns[when])} AND ({wins}))"
+    return f"{mine} > {_instant(superseded_by[0], columns[when])} AND ({later})" if superseded_by else later
 
 
 def _as_tombstone(shape: Shape, columns: Mapping[str, ColumnType], at: str, by: str) -> dict[str, str]:

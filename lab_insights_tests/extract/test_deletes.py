@@ -76,6 +76,28 @@ def test_a_row_that_comes_back_lives_again(make: Any, server: Server) -> None:
     assert table.found(1, 15).read == 0
 
 
+@pytest.mark.parametrize("was_gone", [False, True])
+def test_a_row_that_came_back_with_an_older_cursor_is_left_to_a_full_load(make: Any, server: Server, was_gone: bool) -> None:
+    table = notes(make, server, 20)
+    table.load(1, 12)
+    if was_gone:
+        table.execute("DELETE FROM {t} WHERE id = 7")
+        table.load(1, 13, "deletes")
+    table.execute(
+        "DELETE FROM {t} WHERE id IN (7, 8)",
+        "INSERT INTO {t} VALUES (7, 'restored', 1, '2026-03-01 05:00:00')",
+    )
+    before = table.load(1, 13)
+    with pytest.raises(UnsupportedLoad, match="1 rows came back with an older `updated_at` than the lake knows") as raised:
+        table.load(1, 13, "deletes")
+    assert (raised.value.tenant, raised.value.table) == (table.tenant, f"lis.{table.name}")
+    assert "full_load" in raised.value.remedy
+    assert table.load(1, 13) == before, "what would not win is not landed"
+    table.load(1, 14, "full")
+    found = table.found(1, 14)
+    assert (found.compared, found.read) == (19, 0)
+
+
 KEYS = {
     "negative": ("id BIGINT PRIMARY KEY", "id BIGINT PRIMARY KEY", "CAST(n AS DECIMAL(20)) - 2500", ("id",)),
     "unsigned": ("id BIGINT UNSIGNED PRIMARY KEY", "id NUMERIC(20) PRIMARY KEY", "18446744073709551615 - n", ("id",)),

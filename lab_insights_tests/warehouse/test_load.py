@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from datetime import datetime
 
 import pyarrow as pa
@@ -58,6 +60,59 @@ def test_a_snapshot_makes_tombstones_of_absent_older_keys_only(session: Session,
     [dead] = [row for row in everything(session) if row[2]]
     assert dead[0] == 2
     assert dead[3] == datetime(2026, 1, 4)
+
+
+@pytest.fixture
+def differing(session: Session, storage: Storage, tenant: TenantId) -> Callable[[], list[str]]:
+    """What `verify` finds that the database holds otherwise than the lake."""
+
+    def found() -> list[str]:
+        return [each.message for each in reconcile(session, Lake(storage, State(storage.aws, storage.prefix)), tenant) if not each.ok]
+
+    return found
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_snapshot_wins_over_what_is_not_newer_though_the_sources_cursor_went_back(
+    session: Session, loaded: Loader, lake: TestLake, differing: Callable[[], list[str]], order: tuple[int, ...]
+) -> None:
+    batches = [
+        lake.batch("people", 2, [{"id": 1, "name": "before"}, {"id": 2, "name": "same"}], PEOPLE),
+        lake.batch("people", 3, [{"id": 1, "name": "restored", "at": 1}, {"id": 2, "name": "same", "at": 2}], PEOPLE, kind="snapshot"),
+    ]
+    for number in order:
+        loaded(batches[number])
+    assert live(session) == [(1, "restored"), (2, "same")]
+    assert differing() == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_late_row_that_was_landed_after_a_snapshot_wins_over_it(
+    session: Session, loaded: Loader, lake: TestLake, differing: Callable[[], list[str]], order: tuple[int, ...]
+) -> None:
+    batches = [
+        lake.batch("people", 3, [{"id": 1, "name": "old", "at": 1}], PEOPLE, kind="snapshot"),
+        lake.batch("people", 5, [{"id": 1, "name": "late", "at": 2}], PEOPLE),
+    ]
+    for number in order:
+        loaded(batches[number])
+    assert live(session) == [(1, "late")]
+    assert differing() == []
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_row_that_came_back_and_went_before_a_snapshot_stays_dead_whatever_the_order(
+    session: Session, loaded: Loader, lake: TestLake, differing: Callable[[], list[str]], order: tuple[int, ...]
+) -> None:
+    batches = [
+        lake.batch("people", 1, [{"id": 1, "deleted": True}, {"id": 2, "name": "b"}], PEOPLE),
+        lake.batch("people", 2, [{"id": 1, "name": "back"}], PEOPLE),
+        lake.batch("people", 3, [{"id": 2, "name": "b", "at": 1}], PEOPLE, kind="snapshot"),
+    ]
+    for number in order:
+        loaded(batches[number])
+    assert live(session) == [(2, "b")]
+    assert differing() == []
 
 
 def test_an_empty_snapshot_empties_the_table_and_an_empty_delta_only_enters_the_ledger(
