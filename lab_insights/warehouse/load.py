@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 
 from lab_insights.errors import WarehouseError
+from lab_insights.lake.layout import manifest_key
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
@@ -28,7 +29,7 @@ from lab_insights.warehouse.names import STORE, relation
 from lab_insights.warehouse.provision import use
 from lab_insights.warehouse.receipt import LoadReceipt, ledger_row, receipt_of
 from lab_insights.warehouse.session import LockConflict, Session
-from lab_insights.warehouse.shape import Rename, Shape, instant, shape
+from lab_insights.warehouse.shape import Rename, Shape, inputs, instant, shape
 
 _LOG = logging.getLogger(__name__)
 # A conflict is tried again this often, waiting up to 2^n × 50 ms: about half a minute where Snowflake itself would
@@ -201,8 +202,21 @@ class _Load:
         inserted, updated = map(int, self._session.execute(merge)[0])
         if at is None:
             return inserted, updated, 0
-        absent = sql.tombstone_absent(target, columns, source, its, at)
+        absent = sql.tombstone_absent(target, columns, source, its, at, self._replaced(manifest, head))
         return inserted, updated, int(self._session.execute(absent, manifest.batch_id)[0][0])
+
+    def _replaced(self, manifest: Manifest, head: Head) -> set[str]:
+        """Return the raw batches of the day's loaded snapshot that a snapshot no longer has.
+
+        Both have one instant, the day's end, when they were taken after it: rows that the older one took may be newer than that. Batches of several raw
+        tables may have one name, so theirs are not told apart.
+        """
+        if manifest.layer != "curated" or head.snapshot is None or head.snapshot[0] != str(manifest.day):
+            return set()
+        before = self._storage.manifest(manifest.layer, manifest_key(manifest.partition, head.snapshot[1]))
+        if before is None or len({key.rpartition("/")[0] for key in (*before.inputs, *manifest.inputs)}) > 1:
+            return set()
+        return {*inputs(before)} - {*inputs(manifest)}
 
 
 def _wait(attempt: int) -> None:

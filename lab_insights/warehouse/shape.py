@@ -98,8 +98,12 @@ def _since(names: dict[str, str], renames: Sequence[Rename]) -> tuple[dict[str, 
 
 def ordinal(manifest: Manifest) -> str:
     """Return what orders curated batches of a table by when the source was read: day order is another where past days are read again."""
-    raw = [key.rsplit("/", 1)[-1].partition(".")[0] for key in manifest.inputs]
-    return max(raw, default=f"{manifest.day}#{manifest.batch_id}")
+    return max(inputs(manifest), default=f"{manifest.day}#{manifest.batch_id}")
+
+
+def inputs(manifest: Manifest) -> list[str]:
+    """Return the names of the batches that a batch was made of: a curated row says from which of them it came."""
+    return [key.rsplit("/", 1)[-1].partition(".")[0] for key in manifest.inputs]
 
 
 def filled(name: str, columns: Mapping[str, ColumnType], its: Shape, value: Callable[[str], str], dialect: Dialect) -> str | None:

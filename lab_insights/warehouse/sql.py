@@ -5,7 +5,7 @@ Every identifier is quoted, every value is bound or a literal of ours (an instan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lab_insights.lake.checksum import row_text
 from lab_insights.lake.layout import Layer
@@ -119,8 +119,10 @@ def merge(
     )
 
 
-def tombstone_absent(target: str, columns: Mapping[str, ColumnType], stage_table: str, shape: Shape, at: str) -> str:
-    """Return the UPDATE that makes tombstones of live rows that are not newer than a snapshot and absent from it.
+def tombstone_absent(
+    target: str, columns: Mapping[str, ColumnType], stage_table: str, shape: Shape, at: str, replaced: Collection[str] = ()
+) -> str:
+    """Return the UPDATE that makes tombstones of live rows that are absent from a snapshot, and not newer than it or of batches that it `replaced`.
 
     It binds the snapshot's batch.
     """
@@ -128,9 +130,12 @@ def tombstone_absent(target: str, columns: Mapping[str, ColumnType], stage_table
     key = [(name, columns[name].arrow) for name in shape.key]
     staged = ", ".join(f"{_held(shape, name, columns)} AS {identifier(name)}" for name in shape.key)
     text, instant = row_text(key, "snowflake"), _instant(at, columns[when])
+    passed = f"{_version('', when, columns)} <= {instant}"
+    if replaced:
+        passed = f"({passed} OR {identifier(batch)} IN ({', '.join(map(literal, sorted(replaced)))}))"
     return (
         f'UPDATE {target} SET "IS_DELETED" = TRUE, {identifier(when)} = {instant}, {identifier(batch)} = ? '
-        f'WHERE NOT COALESCE("IS_DELETED", FALSE) AND {_version("", when, columns)} <= {instant} '
+        f'WHERE NOT COALESCE("IS_DELETED", FALSE) AND {passed} '
         f"AND {text} NOT IN (SELECT {text} FROM (SELECT {staged} FROM {stage_table}) AS S)"
     )
 

@@ -23,6 +23,7 @@ from lab_insights.lake.processing import Processing
 from lab_insights.lake.tables import relation
 from lab_insights.tenants.registry import Tenant
 from lab_insights.verify.raw import verify_raw
+from lab_insights_tests.extract.journey import Journey
 from lab_insights_tests.extract.tables import STAMP, Table, notes
 from lab_insights_tests.extract.torture import tortured
 from lab_insights_tests.extract.world import Server
@@ -74,6 +75,18 @@ def test_a_row_that_comes_back_lives_again(make: Any, server: Server) -> None:
     table.load(1, 15)
     assert not table.curated(1)[5]
     assert table.found(1, 15).read == 0
+
+
+def test_a_row_of_the_next_day_that_a_second_snapshot_of_a_day_lacks_is_gone_in_the_warehouse(
+    journey: Journey, make: Any, server: Server
+) -> None:
+    table, its = notes(make, server, 4), dataclasses.replace(journey, hours=24.75)
+    table.execute("UPDATE {t} SET updated_at = '2026-03-02 00:30:00' WHERE id IN (2, 3)")
+    planned = its.plan(server, table.name, declared=Declared(("id",), "updated_at"))
+    for left in ([1, 2, 3, 4], [1, 3, 4]):
+        table.execute(f"DELETE FROM {{t}} WHERE id NOT IN ({', '.join(map(str, left))})")
+        assert its.land(server, planned, "full").kind == "snapshot"
+        assert sorted(its.warehoused(its.curate(planned.table.table_id), ["id"])) == [(number,) for number in left]
 
 
 @pytest.mark.parametrize("was_gone", [False, True])
