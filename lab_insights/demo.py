@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, Self
 
 import dagster as dg
 
+from lab_insights import config as configuration
 from lab_insights import runs
 from lab_insights.errors import LabInsightsError
 from lab_insights.governance.audit import Event, Log
@@ -25,6 +26,7 @@ from lab_insights.local.simulation import TENANTS as LABORATORIES
 from lab_insights.local.simulation import Simulation
 from lab_insights.local.stack import Stack
 from lab_insights.names import TenantId
+from lab_insights.resources import spark
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.warehouse.provision import provision
@@ -84,7 +86,10 @@ def loaded(
         for node in job.graph.node_defs:
             done("Snowflake", day, node.name)
 
-    with _Behind(jobs, behind_done) as behind:
+    with _Behind(jobs, behind_done) as behind, ThreadPoolExecutor(1, thread_name_prefix="spark") as beside:
+        if not written:
+            # Java starts while the first day is simulated; a load that needs it says what is wrong with it.
+            beside.submit(spark.session, configuration.load().spark)
         days_to_come = simulation.advance(missing, simulated) if missing > 0 else ()
         # The first stretch is the longest: Snowflake takes each tenant as soon as it is there.
         portions = [[tenant] for tenant in every]

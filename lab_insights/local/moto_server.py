@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import io
 import logging
 import sys
@@ -174,4 +175,5 @@ def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     mend()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    gc.freeze()  # the collector walks through all services' descriptions again and again otherwise
     main(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 import uvicorn
@@ -22,8 +23,10 @@ def main() -> None:
     parser.add_argument("--s3-endpoint", required=True)
     asked = parser.parse_args()
     sessions = Sessions()
+    served = application(Engine(asked.directory, asked.s3_endpoint), sessions)
+    gc.freeze()  # the collector walks through fakesnow and all dialects again and again otherwise
     uvicorn.run(
-        application(Engine(asked.directory, asked.s3_endpoint), sessions),
+        served,
         host="127.0.0.1",
         port=asked.port,
         http=sessions.protocol(),
