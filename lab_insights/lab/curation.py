@@ -102,9 +102,14 @@ def kind_of(lake: Lake, tenant: TenantId, day: date, inputs: Sequence[Input]) ->
     """Return whether the day is the whole table: a snapshot of each raw table that the tenant has had up to it."""
     if not all(each.is_whole for each in inputs):
         return "delta"
-    contract = inputs[0].curation.contract
-    others = {each.raw for each in mappings()[contract.table]} - {each.raw for each in inputs} if contract else set()
-    return "delta" if any(lake.state.batches("raw", tenant, other, None, day) for other in others) else "snapshot"
+    return "delta" if _unread(lake, tenant, day, inputs) else "snapshot"
+
+
+def _unread(lake: Lake, tenant: TenantId, day: date, inputs: Sequence[Input]) -> set[str]:
+    """Return the sources of raw tables that feed the curated one and that the tenant has had up to the day, though they are no input of it."""
+    contract, given = inputs[0].curation.contract, {each.raw for each in inputs}
+    others = [each for each in mappings()[contract.table] if each.raw not in given] if contract else []
+    return {each.source.name for each in others if lake.state.batches("raw", tenant, each.raw, None, day)}
 
 
 def gone_of(
@@ -117,8 +122,9 @@ def gone_of(
     """Return the tombstones that a delta day needs, as a query beside its rows, and its inputs; None where no source was read whole, or no day is older."""
     import pyarrow as pa
 
-    contract, sources = inputs[0].curation.contract, {each.curation.source for each in inputs}
-    whole = sorted(source for source in sources if all(each.is_whole for each in inputs if each.curation.source == source))
+    contract = inputs[0].curation.contract
+    read = {each.curation.source for each in inputs} - {each.curation.source for each in inputs if not each.is_whole}
+    whole = sorted(read - _unread(lake, tenant, day, inputs)) if read else []
     older = lake.state.batches("curated", tenant, contract.table, None, day - timedelta(days=1)) if contract and whole else []
     if not contract or not older:
         return None

@@ -163,6 +163,19 @@ def test_a_value_that_is_emptied_is_a_tombstone(lab: Lab) -> None:
     assert {key: (row["value_text"], row["is_deleted"]) for key, row in long(lab, 2).items()} == {("contact", "1", "text_1"): (None, True)}
 
 
+def test_a_side_table_that_is_read_alone_leaves_the_fields_of_the_other_tables_of_its_source(lab: Lab) -> None:
+    tell(lab, 1, [{"id": 1, "text_1": "a"}], sides=[{"id_c": 9, "note": "n", "cut_off_c": "17:30"}], kind="snapshot")
+    lab.land("crm.accounts_cstm", 2, [{"id_c": 9, "cut_off_c": "18:00"}], SIDE, kind="snapshot", key=("id_c",), cursor=None)
+    alone = lab.curate("udf_value", 2, contracts()["udf_value"])
+    assert {
+        (row["record_type"], row["value_raw"], row["is_deleted"]) for row in lab.rows(alone) if row["slot"] in {"text_1", "cut_off_c"}
+    } == {("account", "18:00", False)}
+    assert (alone.kind, alone.counts.get("absent", 0)) == ("delta", 0)
+    lab.land("crm.contact", 2, [], CONTACT, kind="snapshot")
+    whole = lab.curate("udf_value", 2, contracts()["udf_value"])
+    assert (whole.kind, {row["record_id"] for row in lab.rows(whole)}) == ("snapshot", {"9"}), "every table of the source, each whole"
+
+
 def test_every_row_of_a_source_is_accounted_for(lab: Lab) -> None:
     tell(lab, 1, [{"id": 1, "text_1": "a"}, {"id": 2}], sides=[{"id_c": 9}], kind="snapshot")
     for of in curations(lab.lake, lab.tenant):
