@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def publish(lake: Lake, tenant: TenantId, table: str, day: date, data: pa.Table, *, key: tuple[str, ...], run_id: str) -> Manifest:
     """Commit `data` as the transformed batch of a table's day, replacing the day's older ones.
 
-    Raises `UnsupportedLoad` when `key` is not unique and whole: the warehouse keeps one row a key, and the others would vanish there.
+    Raises `UnsupportedLoad` when `key` is not unique and whole: the warehouse keeps one row a key, and the others would vanish there; and for columns
+    that are `reserved`: a key of them would tell no rows apart.
     """
     partition = Partition("transformed", tenant, table, day)
     _keyed(partition, data, key)
@@ -34,7 +36,18 @@ def publish(lake: Lake, tenant: TenantId, table: str, day: date, data: pa.Table,
     return derive(lake, head, draft, _published(data.schema), {"rows": data, "run": run_row(tenant, day, head)})
 
 
+def reserved(names: Iterable[str]) -> list[str]:
+    """Return those of `names` that every row is given here, each once; in any case, since DuckDB takes `AS_OF` for `as_of`."""
+    return [name for name in dict.fromkeys(names) if name.lower() in META_COLUMNS]
+
+
 def _keyed(partition: Partition, data: pa.Table, key: tuple[str, ...]) -> None:
+    if ours := reserved([*key, *data.column_names]):
+        raise UnsupportedLoad(
+            f"The columns {', '.join(ours)} of the data or of its key are columns that every row is given here.",
+            remedy="give them other names, or leave them out.",
+            **partition.where,
+        )
     if key and set(key) <= set(data.column_names):
         columns = data.select(list(key))
         if not any(columns[name].null_count for name in key) and columns.group_by(list(key)).aggregate([]).num_rows == data.num_rows:
@@ -52,7 +65,6 @@ def _published(schema: pa.Schema) -> Query:
 
     rows = ibis.table(ibis.Schema.from_pyarrow(schema), name="rows")
     run = ibis.table({"tenant_id": "string", "as_of": "date", "batch_id": "string"}, name="run")
-    business = [name for name in rows.columns if name not in META_COLUMNS]
-    whole = rows.select(business).cross_join(run)
-    hashed = joined([whole[name] for name in business]).hexdigest("md5")
-    return Query(whole.mutate(record_hash=hashed, is_deleted=ibis.literal(False)).select([*business, *META_COLUMNS]))
+    whole = rows.cross_join(run)
+    hashed = joined([whole[name] for name in rows.columns]).hexdigest("md5")
+    return Query(whole.mutate(record_hash=hashed, is_deleted=ibis.literal(False)).select([*rows.columns, *META_COLUMNS]))

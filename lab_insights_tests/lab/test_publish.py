@@ -17,7 +17,7 @@ from lab_insights_tests.lake.world import day
 
 def test_a_frame_becomes_the_days_batch_and_replaces_the_last_one(lake: Lake, tenant: TenantId) -> None:
     first = publish(lake, tenant, "turnaround", day(1), pa.table({"k": ["a", "b"], "v": [1, 2]}), key=("k",), run_id="r")
-    second = publish(lake, tenant, "turnaround", day(1), pa.table({"k": ["a"], "v": [3], "is_deleted": [True]}), key=("k",), run_id="r")
+    second = publish(lake, tenant, "turnaround", day(1), pa.table({"k": ["a"], "v": [3]}), key=("k",), run_id="r")
     assert partition_manifests(lake, Partition("transformed", tenant, "turnaround", day(1))) == [second]
     assert (first.batch, second.batch, second.engine, second.key) == (0, 1, "published", ("k",))
     [row] = Lab(lake, tenant).rows(second)
@@ -31,6 +31,16 @@ def test_a_key_that_does_not_tell_rows_apart_is_refused(lake: Lake, tenant: Tena
     with pytest.raises(UnsupportedLoad, match="key") as raised:
         publish(lake, tenant, "turnaround", day(1), data, key=key, run_id="r")
     assert raised.value.table == "turnaround"
+    assert partition_manifests(lake, Partition("transformed", tenant, "turnaround", day(1))) == []
+
+
+@pytest.mark.parametrize(("column", "key"), [("as_of", ("k", "as_of")), ("AS_OF", ("k", "AS_OF")), ("Is_Deleted", ("k", "v"))])
+def test_a_column_that_every_row_is_given_is_refused_in_whatever_case(
+    lake: Lake, tenant: TenantId, column: str, key: tuple[str, ...]
+) -> None:
+    data = pa.table({"k": ["a", "a"], "v": [1, 2], column: ["x", "y"]})
+    with pytest.raises(UnsupportedLoad, match=f"columns {column} of .*other names"):
+        publish(lake, tenant, "turnaround", day(1), data, key=key, run_id="r")
     assert partition_manifests(lake, Partition("transformed", tenant, "turnaround", day(1))) == []
 
 
