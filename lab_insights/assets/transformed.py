@@ -1,6 +1,5 @@
 """The transformed layer: wide rows as of the day, and user-defined tables turned from columns to rows."""
 
-import fnmatch
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -16,7 +15,7 @@ from lab_insights.checks.verdicts import GATES
 from lab_insights.config import Config
 from lab_insights.governance import glue
 from lab_insights.lab import unpivot
-from lab_insights.lab.declared import by_raw_table, served_wide
+from lab_insights.lab.declared import is_user_defined, served_wide
 from lab_insights.lab.pipeline import Curated, transform_wide, unpivot_table, wide_version
 from lab_insights.lab.transform import META_COLUMNS, Wide
 from lab_insights.names import TenantId
@@ -91,7 +90,6 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
             *meta_columns(META_COLUMNS),
         ],
     ).with_io_manager_key("lake_io")
-    patterns = {name: source.user_defined for name, source in config.sources.items()}
 
     @dg.multi_asset(
         name="transformed_user_defined",
@@ -108,7 +106,7 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
-            tables = [table for table in own.state.tables("curated", tenant, day, day) if is_user_defined(table, patterns)]
+            tables = [table for table in own.state.tables("curated", tenant, day, day) if is_user_defined(table, config.sources)]
             made = [unpivot_table(own, tenant, table, day, context.run.run_id) for table in tables]
             for batch in made:
                 checks.note(rows.derived(own, only.key.to_user_string(), batch))
@@ -117,9 +115,3 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         yield from run_tenant_days(context, work, checks)
 
     return transform
-
-
-def is_user_defined(table: str, patterns: dict[str, tuple[str, ...]]) -> bool:
-    """Return whether a curated table is one that customers made, by its source's patterns (`patterns`)."""
-    source, _, name = table.partition(".")
-    return table not in by_raw_table() and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns.get(source, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def has(sources: Sources, mapping: Mapping) -> bool:
     """Return whether a deployment reads the source table of a mapping: a table that its `include` and `exclude` leave out is expected nowhere."""
     source = sources.get(mapping.source.name)
     return source is not None and source.takes(mapping.source.table)
+
+
+def is_user_defined(table: str, sources: Sources) -> bool:
+    """Return whether a curated table is one that customers made, by its source's patterns: it becomes a long one."""
+    source, _, name = table.partition(".")
+    patterns = sources[source].user_defined if source in sources else ()
+    return table not in by_raw_table() and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def served(sources: Sources) -> dict[str, Contract]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from lab_insights.errors import LabInsightsError
 from lab_insights.lake.commit import Lake
+from lab_insights.lake.committed import Committed
 from lab_insights.lake.layout import Layer, Partition, manifest_key, parse_manifest_key
 
 QueueName = Literal["curation", "transformation"]
@@ -101,8 +102,8 @@ class Verdict(StrEnum):
     OPEN = "open"
 
 
-# Whether the layer after it has used a live manifest. May raise; the event is then looked at again later.
-Consumed = Callable[[Lake, ManifestRef], bool]
+# Whether the layer after it has used a live batch. May raise; the event is then looked at again later.
+Consumed = Callable[[Lake, Committed], bool]
 
 
 def judge(lake: Lake, manifest: ManifestRef, consumed: Consumed) -> Verdict:
@@ -111,14 +112,15 @@ def judge(lake: Lake, manifest: ManifestRef, consumed: Consumed) -> Verdict:
     # The head first: read after the batches, a commit between the two reads would look like an abandoned attempt, and its event be dropped.
     head = lake.state.head(partition)
     live = lake.state.batches(partition.layer, partition.tenant, partition.table, partition.day, partition.day)
-    if any(batch.manifest == manifest.key for batch in live):
-        return Verdict.CONSUMED if consumed(lake, manifest) else Verdict.WANTED
+    for batch in live:
+        if batch.manifest == manifest.key:
+            return Verdict.CONSUMED if consumed(lake, batch) else Verdict.WANTED
     return Verdict.OBSOLETE if manifest.batch < head.batch else Verdict.OPEN
 
 
-def put_at(lake: Lake, manifest: ManifestRef) -> datetime:
-    """Return when a manifest was put, by the clock of the object store; its event was sent then."""
-    layer = manifest.partition.layer
-    found = lake.storage.aws.client("s3").head_object(Bucket=lake.storage.bucket(layer), Key=manifest.key)
+def put_at(lake: Lake, batch: Committed) -> datetime:
+    """Return when a batch's manifest was put, by the clock of the object store; its event was sent then."""
+    bucket = lake.storage.bucket(batch.partition.layer)
+    found = lake.storage.aws.client("s3").head_object(Bucket=bucket, Key=batch.manifest)
     put: datetime = found["LastModified"]
     return put

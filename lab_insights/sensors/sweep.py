@@ -15,7 +15,8 @@ from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEva
 
 from lab_insights.errors import LabInsightsError
 from lab_insights.lake.commit import Lake
-from lab_insights.lake.events import Consumed, ManifestRef, put_at
+from lab_insights.lake.committed import Committed
+from lab_insights.lake.events import Consumed, put_at
 from lab_insights.lake.layout import Layer
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -82,40 +83,39 @@ def _rotated(tenants: Sequence[TenantId], last: str | None) -> list[TenantId]:
 
 
 class _Layer:
-    """The manifests of one layer that were found without an event."""
+    """The batches of one layer whose manifests were found without an event."""
 
     def __init__(self, lake: Lake, layer: Layer, grid: Grid, consumed: Consumed) -> None:
         self._lake, self._layer, self._grid, self._consumed = lake, layer, grid, consumed
-        self.lost: list[ManifestRef] = []
+        self.lost: list[Committed] = []
 
     def sweep(self, tenant: TenantId) -> None:
-        """Add the tenant's lost manifests; a tenant that is no partition yet is left for the next round."""
+        """Add the tenant's lost batches; a tenant that is no partition yet is left for the next round."""
         if tenant in self._grid.order:
-            self.lost.extend(manifest for manifest in self._candidates(tenant) if self._is_lost(manifest))
+            self.lost.extend(batch for batch in self._candidates(tenant) if self._is_lost(batch))
 
     def requests(self) -> list[RunRequest]:
-        """Return one run request per day and stretch of tenants; the same lost manifests are requested once only, their run key says so."""
-        stretches = self._grid.stretches(_cell(manifest) for manifest in self.lost)
+        """Return one run request per day and stretch of tenants; the same lost batches are requested once only, their run key says so."""
+        stretches = self._grid.stretches(_cell(batch) for batch in self.lost)
         return [
-            self._grid.run_request(stretch, [manifest.key for manifest in self.lost if _cell(manifest) in stretch]) for stretch in stretches
+            self._grid.run_request(stretch, [batch.manifest for batch in self.lost if _cell(batch) in stretch]) for stretch in stretches
         ]
 
-    def _candidates(self, tenant: TenantId) -> Iterator[ManifestRef]:
+    def _candidates(self, tenant: TenantId) -> Iterator[Committed]:
         last = self._lake.clock.now().date()
         first = last - timedelta(days=DAYS - 1)
         for table in self._lake.state.tables(self._layer, tenant, first, last):
-            for batch in self._lake.state.batches(self._layer, tenant, table, first, last):
-                yield ManifestRef(batch.partition, batch.batch_id)
+            yield from self._lake.state.batches(self._layer, tenant, table, first, last)
 
-    def _is_lost(self, manifest: ManifestRef) -> bool:
-        cell = _cell(manifest)
+    def _is_lost(self, batch: Committed) -> bool:
+        cell = _cell(batch)
         if not self._grid.first_day <= cell[0] <= self._grid.last_day:
             return False
-        if self._grid.is_busy(cell) or self._consumed(self._lake, manifest):
+        if self._grid.is_busy(cell) or self._consumed(self._lake, batch):
             return False
         # By the object store's time: the clock of the lake may be a simulated one that stands still.
-        return datetime.now(UTC) - put_at(self._lake, manifest) >= GRACE
+        return datetime.now(UTC) - put_at(self._lake, batch) >= GRACE
 
 
-def _cell(manifest: ManifestRef) -> tuple[date, str]:
-    return manifest.partition.day, manifest.partition.tenant
+def _cell(batch: Committed) -> tuple[date, str]:
+    return batch.partition.day, batch.partition.tenant

@@ -70,14 +70,18 @@ CONFIG = """
 aws: {{endpoint_url: "{endpoint}"}}
 lake: {{prefix: {prefix}}}
 snowflake: {{{snowflake}}}
-sources: {{}}
+sources: {sources}
 partitions: {{start: {start}}}
 """
 
 
-def write_config(path: Path, endpoint: str, prefix: str, snowflake: str = 'account: none, credentials: "env:NONE"') -> None:
-    """Write a configuration without sources whose days began 30 days ago."""
-    path.write_text(CONFIG.format(endpoint=endpoint, prefix=prefix, snowflake=snowflake, start=today() - timedelta(days=30)))
+def write_config(
+    path: Path, endpoint: str, prefix: str, snowflake: str = 'account: none, credentials: "env:NONE"', sources: str = "{}"
+) -> None:
+    """Write a configuration, by default without sources, whose days began 30 days ago."""
+    path.write_text(
+        CONFIG.format(endpoint=endpoint, prefix=prefix, snowflake=snowflake, sources=sources, start=today() - timedelta(days=30))
+    )
 
 
 @dataclass
@@ -136,7 +140,7 @@ class World:
 
         @contextmanager
         def in_the_ledger(_: WarehouseResource) -> Iterator[Consumed]:
-            yield lambda _, manifest: manifest.key in self.loaded
+            yield lambda _, batch: batch.manifest in self.loaded
 
         curation = dg.define_asset_job("curation", selection=[curated])
         transformation = dg.define_asset_job("transformation", selection=[transformed, snowflake])
