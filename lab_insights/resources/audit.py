@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import dagster as dg
 
-from lab_insights.errors import LabInsightsError
+from lab_insights.errors import told
 from lab_insights.governance.audit import Action, Event, Log
 from lab_insights.governance.audit.log import person
 from lab_insights.names import TenantId
@@ -55,8 +55,8 @@ def recorded(context: dg.AssetExecutionContext, work: Callable[[_Item], _Outcome
                 ),
                 tenant,
             )
-        except LabInsightsError as error:
-            outcome.error = outcome.error or str(error)
+        except Exception as error:  # noqa: BLE001 (one tenant's record must not take along what was done for the others)
+            outcome.error = outcome.error or f"{span(days)}: no record of it in the audit log: {told(error)}"
         return outcome
 
     return done

@@ -6,12 +6,14 @@ import json
 
 import dagster as dg
 import pytest
+from botocore.exceptions import ClientError
 
 from lab_insights.errors import CommitConflict
 from lab_insights.governance.audit import DEPLOYMENT, Event, Log, Record
 from lab_insights.governance.audit.log import chain_of
 from lab_insights.governance.audit.verify import verify
 from lab_insights.names import TenantId
+from lab_insights.partitions import partition_key
 from lab_insights_tests.assets.world import AURORA, BIRCHWOOD, FIRST, GHOST, SECOND, Loaded, World, told
 
 pytest_plugins = ("lab_insights_tests.assets.fixtures",)
@@ -56,6 +58,26 @@ def test_a_tenant_whose_record_can_not_be_written_has_failed(world: World, monke
         result = world.run("raw", [AURORA], [FIRST], assets=[ACCOUNT])
     assert not result.success
     assert "no log" in told(result)["raw_crm"]
+
+
+def test_a_record_that_aws_refuses_fails_its_tenant_and_keeps_what_was_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Log.append
+
+    def refused(self: Log, event: Event, tenant: TenantId | None = None) -> Record:
+        if tenant == AURORA:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "refused"}}, "UpdateItem")
+        return append(self, event, tenant)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "append", refused)
+        result = world.run("raw", [AURORA, BIRCHWOOD], [FIRST], assets=[ACCOUNT])
+    [said] = told(result).values()
+    assert f"**{AURORA}** {FIRST}: no record of it in the audit log: ClientError" in said
+    assert f"**{BIRCHWOOD}**" not in said
+    cells = [(ACCOUNT.to_user_string(), str(partition_key(FIRST, tenant))) for tenant in (AURORA, BIRCHWOOD)]
+    assert world.materialized(result.run_id) == dict.fromkeys(cells, 1)
+    assert records(world, result.run_id, BIRCHWOOD)
+    assert world.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION), "verdicts are kept"
 
 
 def test_operations_are_recorded_and_a_schema_change_in_the_tenants_chain(world: World) -> None:
