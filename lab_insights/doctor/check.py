@@ -79,6 +79,7 @@ def examine(load: Callable[[], Config], tenants: list[str] | None = None) -> Che
         known = []
     else:
         yield from deployment.registered(listing)
+        yield from sources.apart(config, listing.tenants)
         known = [tenant for tenant in listing.tenants if tenants is None or tenant.id in tenants]
         for name in sorted(set(tenants or ()).difference(tenant.id for tenant in known)):
             yield Check(

@@ -12,6 +12,7 @@ from lab_insights.config import Config, Source
 from lab_insights.doctor.check import Check, Checks, guarded
 from lab_insights.errors import SourceError
 from lab_insights.extract import catalog, databases, window
+from lab_insights.extract.apart import REMEDY, together
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.names import quoted
 from lab_insights.tenants.registry import Tenant
@@ -47,6 +48,13 @@ def source(name: str, config: Config, aws: Aws, tenants: Sequence[Tenant]) -> Ch
     yield from found
     for tenant in tenants:
         yield _tables(name, its, aws, tenant)
+
+
+def apart(config: Config, tenants: Sequence[Tenant]) -> Checks:
+    """Yield a failed check for each source in which several of all `tenants` read the same rows."""
+    for name, ids in together(config.sources, tenants):
+        others = f"{REMEDY}; then offboard and add those that hold another's rows."
+        yield Check(f"source {name} of {', '.join(ids)}", "failed", "these tenants read the same rows", others)
 
 
 def _server(subject: str, name: str, its: Source, aws: Aws, *, simulated: bool) -> Checks:

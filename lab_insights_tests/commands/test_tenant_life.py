@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab_insights.aws import Aws
 from lab_insights.governance import glue
@@ -88,6 +89,39 @@ def test_what_is_done_for_a_tenant_is_told_to_programs_as_it_is_to_people(
     assert f"{len(gone['told'])}/{len(gone['told'])} steps" in seen.getvalue()
     assert gone["certificate"].endswith(f"offboarded/tenant={its}/certificate.json")
     assert its not in {known.id for known in Registry(lake.storage.aws, lake.storage.prefix).all()}
+
+
+POOLED = {"discriminator": {"schema": "pool", "column": "org", "value": "{key}"}, "schema": {"schema": "lab_{tenant}"}}
+
+
+def test_a_tenant_that_would_read_the_rows_of_another_is_refused_and_nothing_is_made(cli: Cli, lake: Lake, tmp_path: Path) -> None:
+    config = yaml.safe_load(cli.path.read_text())
+    config["sources"] = {"lis": {"engine": "mysql", "url": "env:NONE", "tenancy": POOLED}}
+    cli.path.write_text(yaml.safe_dump(config))
+    first, second, third = sorted(fresh_tenant() for _ in range(3))
+    key = uuid.uuid4().hex[:12]
+
+    def listed(*tenants: tuple[TenantId, str, str]) -> tuple[str, ...]:
+        entries = [{"id": its, "key": its_key, "layouts": {"lis": layout}} for its, its_key, layout in tenants]
+        (tmp_path / "tenants.yaml").write_text(yaml.safe_dump({"tenants": entries}))
+        return "tenant", "apply", "tenants.yaml"
+
+    pooled = ("--layout", "lis=discriminator")
+    cli("tenant", "add", first, "--key", key, *pooled, code=0)
+    cli("tenant", "add", first, "--key", key, *pooled, code=0)
+    for words in (
+        ("tenant", "add", second, "--key", key, *pooled),
+        ("tenant", "add", second, "--key", key, *pooled, "--dry-run"),
+        listed((third, f"{key}3", "discriminator"), (second, key, "discriminator")),
+    ):
+        output = cli(*words, code=2).output
+        assert f"In source lis this tenant would have the rows of {first}." in output
+        assert f"tenant {second}" in output
+        assert "remedy: give each tenant a key of its own" in output
+    registry = Registry(lake.storage.aws, lake.storage.prefix)
+    assert not {second, third} & {known.id for known in registry.all()}
+    # Keys that go from one to another in one file, and equal keys where they do not tell tenants apart.
+    cli(*listed((first, f"{key}2", "discriminator"), (second, key, "discriminator"), (third, key, "schema")), code=0)
 
 
 def test_a_dry_run_prints_every_step_and_does_none(cli: Cli, lake: Lake) -> None:

@@ -173,6 +173,18 @@ def test_a_registry_item_written_by_hand_fails_alone_and_the_others_are_examined
     )
 
 
+def test_tenants_that_read_the_same_rows_are_told_by_source_whichever_are_looked_at(aws_endpoint: str, deployed_prefix: str) -> None:
+    registry = Registry(Aws(endpoint_url=aws_endpoint), deployed_prefix)
+    for name, key in (("north", "1"), ("south", "2"), ("west", "1")):
+        registry.put(Tenant(id=tenant_id(name), key=key))
+    shop, pooled = relational("mysql", "shop_{tenant}"), {"discriminator": {"schema": "pool", "column": "org", "value": "{key}"}}
+    config = configured(deployed_prefix, aws_endpoint, shop=shop, pool={**shop, "tenancy": pooled}, one=relational("mysql", "same"))
+    found = told(examine(lambda: config, ["south"]))
+    alike = {name: check for name, check in found.items() if check.message == "these tenants read the same rows"}
+    assert alike.keys() == {"source pool of north, west", "source one of north, south, west"}
+    assert {(check.status, "a key of its own" in check.remedy) for check in alike.values()} == {("failed", True)}
+
+
 def test_a_broken_configuration_is_one_failed_line_and_the_machine_is_examined_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Config:
         raise ConfigError("lab_insights.yaml:2: wrong.", remedy="mend it.")
