@@ -156,6 +156,19 @@ class Storage:
         """Delete an object; versioning keeps it until its lifecycle ends."""
         self._s3.delete_object(Bucket=self.bucket(layer), Key=key)
 
+    def erase(self, layer: Layer, key: str) -> None:
+        """Delete an object together with its version, so that no lifecycle keeps it; one that is not there is no error."""
+        from botocore.exceptions import ClientError
+
+        of = {"Bucket": self.bucket(layer), "Key": key}
+        try:
+            version = self._s3.head_object(**of).get("VersionId")
+        except ClientError as error:
+            if self._absent(error, layer, key):
+                return
+            raise
+        self._s3.delete_object(**of, **({"VersionId": version} if version else {}))
+
     def manifest(self, layer: Layer, key: str) -> Manifest | None:
         """Return the manifest under a key, or None when there is none."""
         body = self.get(layer, key)

@@ -5,7 +5,8 @@ column as `governance.deidentify` makes it and called by its rule, such as `"BIR
 so that a column whose class became stricter is gone at once from the view and from what is shared. It reads no column that a policy masks: those would be
 null for whoever reads the view.
 
-Pseudonyms are made here, not in Snowflake: the pairs that one load needs are copied into a stage table of its own, which goes with the load.
+Pseudonyms are made here, not in Snowflake: the pairs that one load needs are copied into a stage table of its own, which goes with the load, and so does the
+object that brings them: with its version, since the bucket keeps for months what is only deleted.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Pseudonymiser:
         for stored in self._storage.stored("curated", directory):
             # of a load that was killed
             if stored.put_at < datetime.now(UTC) - _LEFT_BEHIND:
-                self._storage.delete("curated", stored.key)
+                self._storage.erase("curated", stored.key)
         key = f"{directory}{uuid.uuid4().hex}.parquet"
         body, count = self._body(batches)
         if not count:
@@ -80,7 +81,7 @@ class Pseudonymiser:
         try:
             copied = sum(int(row[3]) for copy in sql.copies(self._pseudonyms, "curated", [key]) for row in self._session.execute(copy))
         finally:
-            self._storage.delete("curated", key)
+            self._storage.erase("curated", key)
         if copied != count:
             raise WarehouseError(f"{copied} pseudonyms were copied of {count}.", remedy="load the partition again.", tenant=self._tenant)
 

@@ -108,6 +108,16 @@ def test_the_key_of_a_tenants_pseudonyms_is_read_by_the_pipeline_since_the_tenan
         assert tenant_key(declared, deployment.of("acme"), TenantId("acme"))
 
 
+def test_only_pairs_of_value_and_pseudonym_are_deleted_with_their_version_and_only_the_tenants_own(enforced: Deployment) -> None:
+    pipeline = Storage(enforced.aws, enforced.prefix)
+    for mine, theirs, directory in itertools.product(IDS, IDS, ("pseudonyms", "table=t")):
+        key = f"tenant={theirs}/{directory}/pairs-{mine}.parquet"
+        pipeline.put("curated", key, b"pairs")
+        own = Storage(enforced.of(mine), enforced.prefix)
+        assert allowed(own.erase, layer="curated", key=key) == (mine == theirs and directory == "pseudonyms"), key
+        assert allowed(pipeline.erase, layer="curated", key=key) == (directory == "pseudonyms"), key
+
+
 def test_a_session_of_the_role_without_a_tenant_reaches_nothing(enforced: Deployment) -> None:
     made = enforced.aws.client("sts").assume_role(RoleArn=enforced.tenant_role, RoleSessionName="nobody")["Credentials"]
     login = (made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])

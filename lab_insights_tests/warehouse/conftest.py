@@ -29,10 +29,11 @@ def aws(aws_endpoint: str) -> Aws:
 
 @pytest.fixture(scope="session")
 def storage(aws: Aws) -> Storage:
-    """Three layer buckets and the state's tables; each test has a tenant of its own in them."""
+    """Three layer buckets, which keep versions, and the state's tables; each test has a tenant of its own in them."""
     made = Storage(aws, f"wh-{uuid.uuid4().hex[:8]}")
     for layer in ("raw", "curated", "transformed"):
         aws.client("s3").create_bucket(Bucket=made.bucket(layer))
+        aws.client("s3").put_bucket_versioning(Bucket=made.bucket(layer), VersioningConfiguration={"Status": "Enabled"})
     for table in ("bookmarks", "status"):
         keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
         types = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId, tenant_id
+from lab_insights.warehouse import deidentified, sql
 from lab_insights.warehouse.load import load
 from lab_insights.warehouse.session import Session
 from lab_insights.warehouse.sync import sync
@@ -104,7 +105,22 @@ def test_it_follows_versions_tombstones_and_snapshots_whatever_the_order_of_days
     assert live == session.execute("SELECT COUNT(*) FROM DEIDENTIFIED.PATIENT") == [(3,)]
     [again] = loaded(batches[3])
     assert again.skipped
-    assert list(keyed.stored("curated", f"tenant={tenant}/pseudonyms/")) == [], "pairs are gone with their load"
+
+
+def test_pairs_of_value_and_pseudonym_are_gone_with_their_load_and_no_version_of_them_is_kept(
+    loaded: Loader, lake: TestLake, keyed: Storage, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deidentified, "_LEFT_BEHIND", timedelta())
+    directory = f"tenant={tenant}/pseudonyms/"
+    keyed.put("curated", f"{directory}killed.parquet", b"pairs of a load that was killed")
+    brought: list[str] = []
+    copies = sql.copies
+    monkeypatch.setattr(sql, "copies", lambda table, layer, keys: brought.extend(keys) or copies(table, layer, keys))
+    loaded(people(lake, 1, [person(1)]))
+    assert [key for key in brought if key.startswith(directory)]
+    kept = keyed.aws.client("s3").list_object_versions(Bucket=keyed.bucket("curated"), Prefix=directory)
+    assert not kept.get("Versions", []) + kept.get("DeleteMarkers", [])
+    keyed.erase("curated", f"{directory}killed.parquet")  # which another load may have done
 
 
 def test_two_tenants_have_no_pseudonym_in_common(keyed: Storage) -> None:
