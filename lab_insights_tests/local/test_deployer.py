@@ -130,10 +130,11 @@ def test_every_bucket_and_queue_of_the_template_refuses_plain_http_and_keeps_its
     resources: dict[str, Any] = template.load()["Resources"]
     policies = [each["Properties"] for each in resources.values() if each["Type"].endswith(("BucketPolicy", "QueuePolicy"))]
     for policy in policies:
-        assert {"TlsOnly"} <= {statement["Sid"] for statement in policy["PolicyDocument"]["Statement"]}
+        [denied] = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "TlsOnly"]
+        assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     covered = {reference["Ref"] for policy in policies for reference in [policy.get("Bucket"), *policy.get("Queues", [])] if reference}
     lasting = {name for name, each in resources.items() if each["Type"] in ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key")}
-    assert {name for name in lasting if name.endswith("Bucket")} <= covered
+    assert {name for name, each in resources.items() if each["Type"] in ("AWS::S3::Bucket", "AWS::SQS::Queue")} == covered
     assert all(resources[name]["DeletionPolicy"] == "Retain" for name in lasting)
 
 
