@@ -173,5 +173,8 @@ def test_a_deployment_without_our_sources_has_the_generic_path_alone_and_one_wit
 
     assert graph("shop") == {f"{layer}/user_defined" for layer in ("raw", "curated", "transformed", "snowflake")}
     some = graph("crm", "shop")
-    assert {"raw/crm/account", "curated/account", "snowflake/account"} <= some
-    assert not {"curated/result", "transformed/patient_profile", "snowflake/patient_profile", "reports/daily_activity"} & some
+    assert {"raw/crm/account", "curated/account", "snowflake/account", "reports/case_activity"} <= some
+    assert (
+        not {"curated/result", "transformed/patient_profile", "snowflake/patient_profile", "reports/daily_activity", "reports/daily_page"}
+        & some
+    )

@@ -1,6 +1,6 @@
 """The report layer: KPIs by event day in each tenant's REPORTS schema, computed by Snowflake over the whole client database."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 
 import dagster as dg
@@ -14,8 +14,8 @@ from lab_insights.checks import grains, orphans
 from lab_insights.checks.verdicts import NO_ORPHANS, RECONCILED, UNIQUE_GRAIN
 from lab_insights.config import Config
 from lab_insights.lab.declared import served, served_wide
-from lab_insights.lab.kpis import INPUTS, Report
-from lab_insights.lab.kpis.declared import inputs, reports
+from lab_insights.lab.kpis import Report
+from lab_insights.lab.kpis.declared import computable, has_page, inputs
 from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
@@ -33,13 +33,16 @@ def report_key(name: str) -> dg.AssetKey:
 
 
 def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Return the one step that refreshes every KPI table of a tenant and writes its page; none where a table that they need is not."""
+    """Return the one step that refreshes the KPI tables of a tenant whose tables are there, and writes its page where all of the package's are."""
     there = served(config.sources).keys() | {wide.table for wide in served_wide(config.sources)}
-    if any(each.table not in there for each in INPUTS.values() if not each.optional):
+    made = computable(there)
+    if not made:
         return []
+    keys = {report.name: report_key(report.name) for report in made}
+    paged, quality = has_page(keys), keys.get(QUALITY.name)
     specs = [
         spec(
-            report_key(report.name).path,
+            keys[report.name].path,
             deps=_deps(report, there),
             description=f"{report.description} Every event day that a load touches is recomputed, whichever partition asked for it. Source: {report.source}",
             kinds=KINDS,
@@ -58,26 +61,15 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             uri=f"snowflake://LAB_INSIGHTS_<TENANT>/{schema(report.name)}/{report.name.upper()}",
             code_version=report.version,
         ).with_io_manager_key("snowflake_io")
-        for report in reports()
+        for report in made
     ]
-    specs.append(
-        spec(
-            DAILY_PAGE.path,
-            deps=[report_key(report.name) for report in reports()],
-            description="The page that the laboratory's director reads: one HTML file a tenant-day with charts and tables, and a de-identified one to share.",
-            kinds={"s3", "html"},
-            owner=PLATFORM,
-            columns=[dg.TableColumn(name, kind, f"The {name} that the page's path names.") for name, kind in PATH.items()],
-            uri=f"s3://{config.lake.prefix}-{LAYER}/tenant=*/date=*/",
-        ).with_io_manager_key("snowflake_io")
-    )
-
-    quality = report_key(QUALITY.name)
+    if paged:
+        specs.append(_page(config, keys.values()))
 
     @dg.multi_asset(
         name="reports",
         specs=specs,
-        check_specs=[*check_specs([report_key(report.name) for report in reports()], UNIQUE_GRAIN), *check_specs([quality], NO_ORPHANS)],
+        check_specs=[*check_specs(keys.values(), UNIQUE_GRAIN), *check_specs([quality] if quality else [], NO_ORPHANS)],
         partitions_def=grid,
         backfill_policy=BACKFILL,
         pool="snowflake",
@@ -94,19 +86,33 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
             zone = registry.get(tenant).zone
             with warehouse.session(context.run.run_id) as session:
                 if tenant in refreshed:
-                    found = receipts(session, tenant, day)
+                    found = receipts(session, tenant, day, made)
                 else:
-                    found = refresh(session, tenant, zone, day)
-                    checks.note(grains.refreshed(tenant, found, lambda name: report_key(name).to_user_string()))
-                    checks.note(orphans.unreferred(session, tenant, quality.to_user_string()))
+                    found = refresh(session, tenant, zone, day, made)
+                    checks.note(grains.refreshed(tenant, found, lambda name: keys[name].to_user_string()))
+                    if quality:
+                        checks.note(orphans.unreferred(session, tenant, quality.to_user_string()))
                     refreshed.add(tenant)
-                for made in found:
-                    yield report_key(made.table), _receipt(made, zone)
-                yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day))
+                for each in found:
+                    yield keys[each.table], _receipt(each, zone)
+                if paged:
+                    yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day))
 
         yield from run_tenant_days(context, work, checks)
 
     return [compute]
+
+
+def _page(config: Config, kpis: Iterable[dg.AssetKey]) -> dg.AssetSpec:
+    return spec(
+        DAILY_PAGE.path,
+        deps=list(kpis),
+        description="The page that the laboratory's director reads: one HTML file a tenant-day with charts and tables, and a de-identified one to share.",
+        kinds={"s3", "html"},
+        owner=PLATFORM,
+        columns=[dg.TableColumn(name, kind, f"The {name} that the page's path names.") for name, kind in PATH.items()],
+        uri=f"s3://{config.lake.prefix}-{LAYER}/tenant=*/date=*/",
+    ).with_io_manager_key("snowflake_io")
 
 
 def _deps(report: Report, there: Collection[str]) -> list[dg.AssetKey]:

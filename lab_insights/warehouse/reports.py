@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -38,17 +39,17 @@ class ReportReceipt:
     seconds: float = 0.0
 
 
-def refresh(session: Session, tenant: TenantId, zone: str, day: date) -> list[ReportReceipt]:
-    """Recompute every KPI table of a tenant, by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
+def refresh(session: Session, tenant: TenantId, zone: str, day: date, every: Sequence[Report] | None = None) -> list[ReportReceipt]:
+    """Recompute KPI tables of a tenant (None: all), by event day in its IANA `zone`, and return a receipt each, with the rows of `day`."""
     use(session, tenant)
-    seconds = _replace_all(session, zone)
-    return [replace(made, seconds=seconds[made.table]) for made in receipts(session, tenant, day, keys=True)]
+    every = reports() if every is None else every
+    seconds = _replace_all(session, zone, every)
+    return [replace(made, seconds=seconds[made.table]) for made in receipts(session, tenant, day, every, keys=True)]
 
 
-def receipts(session: Session, tenant: TenantId, day: date, *, keys: bool = False) -> list[ReportReceipt]:
-    """Return what the KPI tables of a tenant hold of one more `day` since they were refreshed; their `keys` are counted where that is asked for."""
+def receipts(session: Session, tenant: TenantId, day: date, every: Sequence[Report], *, keys: bool = False) -> list[ReportReceipt]:
+    """Return what KPI tables of a tenant hold of one more `day` since they were refreshed; their `keys` are counted where that is asked for."""
     use(session, tenant)
-    every = reports()
     counted = " UNION ALL ".join(
         f"SELECT {index}, COUNT(*), {_keys(report) if keys else 0}, COUNT(CASE WHEN {report.day} = CAST('{day}' AS DATE) THEN 1 END) "
         f"FROM {table(report.name)}"
@@ -76,11 +77,11 @@ def relations(session: Session) -> dict[str, str]:
     return _Definitions(session).relations
 
 
-def _replace_all(session: Session, zone: str) -> dict[str, float]:
+def _replace_all(session: Session, zone: str, every: Sequence[Report]) -> dict[str, float]:
     """Replace each KPI table by what its view says, and return the seconds that each took."""
     definitions = _Definitions(session)
     seconds: dict[str, float] = {}
-    for report in reports():
+    for report in every:
         started = time.monotonic()
         view = definitions.view(report.name, report.select(definitions.relations, zone))
         session.execute(f"CREATE OR REPLACE TABLE {table(report.name)}{_masked(report)} COPY GRANTS AS SELECT * FROM {view}")

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 import yaml
 
+from lab_insights import config, definitions
 from lab_insights.errors import ConfigError
 from lab_insights.lab import contracts as module
 from lab_insights.lab.kpis import REPORTS, declared
@@ -71,6 +73,18 @@ def test_a_scaffolded_kpi_is_read_and_follows_those_of_the_package(cli: Cli) -> 
     [read] = [each for name, each in declared.inputs().items() if name in own.inputs]
     assert (read.table, dict(read.columns), read.counted_once) == ("result", {"updated_at": "TIMESTAMP_NTZ"}, True)
     assert 'FROM "R" AS T' in own.select({"results_by_day__result": '"R"'}, "America/New_York")
+
+
+def test_a_deployment_of_one_source_has_assets_of_the_kpis_that_it_can_compute_and_no_page(cli: Cli) -> None:
+    cli("scaffold", "table", "courier_stop", "--source", "couriers", "--from", "stop", "--domain", "logistics", code=0)
+    as_a_new_process(cli.path / "models")
+    for name, table in (("stops_by_day", "courier_stop"), ("results_by_day", "result")):
+        cli("scaffold", "kpi", name, "--reads", table, code=0)
+    as_a_new_process(cli.path / "models")
+    graph = definitions.build(config.load(cli.path / "lab_insights.yaml")).resolve_asset_graph()
+    own = dg.AssetKey(["reports", "stops_by_day"])
+    assert {key for key in graph.materializable_asset_keys if key.path[0] == "reports"} == {own}
+    assert graph.get(own).parent_keys == {dg.AssetKey(["snowflake", "courier_stop"])}
 
 
 @pytest.mark.parametrize(

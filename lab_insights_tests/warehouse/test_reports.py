@@ -10,6 +10,7 @@ import pytest
 
 from lab_insights.checks import grains
 from lab_insights.lab.kpis.daily import DAILY_ACTIVITY
+from lab_insights.lab.kpis.service import AUDIT
 from lab_insights.lake.storage import Storage
 from lab_insights.names import TenantId
 from lab_insights.warehouse.load import load
@@ -65,6 +66,11 @@ def test_the_report_equals_the_oracle_and_a_second_run_changes_nothing(
     assert (made.rows, made.day_rows) == (len(expected), 1)
     refresh(session, tenant, ZONE, date(2026, 3, 8))
     assert held(session) == expected
+
+
+def test_only_the_tables_that_are_asked_for_are_made(session: Session, tenant: TenantId) -> None:
+    assert [made.table for made in refresh(session, tenant, ZONE, date(2026, 3, 8), [AUDIT])] == [AUDIT.name]
+    assert session.execute("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'REPORTS'") == [(AUDIT.name.upper(),)]
 
 
 def test_a_correction_leaves_its_old_day_and_a_late_order_reaches_the_day_it_was_placed(

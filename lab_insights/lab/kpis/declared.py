@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal, Self
@@ -156,6 +157,25 @@ class Kpi(Model):
 def reports() -> tuple[Report, ...]:
     """Return every KPI table, the deployment's own after the package's and after those that they are counted from."""
     return (*REPORTS, *(kpi.report() for kpi in _kpis(directories())))
+
+
+def computable(tables: Collection[str]) -> tuple[Report, ...]:
+    """Return the KPI tables of a deployment that has these curated and transformed `tables`: those that read some of them, and no others but optional ones.
+
+    Where all of the package's are among them, so are all of the deployment's own: the page may show any of these.
+    """
+    read, found = inputs(), dict[str, Report]()
+    for report in reports():
+        its = [read[name] for name in report.inputs]
+        lacking = [each for each in its if each.table not in tables]
+        if all(each.optional for each in lacking) and (not its or len(lacking) < len(its)) and found.keys() >= set(report.after):
+            found[report.name] = report
+    return reports() if has_page(found) else tuple(found.values())
+
+
+def has_page(made: Collection[str]) -> bool:
+    """Return whether the report's page can be made where the KPI tables of these names are: it shows all of the package's."""
+    return {report.name for report in REPORTS} <= set(made)
 
 
 def tiled() -> tuple[tuple[Kpi, KpiTile], ...]:
