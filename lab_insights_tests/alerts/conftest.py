@@ -19,10 +19,10 @@ def inbox(aws_endpoint: str, deployed_prefix: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(queue, "WAIT_SECONDS", 0)
     write_config(tmp_path / "lab_insights.yaml", aws_endpoint, deployed_prefix)
     lake = LakeResource(config_path=str(tmp_path / "lab_insights.yaml"))
-    sqs, sns = lake.aws().client("sqs"), lake.aws().client("sns")
+    sqs = lake.aws().client("sqs")
     url = sqs.create_queue(QueueName=f"inbox-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    [topic] = [each["TopicArn"] for each in sns.list_topics()["Topics"] if each["TopicArn"].endswith(f":{deployed_prefix}-alarms")]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    yield Inbox(lake, url)
+    its = Inbox(lake, url)
+    lake.aws().client("sns").subscribe(TopicArn=its.alerts.topic, Protocol="sqs", Endpoint=arn)
+    yield its
     sqs.delete_queue(QueueUrl=url)

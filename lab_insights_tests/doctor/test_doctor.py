@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import yaml
 
 from lab_insights.aws import Aws
 from lab_insights.config import Config
 from lab_insights.doctor import Check, deployment, examine, machine, sources, warehouse
 from lab_insights.doctor.check import guarded
 from lab_insights.errors import ConfigError
+from lab_insights.local import template
+from lab_insights.local.deployer import ACCOUNT
 from lab_insights.names import tenant_id
 from lab_insights.tenants.registry import Registry, Tenant
 from lab_insights.warehouse.session import Session
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "deploy" / "template.yaml"
 NORTH = Tenant(id=tenant_id("north"), key="1")
 PASSWORD = "hunter2"
 
@@ -111,20 +111,16 @@ def test_a_tenant_without_a_schema_fails_alone(mysql_url: str, monkeypatch: pyte
 
 
 def test_every_named_resource_of_the_template_is_looked_at() -> None:
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None)
-    resources = yaml.load(TEMPLATE.read_text(), loader)["Resources"].values()  # noqa: S506 (a safe loader that knows the template's tags)
     keys = {
         "BucketName": deployment.BUCKETS,
         "TableName": deployment.TABLES,
         "QueueName": deployment.QUEUES,
         "TopicName": deployment.TOPICS,
     }
+    # What a parameter may leave out is not missed.
+    always = [each.get("Properties", {}) for each in template.load()["Resources"].values() if "Condition" not in each]
     for key, looked_at in keys.items():
-        # What a parameter may leave out is not missed.
-        always = [each.get("Properties", {}) for each in resources if "Condition" not in each]
-        named = {its[key].removeprefix("${Prefix}-") for its in always if key in its}
-        # The demo's own source tables are not the deployment's.
+        named = {its[key]["Fn::Sub"].removeprefix("${Prefix}-") for its in always if key in its}
         assert named == set(looked_at), key
 
 
@@ -141,11 +137,10 @@ def test_a_deployment_is_well_and_one_that_was_never_made_is_told_piece_by_piece
 
 def test_subscriptions_are_counted_one_by_one(aws_endpoint: str, deployed_prefix: str) -> None:
     aws = Aws(endpoint_url=aws_endpoint)
-    sns, name = aws.client("sns"), f"topic {deployed_prefix}-alarms"
-    [arn] = [each["TopicArn"] for each in sns.list_topics()["Topics"] if each["TopicArn"].endswith(f":{deployed_prefix}-alarms")]
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{deployed_prefix}-alarms"
     for number in range(2):
-        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:123456789012:inbox-{number}")
-    check = told(deployment.resources(configured(deployed_prefix, aws_endpoint), aws))[name]
+        aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:inbox-{number}")
+    check = told(deployment.resources(configured(deployed_prefix, aws_endpoint), aws))[f"topic {deployed_prefix}-alarms"]
     assert (check.status, check.message) == ("ok", "2 subscriptions")
 
 

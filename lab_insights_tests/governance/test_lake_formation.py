@@ -14,6 +14,7 @@ from lab_insights.governance.classes import PHI, STRICTEST, phi_class
 from lab_insights.governance.lake_formation import Plan
 from lab_insights.lab.contracts import contracts
 from lab_insights.names import TenantId
+from lab_insights_tests.listed import every
 
 MINE, THEIRS = TenantId("acme"), TenantId("acme_east")
 ACCOUNT = "arn:aws:iam::123456789012"
@@ -41,7 +42,7 @@ def planned(prefix: str, tenant: TenantId = MINE, *, open_: bool = True) -> Plan
 def held(aws: Aws, prefix: str) -> dict[tuple[str, str], tuple[dict[str, set[str]], set[str]]]:
     """Return tags and permissions by role and kind of resource, as Lake Formation lists them."""
     found = {}
-    for each in aws.client("lakeformation").list_permissions()["PrincipalResourcePermissions"]:
+    for each in every(aws.client("lakeformation"), "list_permissions", "PrincipalResourcePermissions"):
         policy = each["Resource"]["LFTagPolicy"]
         tags = {tag["TagKey"]: set(tag["TagValues"]) for tag in policy["Expression"]}
         if f"{prefix}-tenant" in tags:
