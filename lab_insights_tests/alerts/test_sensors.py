@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -177,13 +178,18 @@ def _no_session() -> Any:
     raise AssertionError("a day that is not complete in the lake wakes no warehouse")
 
 
-def test_one_kind_that_can_not_be_looked_at_fails_the_tick_and_silences_no_other(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_kind_that_can_not_be_looked_at_fails_the_tick_without_its_words_and_silences_no_other(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     Verdicts(inbox.lake.aws(), inbox.lake.prefix).settle([Judgement(Subject(RECONCILED, "snowflake/x", AURORA, "curated/x"), "differs")])
 
     def broken(*_: Any) -> Any:
         raise ConnectionError("SELECT 'Jane Roe'")
 
     monkeypatch.setattr("lab_insights.sensors.alerts.dead_letters", broken)
-    with pytest.raises(Exception, match="1 kinds of alerts could not be looked at: dead_letters"):
+    with pytest.raises(Exception, match="1 kinds of alerts could not be looked at: dead_letters") as failed:
         inbox.tick()
-    assert [each["MessageAttributes"]["kind"]["Value"] for each in inbox.read()] == ["reconciliation"]
+    told, logged = inbox.read(), capfd.readouterr().err
+    assert [each["MessageAttributes"]["kind"]["Value"] for each in told] == ["reconciliation"]
+    assert "dead_letters could not be looked at: ConnectionError" in logged
+    assert "Jane Roe" not in "".join([logged, json.dumps(told), *traceback.format_exception(failed.value)])
