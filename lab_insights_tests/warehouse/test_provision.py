@@ -47,15 +47,16 @@ def test_the_server_is_asked_for_exactly_what_the_plan_reads_as(session: Session
 @pytest.mark.parametrize(
     ("dropped", "seen"),
     [
-        ("DROP TABLE OPS.HEADS", "SELECT COUNT(*) FROM OPS.HEADS"),
-        ("DROP SCHEMA REPORTS CASCADE", "SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME = 'NONE'"),
+        ("DROP TABLE OPS.HEADS", "SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'OPS' AND TABLE_NAME = 'HEADS'"),
+        ("DROP SCHEMA REPORTS CASCADE", "SELECT COUNT(*) FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME = 'REPORTS'"),
     ],
 )
 def test_what_somebody_dropped_comes_back(session: Session, storage: Storage, tenant: TenantId, dropped: str, seen: str) -> None:
     session.execute("INSERT INTO OPS.LEDGER (LAYER) VALUES ('kept')")
     session.execute(dropped)
-    provision(session, storage, tenant)
     assert session.execute(seen) == [(0,)]
+    provision(session, storage, tenant)
+    assert session.execute(seen) == [(1,)]
     schemas = {str(name) for (name,) in session.execute("SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA")}
     assert {"OPS", "CURATED", "TRANSFORMED", "REPORTS", "DEIDENTIFIED"} <= schemas
     assert session.execute("SELECT LAYER FROM OPS.LEDGER") == [("kept",)]
