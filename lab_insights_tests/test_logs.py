@@ -16,8 +16,6 @@ from lab_insights.lake.layout import Partition
 from lab_insights.logs import JsonFormatter, json_logger
 from lab_insights_tests.lake.world import fresh_tenant, ids, make_lake, put
 
-PARTITION = "2026-03-02|aurora"
-
 
 @pytest.fixture(autouse=True)
 def _logger_as_before() -> Iterator[None]:
