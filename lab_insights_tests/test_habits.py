@@ -154,8 +154,10 @@ def _ruff() -> Any:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
 
 
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" not in os.environ, reason="pytest-xdist groups tests, and this is one process (`-n` is not given)"
+)
 def test_the_tests_of_a_module_run_in_one_process(request: pytest.FixtureRequest) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        assert request.node.nodeid.endswith(f"@{request.node.location[0]}"), (
-            "pytest-xdist no longer groups tests: see the bound of pytest in setup.py"
-        )
+    assert request.node.nodeid.endswith(f"@{request.node.location[0]}"), (
+        "pytest-xdist no longer groups tests: see the bound of pytest in setup.py"
+    )
