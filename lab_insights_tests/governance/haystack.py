@@ -17,6 +17,7 @@ from lab_insights.lake import deadletters
 from lab_insights.local.deployer import ACCOUNT
 from lab_insights.names import TenantId
 from lab_insights_tests.assets.world import World, told
+from lab_insights_tests.listed import every
 
 Place = tuple[str, str]
 _QUEUES = ("curation", "transformation", "curation-dlq", "transformation-dlq")
@@ -25,7 +26,7 @@ _QUEUES = ("curation", "transformation", "curation-dlq", "transformation-dlq")
 def buckets(world: World) -> Iterator[Place]:
     """Keys, tags and metadata of all objects, and what is in those that are no data: manifests, journals, lists, audit records, shared pages."""
     s3 = world.resource.aws().client("s3")
-    for bucket in [each["Name"] for each in s3.list_buckets()["Buckets"]]:
+    for bucket in [each["Name"] for each in every(s3, "list_buckets", "Buckets")]:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             for version in page.get("Versions", ()):
                 key, where = version["Key"], f"s3://{bucket}/{version['Key']}"
@@ -52,13 +53,13 @@ def tables(world: World) -> Iterator[Place]:
 def catalog(world: World) -> Iterator[Place]:
     """Glue databases, tables with their columns, and partitions."""
     glue = world.resource.aws().client("glue")
-    for database in glue.get_databases()["DatabaseList"]:
+    for database in every(glue, "get_databases", "DatabaseList"):
         yield f"glue {database['Name']}", json.dumps(database, default=str)
         for page in glue.get_paginator("get_tables").paginate(DatabaseName=database["Name"]):
             for table in page["TableList"]:
                 yield f"glue {database['Name']}.{table['Name']}", json.dumps(table, default=str)
                 its = {"DatabaseName": database["Name"], "TableName": table["Name"]}
-                yield f"glue {table['Name']} partitions", json.dumps(glue.get_partitions(**its)["Partitions"], default=str)
+                yield f"glue {table['Name']} partitions", json.dumps(every(glue, "get_partitions", "Partitions", **its), default=str)
 
 
 def messages(world: World) -> Iterator[Place]:
@@ -66,16 +67,21 @@ def messages(world: World) -> Iterator[Place]:
     sqs = world.resource.aws().client("sqs")
     for name in _QUEUES:
         url = sqs.get_queue_url(QueueName=f"{world.resource.prefix}-{name}")["QueueUrl"]
-        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"])
-        yield f"queue {name}", json.dumps(found.get("Messages", []))
+        asked = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 600, "MessageAttributeNames": ["All"]}
+        held: list[Any] = []
+        while found := sqs.receive_message(**asked).get("Messages"):
+            held += found
+        for each in held:
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"], VisibilityTimeout=0)
+        yield f"queue {name}", json.dumps(held)
     for name in ("curation", "transformation"):
         yield f"dead letters {name}", str(deadletters.dead_letters(world.resource.aws(), world.resource.prefix, name))  # type: ignore[arg-type]
 
 
 def subscribe(world: World) -> None:
-    """Let a queue hear what is told to people."""
+    """Let a queue hear what is told to people from now on."""
     sns, sqs, name = world.resource.aws().client("sns"), world.resource.aws().client("sqs"), f"{world.resource.prefix}-heard"
-    sqs.create_queue(QueueName=name)
+    sqs.purge_queue(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"])
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{world.resource.prefix}-alarms"
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}")
 

@@ -22,7 +22,7 @@ from lab_insights.extract import land
 from lab_insights.extract.sources import Sources
 from lab_insights.local import settings
 from lab_insights.sensors.alerts import run_facts
-from lab_insights_tests.assets.world import AURORA, BIRCHWOOD, FIRST, PEOPLE, SECOND, Servers, World, customer, opened
+from lab_insights_tests.assets.world import AURORA, BIRCHWOOD, FIRST, PEOPLE, SECOND, Servers, World, customer, opened, told
 from lab_insights_tests.commands.cli import Cli
 from lab_insights_tests.governance import haystack
 from lab_insights_tests.governance.haystack import Place
@@ -31,6 +31,9 @@ from lab_insights_tests.governance.patient import EVERYTHING, NOON, NOTE, PHONE,
 LOUD = {"loggers": {"console": {"config": {"log_level": "DEBUG"}}}}
 # A day that is closed is loaded when it is asked for again, and by nobody else.
 AGAIN = LOUD | {"ops": {"raw_lis": {"config": {"reload": True}}}}
+
+# Of the tenant's own database, the schemas that hold no value as it is.
+SHARED = ("OPS", "DEIDENTIFIED", "PSEUDONYMOUS", "REPORTS")
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Scene:
         yield from haystack.messages(self.world)
         yield from haystack.alarms(self.world)
         yield from haystack.another_tenant(self.world, BIRCHWOOD)
-        yield from haystack.database(self.world, AURORA, ("OPS", "DEIDENTIFIED", "PSEUDONYMOUS", "REPORTS"))
+        yield from haystack.database(self.world, AURORA, SHARED)
         yield from haystack.statements(self.world)
 
     def leaks(self) -> list[tuple[str, str]]:
@@ -173,6 +176,7 @@ def live(scene: Scene) -> None:
     world, results = scene.world, scene.results
     results.append(world.run("everything", [AURORA, BIRCHWOOD], [FIRST], config=LOUD))
     results.extend(world.operate(job) for job in OPERATIONS)
+    assert all(result.success for result in results), [told(result) for result in results]
     for module, name, job, asset in FAULTS:
         only = [dg.AssetKey.from_user_string(asset)] if asset else None
         with pytest.MonkeyPatch.context() as patched:
@@ -184,7 +188,8 @@ def live(scene: Scene) -> None:
     lis = f"{world.base}_lis_{AURORA}"
     world.execute("lis", f"DELETE FROM {lis}.result WHERE id = 990001")
     world.execute("lis", f"UPDATE {lis}.patient SET phone = '{PHONE}-2', updated_at = '{NOON}' WHERE id = 990001")
-    results.append(world.run("find_deletes", [AURORA], [SECOND], config=LOUD))
+    results.append(found := world.run("find_deletes", [AURORA], [SECOND], config=LOUD))
+    assert found.success, told(found)
     for sensor in world.definitions.get_repository_def().sensor_defs:
         if isinstance(sensor, dg.RunStatusSensorDefinition):
             # it has no tick of its own: what it would tell of each run
@@ -192,4 +197,6 @@ def live(scene: Scene) -> None:
         else:
             world.tick(sensor.name)
     for words in COMMANDS:
-        scene.said.append((" ".join(words), scene.cli(*words).output))
+        answered = scene.cli(*words)
+        assert answered.exit_code in {0, 1}, (words, answered.output)
+        scene.said.append((" ".join(words), answered.output))
