@@ -102,7 +102,8 @@ def test_a_bundled_postgresql_keeps_its_data_and_is_never_run_as_root(closed: Pa
     second = postgres.start(closed, port=int(first.address.split(":")[-1].split("/")[0]))
     try:
         assert second.address == first.address
-        run(second.address, "SELECT id FROM kept")
+        with create_engine(second.address, poolclass=NullPool).connect() as connection:
+            assert connection.execute(text("SELECT id FROM kept")).all() == [(1,)]
     finally:
         processes.stop(second)
 
