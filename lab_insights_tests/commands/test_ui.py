@@ -39,7 +39,9 @@ def test_the_ui_answers_on_its_port_and_a_signal_ends_it(tmp_path: Path, aws_end
             assert json.load(answer)["dagster_version"]
         assert f"Dagster UI: {url}   DAGSTER_HOME={home}" in log.read_text()
         os.kill(handle.pid, signal.SIGINT)
+        deadline = time.monotonic() + 60
         while handle.alive():
+            assert time.monotonic() < deadline, "the signal did not end it"
             time.sleep(0.05)
         assert not processes.answers(f"{url}/server_info")
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,18 +57,24 @@ def stack(named: Account, mysql_url: str, postgres_url: str, tmp_path_factory: p
         content["sources"][name]["url"] = f"env:LIVE_{engine.upper()}"
     settings._yaml(home / "lab_insights.yaml", content)
     settings._yaml(home / "dagster.yaml", settings.dagster(home))
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, ExitStack() as afterwards:
         patched.setenv("LIVE_LOGIN", named.login)
         patched.setenv("LIVE_PSEUDONYMS", secrets.token_hex(32))
         for engine, url in urls.items():
             patched.setenv(f"LIVE_{engine.upper()}", url)
         patched.setenv("DAGSTER_HOME", str(home))
         patched.delenv("LAB_INSIGHTS_CONFIG", raising=False)
-        yield Stack(directory, home, aws, named.prefix, 0, urls, (), first_day, base)
-        for tenant in TENANTS:
-            Cli(directory)("tenant", "offboard", tenant.id, "--export", str(directory / tenant.id), "--confirm", tenant.id)
         for engine, url in urls.items():
-            drop_schemas(engine, url, base)
+            afterwards.callback(drop_schemas, engine, url, base)
+        for tenant in TENANTS:
+            afterwards.callback(offboard, directory, tenant.id)
+        yield Stack(directory, home, aws, named.prefix, 0, urls, (), first_day, base)
+
+
+def offboard(directory: Path, tenant: str) -> None:
+    """Offboard a tenant, if it was registered; fail when it could not be, since what it left costs money."""
+    done = Cli(directory)("tenant", "offboard", tenant, "--export", str(directory / tenant), "--confirm", tenant)
+    assert done.exit_code == 0 or "does not hold" in done.output, done.output
 
 
 def test_the_demos_loads_are_proven_there(stack: Stack) -> None:

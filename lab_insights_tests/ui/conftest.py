@@ -81,9 +81,11 @@ def ui(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
             env={**environment, "DAGSTER_HOME": str(home)},
             seconds=240,
         )
-        _stop(url, "curation_queue", "transformation_queue", "manifest_sweep")
-        yield Ui(url, world)
-        processes.stop(handle, seconds=60)
+        try:
+            _stop(url, "curation_queue", "transformation_queue", "manifest_sweep")
+            yield Ui(url, world)
+        finally:
+            processes.stop(handle, seconds=60)
 
 
 _SENSORS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on RepositoryLocation {
