@@ -129,7 +129,7 @@ def test_steps_of_user_defined_tables_and_no_others_are_in_their_pool(world: Wor
 
 @pytest.fixture
 def odd(world: World) -> Iterator[World]:
-    """A table that the server can not open, and one that is there when the crawl looks and gone when it is loaded."""
+    """A table that the server can not open, and one whose name no identifier should have."""
     schema = f"{world.base}_crm_{DOVER}"
     world.execute("crm", f"CREATE TABLE {schema}.udt_part (id INT PRIMARY KEY) ENGINE=MyISAM")
     world.execute("crm", f"CREATE TABLE {schema}.udt_broken (id INT PRIMARY KEY) ENGINE=MERGE UNION=({schema}.udt_part)")

@@ -66,7 +66,7 @@ class Servers:
 
 @dataclass
 class World:
-    """One deployment; `people` have data in the sources, `ghosts` are registered and have no schema anywhere."""
+    """One deployment with its sources, which have lived through `day`."""
 
     home: Path
     base: str

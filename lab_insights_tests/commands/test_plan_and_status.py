@@ -56,7 +56,7 @@ class Deployment:
         result = CliRunner().invoke(app, [*words, "--tenant", self.tenant], env={"COLUMNS": "400", "TERM": "dumb"})
         if not isinstance(result.exception, SystemExit | None):
             raise result.exception
-        assert (result.exit_code, result.output) == (code, result.output)
+        assert result.exit_code == code, result.output
         return result
 
     def json(self, *words: str, code: int = 0) -> Any:

@@ -70,7 +70,7 @@ class Table:
 
 @pytest.fixture
 def table(lake: Lake, server: Server, tenant: TenantId) -> Iterator[Table]:
-    """Five rows: within the first day, at its very end, at the next day's beginning, and two whose key is null."""
+    """Four rows: two within the first day, one at the instant at which the next begins, and one within that."""
     name = f"planted_{fresh_tenant()}"
     stamp = "DATETIME(6)" if server.engine == "mysql" else "TIMESTAMP(6)"
     server.execute(f"CREATE TABLE {{s}}.{name} (id INT, note VARCHAR(9), updated_at {stamp} NOT NULL)")

@@ -35,7 +35,7 @@ partitions: {{start: 2026-03-01}}
 
 @dataclass
 class Clinic:
-    """One deployment; `key` names the columns that tell the rows of its assets apart."""
+    """One deployment; `tenants` are partitions of its Dagster instance."""
 
     path: Path
     instance: dg.DagsterInstance

@@ -18,7 +18,8 @@ from lab_insights.lake.storage import Storage
 from lab_insights.local import deployer, snowflake
 from lab_insights.names import TenantId
 from lab_insights.warehouse.session import connect
-from lab_insights_tests.verify.world import World, fresh_tenant
+from lab_insights_tests.lake.world import fresh_tenant
+from lab_insights_tests.verify.world import World
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def world(
 @pytest.fixture(scope="session")
 def whole(world: World) -> Iterator[TenantId]:
     """A tenant whose first two days were landed as they happened, twice a day, and are in every layer; the third has happened since."""
-    tenant = fresh_tenant(uuid.uuid4().hex[:10])
+    tenant = fresh_tenant()
     for number in (1, 2):
         world.happen(number, 8)
         world.land(tenant, number, 12)
@@ -62,4 +63,4 @@ def whole(world: World) -> Iterator[TenantId]:
 @pytest.fixture
 def fresh(whole: TenantId) -> TenantId:
     """A tenant of the test's own, of which nothing was landed yet; the three days have happened."""
-    return fresh_tenant(uuid.uuid4().hex[:10])
+    return fresh_tenant()

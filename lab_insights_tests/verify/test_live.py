@@ -19,7 +19,8 @@ from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Registry, Tenant
 from lab_insights.verify import Live, Report
 from lab_insights_tests.commands.cli import Cli
-from lab_insights_tests.verify.world import World, day, fresh_tenant
+from lab_insights_tests.lake.world import fresh_tenant
+from lab_insights_tests.verify.world import World, day
 
 ACCOUNT = ("account",)
 
@@ -45,7 +46,7 @@ def settings(world: World, tmp_path: Path) -> Config:
 @pytest.fixture
 def landed(world: World, whole: TenantId) -> TenantId:
     """A tenant of the registry whose accounts were landed up to the second day; the third has happened since."""
-    tenant = fresh_tenant(f"live{world.schema[-6:]}{len(Registry(world.aws, world.lake.storage.prefix).all())}")
+    tenant = fresh_tenant()
     Registry(world.aws, world.lake.storage.prefix).put(Tenant(id=tenant, key="1", layouts={"crm": "schema", "lis": "schema"}))
     for number in (1, 2):
         world.land(tenant, number, tables=ACCOUNT)

@@ -27,7 +27,7 @@ from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import LAYERS, Layer, Partition
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import manifests, partition_manifests
-from lab_insights.names import TenantId, tenant_id
+from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
 from lab_insights.verify import Report, verify
 from lab_insights.warehouse.load import load as load_warehouse
@@ -200,11 +200,6 @@ class World:
         named = part.model_copy(update={"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)})
         with self.replaced(manifest.layer, part.key, body), self.rewritten(manifest.layer, manifest, parts=(named,)):
             yield
-
-
-def fresh_tenant(name: str) -> TenantId:
-    """Return a tenant that no other test has."""
-    return tenant_id(f"t_{name}")
 
 
 def where(report: Report, *statuses: str) -> list[tuple[Held, str, int | None]]:

@@ -38,7 +38,7 @@ def noon(day: int) -> datetime:
 
 @dataclass
 class TestLake:
-    """One tenant's batches; `table` writes one and returns its manifest."""
+    """One tenant's lake; `batch` commits one and returns its manifest."""
 
     __test__ = False
 
