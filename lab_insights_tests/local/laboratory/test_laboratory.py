@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from boto3.dynamodb.conditions import Key
 
 from lab_insights.errors import ConfigError, StackError
-from lab_insights.local.databases import find
 from lab_insights.local.laboratory import Laboratory, Targets
 from lab_insights.local.laboratory.laboratory import Counts
 from lab_insights.local.laboratory.sql import connected
@@ -26,10 +25,24 @@ DAYS = 4
 Engine = Literal["mysql", "postgresql"]
 
 
-def server(engine: Engine) -> str:
-    found = find(engine)
-    assert found.url, found.line
-    return found.url
+@pytest.fixture(scope="module")
+def new_laboratory(mysql_url: str, postgres_url: str, aws_endpoint: str) -> Callable[[Engine], Laboratory]:
+    """Plans a laboratory whose CRM and LIS are on a kind of server."""
+
+    def new(engine: Engine) -> Laboratory:
+        unique, relational = uuid.uuid4().hex[:8], {"mysql": mysql_url, "postgresql": postgres_url}[engine]
+        targets = Targets(
+            crm=relational,
+            lis=relational,
+            audit=postgres_url,
+            messages=postgres_url,
+            notification_table=f"test-{unique}-src-critical_notification",
+            dynamodb_endpoint=aws_endpoint,
+            base=f"lab_insights_t{unique}",
+        )
+        return Laboratory(targets, TENANTS, SEED, FIRST_DAY, scale=0.5)
+
+    return new
 
 
 @dataclass
@@ -55,24 +68,9 @@ class Simulated:
         return list(table.query(KeyConditionExpression=Key("tenant_id").eq(str(key)))["Items"])
 
 
-def new_laboratory(engine: Engine, aws_endpoint: str) -> Laboratory:
-    unique = uuid.uuid4().hex[:8]
-    relational, postgres = server(engine), server("postgresql")
-    targets = Targets(
-        crm=relational,
-        lis=relational,
-        audit=postgres,
-        messages=postgres,
-        notification_table=f"test-{unique}-src-critical_notification",
-        dynamodb_endpoint=aws_endpoint,
-        base=f"lab_insights_t{unique}",
-    )
-    return Laboratory(targets, TENANTS, SEED, FIRST_DAY, scale=0.5)
-
-
 @pytest.fixture(scope="module", params=["mysql", "postgresql"])
-def simulated(request: pytest.FixtureRequest, aws_endpoint: str) -> Iterator[Simulated]:
-    laboratory = new_laboratory(request.param, aws_endpoint)
+def simulated(request: pytest.FixtureRequest, new_laboratory: Callable[[Engine], Laboratory]) -> Iterator[Simulated]:
+    laboratory = new_laboratory(request.param)
     counts: Counts = Counter()
     try:
         laboratory.create()
@@ -179,8 +177,8 @@ def test_a_second_create_is_refused_and_changes_nothing(simulated: Simulated) ->
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgresql"])
-def test_drop_leaves_nothing_of_ours_and_everything_of_others(engine: Engine, aws_endpoint: str) -> None:
-    laboratory = new_laboratory(engine, aws_endpoint)
+def test_drop_leaves_nothing_of_ours_and_everything_of_others(engine: Engine, new_laboratory: Callable[[Engine], Laboratory]) -> None:
+    laboratory = new_laboratory(engine)
     foreign = f"{laboratory.targets.base}_crm_somebody_else"
     with connected("crm", laboratory.targets.crm) as (connection, _):
         connection.exec_driver_sql(f"CREATE SCHEMA {foreign}")
@@ -203,8 +201,8 @@ def test_a_base_that_is_not_unmistakably_ours_is_refused() -> None:
         Targets(crm="", lis="", audit="", messages="", notification_table="", base="production")
 
 
-def test_a_server_that_is_not_there_is_named(aws_endpoint: str) -> None:
-    laboratory = new_laboratory("postgresql", aws_endpoint)
+def test_a_server_that_is_not_there_is_named(new_laboratory: Callable[[Engine], Laboratory]) -> None:
+    laboratory = new_laboratory("postgresql")
     nowhere = Targets(
         **{**vars(laboratory.targets), "crm": "mysql+pymysql://root@127.0.0.1:1/"},
     )
