@@ -12,6 +12,9 @@ import sqlalchemy as sa
 MERCHANTS = {"north": 3, "south": 5}
 """Merchants and how many orders they have; their number in stock keeping is that, too."""
 
+PASSWORD = "s3cretOfTheShop"
+"""Of the login to MySQL, which has these schemas and sees who else is at work."""
+
 _SHOP = """
 CREATE TABLE {s}.customers (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(80) NOT NULL,
   updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), KEY (updated_at));
@@ -45,11 +48,16 @@ class Shop:
 @contextmanager
 def opened(mysql_url: str, postgres_url: str) -> Iterator[Shop]:
     """Create the application's schemas and rows; drop them afterwards."""
-    shop = Shop(mysql_url, postgres_url, f"shop{uuid.uuid4().hex[:8]}")
+    base = f"shop{uuid.uuid4().hex[:8]}"
+    login, who = sa.make_url(mysql_url).set(username=base, password=PASSWORD), f"'{base}'@'%%'"
+    shop = Shop(login.render_as_string(hide_password=False), postgres_url, base)
     with _connected(mysql_url) as mysql, _connected(postgres_url) as postgres:
         try:
+            mysql.exec_driver_sql(f'CREATE USER {who} IDENTIFIED BY "{PASSWORD}"')
+            mysql.exec_driver_sql(f"GRANT PROCESS ON *.* TO {who}")
             for merchant, orders in MERCHANTS.items():
                 mysql.exec_driver_sql(f"CREATE DATABASE {shop.schema(merchant)}")
+                mysql.exec_driver_sql(f"GRANT ALL ON {shop.schema(merchant)}.* TO {who}")
                 for statement in _SHOP.format(s=shop.schema(merchant)).split(";"):
                     mysql.exec_driver_sql(statement)
                 mysql.exec_driver_sql(f"INSERT INTO {shop.schema(merchant)}.customers (name) VALUES ('Doe'), ('Roe')")
@@ -64,6 +72,7 @@ def opened(mysql_url: str, postgres_url: str) -> Iterator[Shop]:
         finally:
             for merchant in MERCHANTS:
                 mysql.exec_driver_sql(f"DROP DATABASE IF EXISTS {shop.schema(merchant)}")
+            mysql.exec_driver_sql(f"DROP USER IF EXISTS {who}")
             postgres.exec_driver_sql(f"DROP SCHEMA IF EXISTS {shop.stock} CASCADE")
 
 
