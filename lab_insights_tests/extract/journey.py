@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +65,8 @@ class Journey:
         self.land(server, its)
         return self.warehoused(self.curate(its.table.table_id), columns)
 
-    def files(self, manifest: Manifest) -> list[Path]:
-        """Return local copies of a batch's parquet parts, for readers that know nothing of the lake."""
-        directory = Path(tempfile.mkdtemp())
+    def files(self, manifest: Manifest, directory: Path) -> list[Path]:
+        """Copy a batch's parquet parts into a directory, for readers that know nothing of the lake."""
         for number, part in enumerate(manifest.parts):
             (directory / f"{number}.parquet").write_bytes(self.lake.storage.get(manifest.layer, part.key) or b"")
-        return sorted(directory.iterdir())
+        return sorted(directory.glob("*.parquet"))

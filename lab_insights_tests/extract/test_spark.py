@@ -171,6 +171,7 @@ def test_a_task_never_raises_the_text_of_a_driver(world: World, monkeypatch: pyt
     assert "Jane" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("mixed")
 def test_the_password_of_a_source_is_in_no_event_of_spark(world: World, spark: SparkSession) -> None:
     request = spark_tasks.packed([world.reader("postgresql")])
     logged = "".join(path.read_text() for path in world.events.rglob("*") if path.is_file())

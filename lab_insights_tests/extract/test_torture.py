@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -50,8 +51,8 @@ def by_id(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     return {int(row["id"]): row for row in rows}
 
 
-def test_arrow_and_duckdb_read_back_what_the_server_holds(journey: Journey, tables: Torture, landed: Manifest) -> None:
-    files = [str(path) for path in journey.files(landed)]
+def test_arrow_and_duckdb_read_back_what_the_server_holds(journey: Journey, tables: Torture, landed: Manifest, tmp_path: Path) -> None:
+    files = [str(path) for path in journey.files(landed, tmp_path)]
     assert tables.differences(by_id(pq.read_table(files).to_pylist())) == []
     with duckdb.connect() as connection:
         cursor = connection.execute("SELECT * FROM read_parquet($1, union_by_name = true)", [files])
@@ -70,7 +71,7 @@ def test_the_warehouse_holds_what_the_server_holds(journey: Journey, tables: Tor
 
 
 def test_spark_lands_the_same_and_reads_back_what_the_server_holds(
-    journey: Journey, tables: Torture, landed: Manifest, spark: SparkSession
+    journey: Journey, tables: Torture, landed: Manifest, spark: SparkSession, tmp_path: Path
 ) -> None:
     planned = dataclasses.replace(journey.plan(tables.server, tables.name), engine="spark")
     by_spark = journey.land(tables.server, planned, "full", lambda: spark)
@@ -79,7 +80,7 @@ def test_spark_lands_the_same_and_reads_back_what_the_server_holds(
     assert by_spark.schema_() == landed.schema_()
     one, other = (relation(journey.lake.storage, [each], landed.schema_()).sort_by("id").to_pylist() for each in (landed, by_spark))
     assert [str(row) for row in one] == [str(row) for row in other]
-    frame = spark.read.parquet(*(path.as_uri() for path in journey.files(landed)))
+    frame = spark.read.parquet(*(path.as_uri() for path in journey.files(landed, tmp_path)))
     assert tables.differences(by_id([row.asDict() for row in frame.collect()])) == []
 
 

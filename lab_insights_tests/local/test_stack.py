@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from unittest.mock import Mock
@@ -35,11 +36,14 @@ def servers(mysql_url: str, postgres_url: str) -> stack.Servers:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def directory(tmp_path_factory: pytest.TempPathFactory, servers: stack.Servers) -> Iterator[Path]:
     """The directory of a stack that the tests of this module share: each brings it up, whatever another left."""
     path = tmp_path_factory.mktemp("stack") / "local"
-    yield path
-    stack.down(path)
+    with ExitStack() as afterwards:
+        for found in (servers.mysql, servers.postgresql):
+            afterwards.callback(databases.drop_schemas, found.engine, str(found.url), BASE)
+        afterwards.callback(stack.down, path)
+        yield path
 
 
 def server_of(path: Path, name: str) -> processes.Handle:
@@ -132,8 +136,6 @@ def test_a_day_is_simulated_on_the_stack_of_a_directory_and_told_to_programs(
         "AWS stand-in",
         "Snowflake stand-in",
     }
-    databases.drop_schemas("mysql", servers.mysql.url or "", BASE)
-    databases.drop_schemas("postgresql", servers.postgresql.url or "", BASE)
 
 
 def test_the_description_names_servers_schemas_and_fallbacks_and_touches_nothing(tmp_path: Path) -> None:
@@ -150,8 +152,9 @@ def test_two_directories_have_schemas_that_neither_could_take_for_its_own(tmp_pa
     assert one == stack.base_of(tmp_path / "x" / ".." / "one")
     assert one != other
     assert any(f"{one}_*" in line for line in stack.describe(stack.look(), tmp_path / "one"))
-    with create_engine(mysql_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+    with ExitStack() as afterwards, create_engine(mysql_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
         for base in (one, other):
+            afterwards.callback(databases.drop_schemas, "mysql", mysql_url, base)
             connection.execute(text(f"CREATE SCHEMA {base}_crm_shared"))
         assert databases.drop_schemas("mysql", mysql_url, one) == [f"{one}_crm_shared"]
         assert databases.drop_schemas("mysql", mysql_url, other) == [f"{other}_crm_shared"]
