@@ -22,6 +22,7 @@ from lab_insights.local.stack import ON_SPARK
 from lab_insights.partitions import partition_key
 from lab_insights_tests.assets.world import AURORA, CEDAR, DOVER, FIR, GHOST, World, told
 from lab_insights_tests.governance import haystack
+from lab_insights_tests.listed import every
 
 pytest_plugins = ("lab_insights_tests.assets.fixtures",)
 pytestmark = pytest.mark.xdist_group("laboratory")
@@ -124,7 +125,19 @@ def _raw(world: World) -> set[dg.AssetKey]:
     return {key for key in graph.materializable_asset_keys if key.path[0] == "raw"}
 
 
-def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(world: World) -> None:
+@pytest.fixture
+def never_crawled(world: World) -> World:
+    """The world in which no crawl has seen Dover yet."""
+    db, table = world.resource.aws().client("dynamodb"), f"{world.resource.prefix}-status"
+    for item in every(db, "scan", "Items", TableName=table):
+        if item["pk"]["S"].startswith(f"schema#{DOVER}#"):
+            db.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
+    return world
+
+
+def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(never_crawled: World) -> None:
+    world = never_crawled
+
     def crawl() -> dict[str, int]:
         result = world.operate("crawl", crawl_sources={"config": {"tenants": [DOVER]}})
         assert result.success, told(result)
@@ -145,8 +158,8 @@ def test_the_crawl_writes_the_catalog_and_the_history_and_sees_a_change_once(wor
     world.execute("crm", f"ALTER TABLE {world.base}_crm_{DOVER}.account ADD COLUMN loyalty_tier VARCHAR(20)")
     assert crawl()["schema_changes"] == 1
     assert crawl()["schema_changes"] == 0
-    every = [record.asset_observation for record in world.instance.fetch_observations(source_key("crm", "account"), limit=20).records]
-    [observation] = [each for each in every if each and each.description == f"Schema change: {DOVER} crm.account: added loyalty_tier"]
+    seen = [record.asset_observation for record in world.instance.fetch_observations(source_key("crm", "account"), limit=20).records]
+    [observation] = [each for each in seen if each and each.description == f"Schema change: {DOVER} crm.account: added loyalty_tier"]
     assert {name: its.value for name, its in observation.metadata.items()} == {
         "tenant": DOVER, "table": "account", "version": 2, "added": "loyalty_tier"
     }  # fmt: skip

@@ -18,6 +18,8 @@ import sqlalchemy as sa
 import yaml
 
 from lab_insights import config, definitions
+from lab_insights.aws import Aws
+from lab_insights.config import SnowflakeSection
 from lab_insights.errors import ConfigError
 from lab_insights.lab import contracts
 from lab_insights.lab.kpis import declared
@@ -36,6 +38,7 @@ from lab_insights.verify.run import verify
 from lab_insights.warehouse.provision import provision, use
 from lab_insights.warehouse.report_page import read
 from lab_insights.warehouse.reports import refresh
+from lab_insights.warehouse.session import connect
 from lab_insights_tests.commands.cli import Cli
 
 pytestmark = pytest.mark.slow
@@ -178,17 +181,20 @@ def deployment(
                 with made.warehouse.session("test") as session:
                     provision(session, made.lake.open().storage, BOTH)
                 instance.add_dynamic_partitions(str(TENANTS.name), [BOTH])
+                result = made.load(FIRST)
+                assert result.success, [event.message for event in result.all_events if event.is_step_failure]
                 yield made
         finally:
             contracts.use(None)
             mysql.exec_driver_sql(f"DROP DATABASE IF EXISTS {base}_lis")
             postgres.exec_driver_sql(f"DROP SCHEMA IF EXISTS {base}_ridgeline CASCADE")
+            with connect(SnowflakeSection.model_validate(content["snowflake"]), Aws(endpoint_url=aws_endpoint)) as session:
+                session.execute(f'DROP DATABASE IF EXISTS "LAB_INSIGHTS_{BOTH.upper()}"')
 
 
-def test_a_second_laboratory_system_ends_in_the_same_tables_by_files_alone(deployment: Deployment) -> None:
-    result = deployment.load(FIRST)
-    assert result.success, [event.message for event in result.all_events if event.is_step_failure]
-
+def test_a_second_laboratory_system_ends_in_the_same_tables_by_files_alone_and_the_next_day_follows_each_system(
+    deployment: Deployment,
+) -> None:
     assert deployment.rows("SELECT PATIENT_ID, MRN, SEX, CAST(BIRTH_DATE AS VARCHAR) FROM CURATED.PATIENT_LIVE ORDER BY 1") == [
         ("1", "M1", "female", "1980-05-06"),
         ("ridgeline:1", "R1", "male", "1961-07-04"),
@@ -225,8 +231,7 @@ def test_a_second_laboratory_system_ends_in_the_same_tables_by_files_alone(deplo
         deployment.rows("SELECT UNREAD_TIMES FROM CURATED.LAB_ORDER_LIVE WHERE UNREAD_TIMES IS NOT NULL")[0][0].count("this morning") == 1
     )
 
-
-def test_the_next_day_follows_each_system_alone_and_everything_is_proven(deployment: Deployment) -> None:
+    # The next day follows each system alone, and everything is proven.
     deployment.execute(
         "UPDATE {s}.rslt SET vals = '7.0,13.1,212', st = 'R', chg_ts = '2026-03-03 10:00Z' WHERE line_no = 2",
         "UPDATE {s}.rqst SET st = 'D', chg_ts = '2026-03-03 10:00Z' WHERE rqst_no = 'A-2'",
