@@ -81,7 +81,10 @@ def messages(world: World) -> Iterator[Place]:
 def subscribe(world: World) -> None:
     """Let a queue hear what is told to people from now on."""
     sns, sqs, name = world.resource.aws().client("sns"), world.resource.aws().client("sqs"), f"{world.resource.prefix}-heard"
-    sqs.purge_queue(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"])
+    sqs.create_queue(QueueName=name)
+    # what was told before is hidden; SQS empties a queue once a minute only
+    for _ in alarms(world):
+        pass
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{world.resource.prefix}-alarms"
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}")
 
