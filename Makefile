@@ -23,7 +23,7 @@ SUPPORTED := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (
 PYTHON ?= $(shell for python in python3.12 python3.11 python3 python; do \
 	"$$python" -c "$(SUPPORTED)" >/dev/null 2>&1 && echo "$$python" && break; done)
 
-.PHONY: help setup demo dev test test-fast test-live soak lint format docs lock clean java browser
+.PHONY: help setup demo dev test test-fast test-layer test-live soak lint format docs lock clean java browser
 
 help: ## Show this
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name what; do \
@@ -46,6 +46,9 @@ test: lint ## Run every check and every test but the soak's and the live ones
 
 test-fast: setup ## Run the tests that take less than ten seconds, until the first failure
 	@$(BIN)/pytest -q -x -m "not slow and not soak and not live"
+
+test-layer: setup ## LAYER=lake (lab, extract, warehouse ...): of its tests as many as are done in 20 seconds, by what they took before
+	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder --within 20 lab_insights_tests/$(LAYER)
 
 test-live: setup ## Run the demo's loads on the AWS and Snowflake account that the environment names: docs/how-to/live.md
 	@$(BIN)/pytest -q -x -m live lab_insights_tests/live

@@ -13,6 +13,8 @@ import pytest
 
 from lab_insights.local import aws, databases, deployer, postgres, processes, snowflake
 
+pytest_plugins = ["lab_insights_tests.within"]
+
 # What a slow test weighs beside others.
 _SLOW = 60
 
