@@ -39,9 +39,10 @@ FROM (SELECT t.*, t.trx_mysql_thread_id = CONNECTION_ID() AS own FROM {listed} t
 """
 _MYSQL_LISTED = "information_schema.innodb_trx"
 # A statement has its NOW() from its start on, and is in InnoDB's list only once it has touched a row: it may have to wait for a table's lock until then.
-# Read before that list, it misses none of those that are not in it yet. TIME is in whole seconds; text that only looks like a write costs a delay.
+# Read before that list, it misses none of those that are not in it yet. MySQL's TIME is in whole seconds, MariaDB, which alone
+# reads `M!`, has milliseconds too; text that only looks like a write costs a delay.
 _MYSQL_WRITING = """
-SELECT UTC_TIMESTAMP(6), MAX(TIME) + 1 FROM information_schema.PROCESSLIST
+SELECT UTC_TIMESTAMP(6), MAX(/*M! 0 * */ (TIME + 1) /*M! + TIME_MS / 1000 */) FROM information_schema.PROCESSLIST
 WHERE ID <> CONNECTION_ID() AND INFO REGEXP '(^|[^[:alnum:]_`.])(insert|replace|update|delete|load|call|execute)[[:space:]/`]'
 """
 _MYSQL_VARIABLES = """
@@ -189,7 +190,7 @@ def _mysql_oldest(connection: sa.Connection, listed: str = _MYSQL_LISTED) -> _Ol
             server, age, fresh = connection.exec_driver_sql(statement).one()
             if fresh:
                 ages = [timedelta(microseconds=int(age))] if age is not None else []
-                ages += [server - began + timedelta(seconds=int(writing))] if writing is not None else []
+                ages += [server - began + timedelta(seconds=float(writing))] if writing is not None else []
                 seen.append(_Oldest(server.replace(tzinfo=UTC), max(ages, default=None), server - began))
                 if seen[-1].age is None or seen[-1].age < STALLED or len(seen) > 1:
                     return max(seen, key=lambda each: each.floor)
