@@ -28,17 +28,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep it for the next run in this checkout."""
-    if hasattr(session.config, "workerinput") or not _PHASES:
+    cache = getattr(session.config, "cache", None)
+    if cache is None or hasattr(session.config, "workerinput") or not _PHASES:
         return
     setups = defaultdict(list)
     for name, phases in _PHASES.items():
         setups[name.partition("::")[0]].append(phases.get("setup", 0.0))
-    took = dict(session.config.cache.get(_KEPT, {}))  # type: ignore[union-attr]
+    took = dict(cache.get(_KEPT, {}))
     for name, phases in _PHASES.items():
         # the first test of a module waits for the fixtures of all
         usual = min(phases.get("setup", 0.0), median(setups[name.partition("::")[0]]))
         took[name] = round(usual + phases.get("call", 0.0) + phases.get("teardown", 0.0), 3)
-    session.config.cache.set(_KEPT, took)  # type: ignore[union-attr]
+    cache.set(_KEPT, took)
 
 
 @pytest.hookimpl(trylast=True)

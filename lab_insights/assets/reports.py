@@ -39,7 +39,7 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
     if not made:
         return []
     keys = {report.name: report_key(report.name) for report in made}
-    paged, quality = has_page(keys), keys.get(QUALITY.name)
+    paged, quality = has_page(there), keys.get(QUALITY.name)
     specs = [
         spec(
             keys[report.name].path,

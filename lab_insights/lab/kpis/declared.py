@@ -162,20 +162,22 @@ def reports() -> tuple[Report, ...]:
 def computable(tables: Collection[str]) -> tuple[Report, ...]:
     """Return the KPI tables of a deployment that has these curated and transformed `tables`: those that read some of them, and no others but optional ones.
 
-    Where all of the package's are among them, so are all of the deployment's own: the page may show any of these.
+    Where the page can be made, all are: it may show any of them.
     """
+    if has_page(tables):
+        return reports()
     read, found = inputs(), dict[str, Report]()
     for report in reports():
         its = [read[name] for name in report.inputs]
         lacking = [each for each in its if each.table not in tables]
         if all(each.optional for each in lacking) and (not its or len(lacking) < len(its)) and found.keys() >= set(report.after):
             found[report.name] = report
-    return reports() if has_page(found) else tuple(found.values())
+    return tuple(found.values())
 
 
-def has_page(made: Collection[str]) -> bool:
-    """Return whether the report's page can be made where the KPI tables of these names are: it shows all of the package's."""
-    return {report.name for report in REPORTS} <= set(made)
+def has_page(tables: Collection[str]) -> bool:
+    """Return whether the report's page can be made of `tables`: it shows all KPI tables of the package."""
+    return all(each.table in tables for each in INPUTS.values() if not each.optional)
 
 
 def tiled() -> tuple[tuple[Kpi, KpiTile], ...]:
