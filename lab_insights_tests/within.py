@@ -11,6 +11,8 @@ import pytest
 _KEPT = "lab_insights/seconds"
 # Interpreters, collection and the stand-ins of a layer that needs them.
 _START = 9.0
+# Modules are not shared out evenly among the processes.
+_EVEN = 0.6
 _PHASES: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
 
@@ -23,7 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note what a phase of a test took."""
-    _PHASES[report.nodeid.partition("@")[0]][report.when or ""] = report.duration
+    _PHASES[_name(report.nodeid)][report.when or ""] = report.duration
+
+
+def _name(nodeid: str) -> str:
+    # pytest-xdist adds the group
+    return nodeid.partition("@")[0]
+
+
+def _module(name: str) -> str:
+    return name.partition("::")[0]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -33,11 +44,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     setups = defaultdict(list)
     for name, phases in _PHASES.items():
-        setups[name.partition("::")[0]].append(phases.get("setup", 0.0))
+        setups[_module(name)].append(phases.get("setup", 0.0))
     took = dict(cache.get(_KEPT, {}))
+    for module, seconds in setups.items():
+        took[module] = round(max(seconds) - median(seconds), 3)  # the first test of a module waits for the fixtures of all
     for name, phases in _PHASES.items():
-        # the first test of a module waits for the fixtures of all
-        usual = min(phases.get("setup", 0.0), median(setups[name.partition("::")[0]]))
+        usual = min(phases.get("setup", 0.0), median(setups[_module(name)]))
         took[name] = round(usual + phases.get("call", 0.0) + phases.get("teardown", 0.0), 3)
     cache.set(_KEPT, took)
 
@@ -49,14 +61,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seconds is None:
         return
     worker: dict[str, Any] = getattr(config, "workerinput", {})
-    left = (seconds - _START) * int(worker.get("workercount", 1))
+    left = (seconds - _START) * int(worker.get("workercount", 1)) * _EVEN
     took = config.cache.get(_KEPT, {})  # type: ignore[union-attr]
-    chosen = set[pytest.Item]()
-    for item in sorted(items, key=lambda item: float(took.get(item.nodeid, 0.0))):
-        left -= float(took.get(item.nodeid, 0.0))
-        if left < 0:
-            break
-        chosen.add(item)
+    chosen, begun = set[pytest.Item](), set[str]()
+    for item in sorted(items, key=lambda item: float(took.get(_name(item.nodeid), 0.0))):
+        name = _name(item.nodeid)
+        cost = float(took.get(name, 0.0)) + (0.0 if _module(name) in begun else float(took.get(_module(name), 0.0)))
+        if cost <= left:
+            left -= cost
+            chosen.add(item)
+            begun.add(_module(name))
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 
