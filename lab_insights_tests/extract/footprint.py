@@ -19,6 +19,8 @@ from lab_insights_tests.lake.world import held
 
 # batch and attempt, in names of objects and in sort keys
 _ATTEMPT = re.compile(r"(\d{8})-\d{3}(?=[-.\"]|$)")
+# what the reason of a batch says of the finished ranges of attempts before it
+_KEPT = re.compile(r", \d+ kept from an attempt that broke off")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _plain(found: Any) -> str:
 
 def _nameless(text: str, tenant: TenantId) -> str:
     without = re.sub(r'"sha256": "\w+"', "", text.replace(tenant, "TENANT"))
-    return _ATTEMPT.sub(r"\1-ATT", without)
+    return _KEPT.sub("", _ATTEMPT.sub(r"\1-ATT", without))
 
 
 def named(found: Iterable[Manifest]) -> set[str]:
