@@ -21,7 +21,7 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import relation
 from lab_insights.names import TenantId
 from lab_insights_tests.extract.exports import Exporting
-from lab_insights_tests.extract.test_dynamodb_stream import Followed, note, unmarked
+from lab_insights_tests.extract.followed import Followed, note, unmarked
 from lab_insights_tests.lake.world import day, fresh_tenant, instant
 
 

@@ -13,8 +13,8 @@ from lab_insights.extract import compare, land, live
 from lab_insights.extract.kindness import OutsideHours
 from lab_insights.extract.plan import plan
 from lab_insights.lake.commit import Lake, Rows
+from lab_insights_tests.extract.followed import Followed
 from lab_insights_tests.extract.tables import STAMP, Table, notes
-from lab_insights_tests.extract.test_dynamodb_stream import Followed
 from lab_insights_tests.extract.world import Server
 
 
