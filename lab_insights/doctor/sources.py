@@ -70,7 +70,7 @@ def _server(subject: str, name: str, its: Source, aws: Aws, *, simulated: bool) 
             f"{subject} transactions",
             "warning",
             f"{ceiling.how}; a transaction that stays open for longer loses its rows",
-            f"grant the login {'pg_read_all_stats' if its.engine == 'postgresql' else 'PROCESS'}, or raise `limits.lag`.",
+            f"{ceiling.remedy}.",
         )
     elif ceiling.open_for > window.STALLED:
         yield Check(f"{subject} transactions", "warning", ceiling.how, "end that transaction at the source: nothing newer is read.")

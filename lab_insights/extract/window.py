@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab_insights.clock import Clock
 from lab_insights.config import Engine, Limits
@@ -64,29 +64,41 @@ _POSTGRES_MAY_SEE = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'memb
 class Ceiling:
     """The newest instant that is safe to read, and how it is known.
 
-    `lagged` when open transactions can not be seen, so that the declared lag is kept back; `open_for` is the age of the oldest open transaction.
+    Where not all open transactions can be seen the declared lag is kept back, and `remedy` says what would make that unnecessary; `open_for` is the age of
+    the oldest open transaction.
     """
 
     instant: datetime
     how: str
-    lagged: bool = False
+    remedy: str = ""
     open_for: timedelta = timedelta()
+
+    @property
+    def lagged(self) -> bool:
+        """Whether the declared lag is kept back."""
+        return bool(self.remedy)
 
     @property
     def warning(self) -> str | None:
         """What a person should know of this ceiling, or None when all is well."""
         if self.lagged:
-            return f"{self.how}. A transaction that stays open for longer loses its rows. Remedy: {_PRIVILEGES}."
+            return f"{self.how}. A transaction that stays open for longer loses its rows. Remedy: {self.remedy}."
         if self.open_for > STALLED:
             return f"a transaction has been open for {_rounded(self.open_for)}, and nothing newer is read. Remedy: end it at the source."
         return None
 
 
-_PRIVILEGES = "grant the login PROCESS (MySQL) or pg_read_all_stats (PostgreSQL), or raise `limits.lag`"
+class _Unseen(NamedTuple):
+    """Why not all open transactions can be seen, and what a person can do."""
+
+    why: str
+    remedy: str
 
 
 class _UnseenError(Exception):
-    """Open transactions can not be seen; the text says why."""
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -119,17 +131,17 @@ def ceiling(target: sa.URL, kind: Engine, limits: Limits, clock: Clock) -> Ceili
     now = clock.now()
     with engine(target).connect() as connection:
         try:
-            if reason := _UNSEEN[kind](connection):
-                raise _UnseenError(reason)
+            if unseen := _UNSEEN[kind](connection):
+                raise _UnseenError(*unseen)
             found = _mysql_oldest(connection) if kind == "mysql" else _postgresql_oldest(connection)
-        except _UnseenError as unseen:
-            return Ceiling(now - timedelta(seconds=limits.lag), f"{unseen}: {limits.lag} s are kept back", lagged=True)
+        except _UnseenError as error:
+            return Ceiling(now - timedelta(seconds=limits.lag), f"{error}: {limits.lag} s are kept back", f"{error.remedy}, or {_RAISE}")
     floor = (found.floor if clock.file is None else now - found.back) - MARGIN
     if found.prepared is not None:
         # rows are stamped with the start of their transaction, which was before that
         kept = (found.server if clock.file is None else now) - found.prepared - timedelta(seconds=limits.lag)
         how = f"a transaction was prepared {_rounded(found.prepared)} ago and tells no start: {limits.lag} s before that are kept back"
-        return Ceiling(min(now, floor, kept), how, lagged=True)
+        return Ceiling(min(now, floor, kept), how, f"commit it or roll it back, or {_RAISE}")
     if now <= floor:
         return Ceiling(now, "no open transaction is older than the clock")
     if found.age is None:
@@ -142,21 +154,25 @@ def _rounded(age: timedelta) -> timedelta:
     return timedelta(seconds=round(age.total_seconds()))
 
 
+_RAISE = "raise `limits.lag`"
 _HIDDEN = "open transactions can not be seen with this login"
 # A replica lists the transactions of its own readers, not those of the writers that it follows.
-_FROM_A_REPLICA = "open transactions can not be seen from a replica"
+_FROM_A_REPLICA = _Unseen("open transactions can not be seen from a replica", "read the primary")
+_OF_A_CLUSTER = _Unseen(
+    "open transactions of the cluster's other nodes can not be seen", "let applications write to the one node that is read"
+)
 
 
-def _mysql_unseen(variables: Mapping[str, str]) -> str | None:
+def _mysql_unseen(variables: Mapping[str, str]) -> _Unseen | None:
     """Return why the server's list lacks transactions that write, by its global variables; None when it lacks none."""
     if any(variables.get(name, "OFF") not in {"OFF", "0"} for name in ("read_only", "innodb_read_only")):
         return _FROM_A_REPLICA
     if variables.get("wsrep_on") == "ON" or variables.get("group_replication_single_primary_mode") == "OFF":
-        return "open transactions of the cluster's other nodes can not be seen"
+        return _OF_A_CLUSTER
     return None
 
 
-_UNSEEN: dict[Engine, Callable[[sa.Connection], str | None]] = {
+_UNSEEN: dict[Engine, Callable[[sa.Connection], _Unseen | None]] = {
     "mysql": lambda its: _mysql_unseen(dict(its.exec_driver_sql(_MYSQL_VARIABLES).tuples().all())),
     "postgresql": lambda its: _FROM_A_REPLICA if its.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() else None,
 }
@@ -166,10 +182,10 @@ def _postgresql_oldest(connection: sa.Connection) -> _Oldest:
     import sqlalchemy as sa
 
     if not connection.scalar(sa.text(_POSTGRES_MAY_SEE)):
-        raise _UnseenError(_HIDDEN)
+        raise _UnseenError(_HIDDEN, "grant the login pg_read_all_stats")
     server, age, disabled, prepared = connection.execute(sa.text(_POSTGRES_OLDEST), {"application": APPLICATION}).one()
     if disabled:
-        raise _UnseenError("open transactions of sessions with `track_activities` off can not be seen")
+        raise _UnseenError("open transactions of sessions with `track_activities` off can not be seen", "turn it on for all of them")
     ages = [None if each is None else timedelta(microseconds=float(each)) for each in (age, prepared)]
     return _Oldest(server.replace(tzinfo=UTC), ages[0], prepared=ages[1])
 
@@ -200,10 +216,10 @@ def _mysql_oldest(connection: sa.Connection, listed: str = _MYSQL_LISTED) -> _Ol
     except sa.exc.DBAPIError as error:
         if "denied" not in str(error.orig).lower():
             raise
-        raise _UnseenError(_HIDDEN) from None
+        raise _UnseenError(_HIDDEN, "grant the login PROCESS") from None
     finally:
         connection.exec_driver_sql("SET time_zone = '+00:00'")
-    raise _UnseenError("open transactions can not be seen, since others read their list without a pause")
+    raise _UnseenError("open transactions can not be seen, since others read their list without a pause", "let them pause for 0.1 s")
 
 
 def midnight(day: date) -> datetime:

@@ -175,7 +175,7 @@ def test_when_nothing_of_a_tenant_can_be_read_the_tenant_fails(world: World, tod
 def test_a_source_whose_transactions_can_not_be_seen_is_told_in_the_log_and_in_the_reason(
     world: World, today: date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(window._UNSEEN, "mysql", lambda _: "open transactions can not be seen from a replica")
+    monkeypatch.setitem(window._UNSEEN, "mysql", lambda _: window._FROM_A_REPLICA)
     # a run's own config replaces that of its job, so the mode is said again
     full = {"ops": {"raw_user_defined": {"config": {"mode": "full"}}}}
     result = world.run("dynamic_full_load", [DOVER], [today], config=full)
