@@ -11,7 +11,7 @@ import dagster as dg
 from lab_insights.assets.receipts import Receipt
 from lab_insights.errors import told
 from lab_insights.lab.contracts import contracts
-from lab_insights.lab.publish import reserved
+from lab_insights.lab.publish import unfit
 from lab_insights.lake.layout import LAYERS, Layer
 
 if TYPE_CHECKING:
@@ -51,24 +51,15 @@ def target(context: dg.OutputContext) -> tuple[str, tuple[str, ...]]:
 
 
 def keyed(context: dg.OutputContext, value: Any, key: tuple[str, ...]) -> pa.Table:
-    """Return data as an Arrow table whose rows `key` tells apart; raise `Failure` when it does not: a MERGE would keep any one of them.
-
-    Columns that are `reserved` are refused, too.
-    """
+    """Return data as an Arrow table that can be published under `key`; raise `Failure` for any other, before anything of it is."""
     try:
         table = _as_in_the_lake(to_arrow(value))
     except Unfit as error:
         raise _refused(context, f"returned what can not be written: {error}.") from None
     except Exception as error:  # noqa: BLE001 (Arrow, pandas and DuckDB quote the value that they can not convert)
         raise _refused(context, f"returned what can not be written: {told(error)}.") from None
-    if ours := reserved([*key, *table.column_names]):
-        raise _refused(
-            context, f"has the columns {', '.join(ours)}, which every row is given here; give them other names, or leave them out."
-        )
-    if missing := [name for name in key if name not in table.column_names]:
-        raise _refused(context, f"returned data without its key columns {', '.join(missing)}.")
-    if any(table[name].null_count for name in key) or table.select(key).group_by(list(key)).aggregate([]).num_rows != table.num_rows:
-        raise _refused(context, f"returned rows that its key ({', '.join(key)}) does not tell apart.")
+    if wrong := unfit(table, key):
+        raise _refused(context, f"returned what can not be written: the data {wrong.what}; {wrong.remedy}.")
     return table
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab_insights.errors import UnsupportedLoad
 from lab_insights.lab.derive import derive
@@ -26,37 +25,41 @@ if TYPE_CHECKING:
 def publish(lake: Lake, tenant: TenantId, table: str, day: date, data: pa.Table, *, key: tuple[str, ...], run_id: str) -> Manifest:
     """Commit `data` as the transformed batch of a table's day, replacing the day's older ones.
 
-    Raises `UnsupportedLoad` when `key` is not unique and whole: the warehouse keeps one row a key, and the others would vanish there; and for columns
-    that are `reserved`: a key of them would tell no rows apart.
+    Raises `UnsupportedLoad` for data that is `unfit`.
     """
     partition = Partition("transformed", tenant, table, day)
-    _keyed(partition, data, key)
+    if wrong := unfit(data, key):
+        raise UnsupportedLoad(f"The data {wrong.what}.", remedy=f"{wrong.remedy}.", **partition.where)
     head = settled_head(lake, partition)
     draft = Draft(partition, kind="delta", supersedes=True, key=key, engine="published", run_id=run_id)
     return derive(lake, head, draft, _published(data.schema), {"rows": data, "run": run_row(tenant, day, head)})
 
 
-def reserved(names: Iterable[str]) -> list[str]:
-    """Return those of `names` that every row is given here, each once; in any case, since DuckDB takes `AS_OF` for `as_of`."""
-    return [name for name in dict.fromkeys(names) if name.lower() in META_COLUMNS]
+class Wrong(NamedTuple):
+    """What is wrong with data, and what a person can do."""
+
+    what: str
+    remedy: str
 
 
-def _keyed(partition: Partition, data: pa.Table, key: tuple[str, ...]) -> None:
-    if ours := reserved([*key, *data.column_names]):
-        raise UnsupportedLoad(
-            f"The columns {', '.join(ours)} of the data or of its key are columns that every row is given here.",
-            remedy="give them other names, or leave them out.",
-            **partition.where,
+def unfit(data: pa.Table, key: tuple[str, ...]) -> Wrong | None:
+    """Return why data can not be published under a key, or None: the warehouse keeps one row a key, and the others would vanish there."""
+    # in any case, since DuckDB takes `AS_OF` for `as_of`
+    if ours := [name for name in dict.fromkeys([*key, *data.column_names]) if name.lower() in META_COLUMNS]:
+        return Wrong(f"or its key has columns that every row is given here: {', '.join(ours)}", "give them other names, or leave them out")
+    if missing := [name for name in key if name not in data.column_names]:
+        return Wrong(f"is without its key columns {', '.join(missing)}", "return them, or name others as key")
+    columns = data.select(list(key))
+    if (
+        not key
+        or any(column.null_count for column in columns.columns)
+        or columns.group_by(list(key)).aggregate([]).num_rows != data.num_rows
+    ):
+        return Wrong(
+            f"has rows that its key ({', '.join(key)}) does not tell apart",
+            "name columns that are never null and together tell every row from the others",
         )
-    if key and set(key) <= set(data.column_names):
-        columns = data.select(list(key))
-        if not any(columns[name].null_count for name in key) and columns.group_by(list(key)).aggregate([]).num_rows == data.num_rows:
-            return
-    raise UnsupportedLoad(
-        f"The key {', '.join(key) or '()'} is not in every row of the data, or not in one row only.",
-        remedy="name columns that are never null and together tell every row from the others.",
-        **partition.where,
-    )
+    return None
 
 
 @functools.lru_cache(maxsize=256)

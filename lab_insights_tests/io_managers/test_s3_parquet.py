@@ -110,11 +110,16 @@ def test_receipts_pass_since_what_they_tell_is_committed_already(clinic: Clinic)
         pytest.param({}, ("patient_id",), "does not name this run's partitions", id="nothing"),
         pytest.param(lambda keys: dict.fromkeys(keys, ROWS), (), "needs metadata `key`", id="no key"),
         pytest.param(lambda keys: dict.fromkeys(keys, ROWS), ("mrn",), "without its key columns mrn", id="a key that is no column"),
-        pytest.param(lambda keys: dict.fromkeys(keys, ROWS), ("patient_id", "As_Of"), "columns As_Of, which every row", id="a key of ours"),
+        pytest.param(
+            lambda keys: dict.fromkeys(keys, ROWS),
+            ("patient_id", "As_Of"),
+            "columns that every row is given here: As_Of",
+            id="a key of ours",
+        ),
         pytest.param(
             lambda keys: dict.fromkeys(keys, ROWS.append_column("tenant_id", ROWS["patient_id"])),
             ("patient_id",),
-            "columns tenant_id, which every row",
+            "columns that every row is given here: tenant_id",
             id="a column of ours",
         ),
         pytest.param(lambda keys: dict.fromkeys(keys, "rows"), ("patient_id",), "a str is neither Arrow", id="no data"),
