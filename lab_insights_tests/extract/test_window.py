@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -178,8 +179,9 @@ def test_a_statement_that_waits_for_a_tables_lock_has_its_stamp_already(mysql: S
         holder.exec_driver_sql(f"LOCK TABLES {mysql.schema}.waiting READ")
         inserted = pool.submit(mysql.execute, insert)
         try:
-            while not inserted.done() and not other.exec_driver_sql(waits).scalar_one():
-                pass
+            deadline = time.monotonic() + 60
+            while not other.exec_driver_sql(waits).scalar_one():
+                assert time.monotonic() < deadline
             found = top(mysql)
         finally:
             holder.exec_driver_sql("UNLOCK TABLES")
@@ -234,14 +236,15 @@ def test_a_prepared_transaction_of_mysql_counts_too(mysql: Server) -> None:
     with writer(mysql, "xa_table") as other:
         other.rollback()
     connection = sa.create_engine(target(mysql), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect()
-    for statement in ("XA START 'lab_t'", f"INSERT INTO {mysql.schema}.xa_table VALUES (7)", "XA END 'lab_t'", "XA PREPARE 'lab_t'"):
+    its = f"'{mysql.schema}'"  # the server's names of these are everybody's
+    for statement in (f"XA START {its}", f"INSERT INTO {mysql.schema}.xa_table VALUES (7)", f"XA END {its}", f"XA PREPARE {its}"):
         connection.exec_driver_sql(statement)
-    start = begun(connection)
     try:
+        start = begun(connection)
         found = top(mysql)
         assert (found.how, found.instant <= start) == ("start of the oldest open transaction", True)
     finally:
-        connection.exec_driver_sql("XA ROLLBACK 'lab_t'")
+        connection.exec_driver_sql(f"XA ROLLBACK {its}")
         connection.close()
 
 
