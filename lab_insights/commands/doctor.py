@@ -1,4 +1,4 @@
-"""`lab-insights doctor`: whether each connection of a deployment answers and may be read, and what to do about those that do not."""
+"""`lab-insights doctor`: each connection, permission and version of a deployment, and what to do about those that are wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def doctor(
     tenant: Annotated[list[str] | None, typer.Option(help="Look at this tenant only; may be given several times.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every check as JSON.")] = False,
 ) -> None:
-    """Test whether sources, AWS and Snowflake answer and may be read, and Java and Dagster. Writes nothing. Exit code 1 when a check failed."""
+    """Test connections, permissions and versions of sources, AWS, Snowflake, Java and Dagster. Leaves nothing behind. Exit code 1 when a check failed."""
     from lab_insights.doctor import examine
 
     checks, remedy = [], ""

@@ -58,7 +58,7 @@ def examine(load: Callable[[], Config], tenants: list[str] | None = None) -> Che
 
     Without a usable configuration only the machine can be examined.
     """
-    from lab_insights.doctor import deployment, machine, sources, warehouse
+    from lab_insights.doctor import deployment, machine, sources, warehouse, writes
     from lab_insights.tenants.registry import Registry
 
     with guarded("configuration", "`lab-insights init` writes one.") as trouble:
@@ -85,6 +85,7 @@ def examine(load: Callable[[], Config], tenants: list[str] | None = None) -> Che
             yield Check(
                 f"tenant {name}", "failed", "The registry does not hold this tenant.", "`lab-insights tenant list` shows who is registered."
             )
+    yield from writes.lake(config, aws, known)
     for name in config.sources:
         yield from sources.source(name, config, aws, known)
     yield from warehouse.snowflake(config, aws, known)

@@ -15,7 +15,7 @@ BUCKETS = (*DATABASES, "audit")
 TABLES = ("tenants", "bookmarks", "status")
 QUEUES = ("curation", "curation-dlq", "transformation", "transformation-dlq")
 TOPICS = ("manifests", "alarms")
-_REMEDY = (
+REMEDY = (
     "deploy deploy/template.yaml with this prefix, correct `aws` and `lake.prefix`, or grant this login what the code server's role has."
 )
 _DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403"}
@@ -39,7 +39,7 @@ def resources(config: Config, aws: Aws) -> Checks:
         **{f"glue {database(prefix, name)}": _glue(aws, database(prefix, name)) for name in DATABASES},
     }
     for subject, look in looks.items():
-        with guarded(subject, _REMEDY) as trouble:
+        with guarded(subject, REMEDY) as trouble:
             told = look()
         yield trouble.check or (told if isinstance(told, Check) else Check(subject, "ok", told))
 

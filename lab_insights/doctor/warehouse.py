@@ -10,7 +10,8 @@ from lab_insights.doctor.check import Check, Checks, guarded
 from lab_insights.governance.deidentify import tenant_key
 from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse import roles
-from lab_insights.warehouse.provision import use
+from lab_insights.warehouse.names import identifier
+from lab_insights.warehouse.provision import INTEGRATION, use
 from lab_insights.warehouse.session import Session, connect
 
 _REMEDY = "check `snowflake:` in lab_insights.yaml; Snowflake's query history shows the statement under the query tag `doctor`."
@@ -58,6 +59,11 @@ def _account(section: SnowflakeSection, session: Session) -> Checks:
     else:
         yield Check("snowflake", "ok", f"{section.account}, version {version}, role {role}")
     yield _warehouse(section.warehouse, warehouse)
+    with guarded(
+        "snowflake integration", f"create the storage integration {INTEGRATION}, and grant this role USAGE on it: docs/how-to/deploy.md."
+    ) as trouble:
+        session.execute(f"DESCRIBE INTEGRATION {identifier(INTEGRATION)}")  # not executed locally
+    yield trouble.check or Check("snowflake integration", "ok", f"{INTEGRATION} may be used")
 
 
 def _warehouse(wanted: str | None, current: str | None) -> Check:

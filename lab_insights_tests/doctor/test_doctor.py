@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from lab_insights.aws import Aws
 from lab_insights.config import Config
-from lab_insights.doctor import Check, deployment, examine, machine, sources, warehouse
+from lab_insights.doctor import Check, deployment, examine, machine, sources, warehouse, writes
 from lab_insights.doctor.check import guarded
-from lab_insights.errors import ConfigError
+from lab_insights.errors import ConfigError, WarehouseError
 from lab_insights.local import template
 from lab_insights.local.deployer import ACCOUNT
 from lab_insights.names import tenant_id
@@ -135,6 +135,18 @@ def test_a_deployment_is_well_and_one_that_was_never_made_is_told_piece_by_piece
     assert all("deploy/template.yaml" in check.remedy for name, check in gone.items() if name != "aws")
 
 
+def test_a_tenants_part_of_the_lake_that_may_be_written_holds_nothing_after_it_was_tried(aws_endpoint: str, deployed_prefix: str) -> None:
+    aws = Aws(endpoint_url=aws_endpoint)
+    [check] = writes.lake(configured(deployed_prefix, aws_endpoint), aws, [NORTH])
+    assert check == Check("lake of north", "ok", "may be written by this login")
+    for name in deployment.DATABASES:
+        bucket = {"Bucket": f"{deployed_prefix}-{name}"}
+        assert "Uploads" not in aws.client("s3").list_multipart_uploads(**bucket)
+        assert "Versions" not in aws.client("s3").list_object_versions(**bucket)
+    for table in ("bookmarks", "status"):
+        assert aws.client("dynamodb").scan(TableName=f"{deployed_prefix}-{table}")["Count"] == 0
+
+
 def test_subscriptions_are_counted_one_by_one(aws_endpoint: str, deployed_prefix: str) -> None:
     aws = Aws(endpoint_url=aws_endpoint)
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{deployed_prefix}-alarms"
@@ -214,15 +226,17 @@ def test_a_dagster_home_without_its_file_or_with_a_wrong_one_fails(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("row", "statuses"),
-    [(("9.1", "LOADER", "LOAD"), ["ok", "ok"]), (("9.1", "PUBLIC", None), ["failed", "failed"])],
-    ids=["as configured", "neither role nor warehouse"],
+    [(("9.1", "LOADER", "LOAD"), ["ok", "ok", "ok"]), (("9.1", "PUBLIC", None), ["failed", "failed", "failed"])],
+    ids=["as configured", "neither role nor warehouse nor integration"],
 )
-def test_a_role_or_warehouse_that_is_not_granted_fails(row: tuple[str | None, ...], statuses: list[str]) -> None:
+def test_a_role_a_warehouse_or_an_integration_that_is_not_granted_fails(row: tuple[str | None, ...], statuses: list[str]) -> None:
     class Scripted(Session):
         def __init__(self) -> None:
             pass
 
-        def execute(self, _sql: str, *_binds: Any) -> list[tuple[Any, ...]]:
+        def execute(self, sql: str, *_binds: Any) -> list[tuple[Any, ...]]:
+            if "INTEGRATION" in sql and row[1] == "PUBLIC":
+                raise WarehouseError("It does not exist or is not authorized.")
             return [row]
 
     section = configured().snowflake.model_copy(update={"host": None, "role": "LOADER", "warehouse": "LOAD"})

@@ -19,7 +19,8 @@ from lab_insights import aws as module
 from lab_insights import definitions, operations
 from lab_insights.aws import DENIED, Aws
 from lab_insights.clock import Clock
-from lab_insights.config import PhiSection
+from lab_insights.config import Config, PhiSection
+from lab_insights.doctor import Check, writes
 from lab_insights.errors import ConfigError
 from lab_insights.governance.deidentify import tenant_key
 from lab_insights.lake.commit import Lake
@@ -97,6 +98,29 @@ def test_a_tenants_session_has_no_part_in_the_audit_log_the_registry_the_catalog
     tags = [{"Key": "tenant", "Value": "birchwood"}]
     assume = {"RoleArn": enforced.tenant_role, "RoleSessionName": "other", "Tags": tags}
     assert not allowed(aws.client("sts").assume_role, **assume), "it can not become another tenant"
+
+
+def test_the_doctor_tries_whether_a_tenants_part_of_the_lake_may_be_written_in_its_session(enforced: Deployment) -> None:
+    acme = Tenant(id=tenant_id("acme"), key="1")
+
+    def told(prefix: str = enforced.prefix, role: str | None = enforced.tenant_role) -> Check:
+        config = Config.model_validate(
+            {
+                "aws": {"endpoint_url": enforced.endpoint, "tenant_role": role},
+                "lake": {"prefix": prefix},
+                "snowflake": {"account": "none", "credentials": "env:NONE"},
+                "sources": {},
+                "partitions": {"start": DAY},
+            }
+        )
+        [check] = writes.lake(config, Aws(endpoint_url=enforced.endpoint), [acme])
+        return check
+
+    assert told() == Check("lake of acme", "ok", "may be written in a session of the tenants' role")
+    assert told(role=None).message == "may be written by this login"
+    refused = told(prefix=f"{enforced.prefix}-other")
+    assert (refused.status, refused.message) == ("failed", "AWS answers AccessDenied.")
+    assert "can not be assumed" in told(role=f"{enforced.tenant_role}-no").message
 
 
 def test_the_key_of_a_tenants_pseudonyms_is_read_by_the_pipeline_since_the_tenants_session_reads_no_secret(deployment: Deployment) -> None:
