@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from lab_insights.assets.receipts import Receipts
 from lab_insights.checks.verdicts import (
@@ -115,4 +116,16 @@ def _plain(each: Judgement) -> dict[str, Any]:
 def log_evaluations(context: dg.AssetExecutionContext | dg.OpExecutionContext, found: Iterable[dict[str, Any]]) -> None:
     """Write evaluations as events: what a step does that fails, and an operation that is no step of the assets."""
     for each in found:
-        context.log_event(dg.AssetCheckEvaluation(**each))  # type: ignore[arg-type] # its annotation leaves out what it takes
+        of = _newest(context.instance, each["asset_key"])
+        context.log_event(dg.AssetCheckEvaluation(**each, target_materialization_data=of))  # type: ignore[arg-type] # its annotation leaves out what it takes
+
+
+def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """Return the newest materialization as an evaluation names it.
+
+    An evaluation that names none belongs to the newest by the clock of Dagster's storage. SQLite's ends at the second: what was judged within
+    the second of its materialization would show as never evaluated.
+    """
+    for record in instance.fetch_materializations(asset, limit=1).records:
+        return AssetCheckEvaluationTargetMaterializationData(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)
+    return None
