@@ -67,14 +67,14 @@ class Checks:
 
     def evaluations(self, selected: Collection[dg.AssetCheckKey]) -> Iterator[dict[str, Any]]:
         """Settle the verdicts, and yield each selected check that was judged, or that stands, as the arguments of its result."""
-        judged = {(each.of.check, each.of.asset) for each in self._judged}
         standing = self._verdicts.settle(self._judged)
+        judged = {(each.of.check, each.of.asset) for each in self._judged}
+        others = [key for key in selected if (key.name, key.asset_key.to_user_string()) not in judged]
+        for check in sorted({key.name for key in others}):
+            standing += self._verdicts.standing(check, {key.asset_key.to_user_string() for key in others if key.name == check})
         for key in sorted(selected, key=lambda key: (key.asset_key.path, key.name)):
             asset = key.asset_key.to_user_string()
-            if (key.name, asset) in judged:
-                failing = [each for each in standing if (each.of.check, each.of.asset) == (key.name, asset)]
-            else:
-                failing = self._verdicts.standing(key.name, asset)
+            failing = [each for each in standing if (each.of.check, each.of.asset) == (key.name, asset)]
             mine = [each for each in self._judged if (each.of.check, each.of.asset) == (key.name, asset)]
             yield evaluated(key, failing, mine)
 

@@ -92,7 +92,7 @@ def build(
                 settings.partitions.start,
             )
             if FRESH in chosen:
-                verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, name), name))
+                verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, {name}), name))
                 yield _fresh(found, delivery.Deliveries(opened.state.aws, opened.state.prefix))
             if COST_AS_USUAL in chosen:
                 judged = _costs(opened, context.instance, found)

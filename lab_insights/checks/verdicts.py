@@ -73,17 +73,18 @@ class Judgement:
 class Verdicts(Items):
     """The failed judgements of one deployment that stand."""
 
-    def standing(self, check: str, asset: str | None = None) -> list[Judgement]:
-        """Return what fails by a check now, of one asset or of all (their names begin with `asset`), in order."""
-        between = (f"{asset}#", f"{asset}#~") if asset else None
-        return [_judgement(item) for item in self.query(self.status, _pk(check), between)]
+    def standing(self, check: str, assets: Collection[str] = ()) -> list[Judgement]:
+        """Return what fails by a check now, of some assets or of all, in order."""
+        between = (f"{min(assets)}#", f"{max(assets)}#~") if assets else None
+        found = (_judgement(item) for item in self.query(self.status, _pk(check), between))
+        return [each for each in found if not assets or each.of.asset in assets]
 
     def settle(self, judgements: Collection[Judgement]) -> list[Judgement]:
         """Write what fails, delete what passes by now, and return all that stands of the checks and assets that were judged."""
         stands: list[Judgement] = []
-        for check, asset in dict.fromkeys((each.of.check, each.of.asset) for each in judgements):
-            mine = [each for each in judgements if (each.of.check, each.of.asset) == (check, asset)]
-            before = {each.of: each for each in self.standing(check, asset)}
+        for check in dict.fromkeys(each.of.check for each in judgements):
+            mine = [each for each in judgements if each.of.check == check]
+            before = {each.of: each for each in self.standing(check, {each.of.asset for each in mine})}
             for old in [of for of in before if any(each.of.covers(of) for each in mine)]:
                 del before[old]
                 if not any(each.of == old and not each.passed for each in mine):

@@ -25,6 +25,7 @@ def main() -> None:
     sessions = Sessions()
     served = application(Engine(asked.directory, asked.s3_endpoint), sessions)
     gc.freeze()  # the collector walks through fakesnow and all dialects again and again otherwise
+    gc.set_threshold(50_000)  # and few cycles come of a request
     uvicorn.run(
         served,
         host="127.0.0.1",
