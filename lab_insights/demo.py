@@ -92,8 +92,8 @@ def loaded(
             # Java starts while the first day is simulated; a load that needs it says what is wrong with it.
             beside.submit(spark.session, configuration.load().spark)
         days_to_come = simulation.advance(missing, simulated) if missing > 0 else ()
-        # The first stretch is the longest: Snowflake takes each tenant as soon as it is there.
-        portions = [[tenant] for tenant in every]
+        # The first stretch is the longest: Snowflake takes each tenant as soon as it is there, and works while the first one, which is large, waits for Spark.
+        portions = [[tenant] for tenant in reversed(every)]
         for days in itertools.chain([written] if written else [], ([day] for day in days_to_come)):
             for tenants in portions:
                 _load(jobs.lake, (tenants, days), functools.partial(done, "lake", days[-1]))

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Judgement, Subject
 from lab_insights.extract.projection import TEXT_SUFFIX
+from lab_insights.lake import duck
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import TableState, manifests, relation
 from lab_insights.names import quoted
-
-if TYPE_CHECKING:
-    import duckdb
 
 TENANT_COLUMN = "tenant_id"
 # How far back the schema before this one is looked for.
@@ -103,22 +99,16 @@ def _count(lake: Lake, batches: Sequence[Manifest], key: Sequence[str], tenant: 
     there = column in schema.names
     names = list(dict.fromkeys((*key, *([column] if there else []))))
     if not names:
-        rows = sum(batch.rows for batch in batches)
-        return Grain(rows, rows, None)
+        count = sum(batch.rows for batch in batches)
+        return Grain(count, count, None)
     wanted = pa.schema([schema.field(name) for name in names])
     keys = f"(SELECT COUNT(*) FROM (SELECT DISTINCT {', '.join(map(_quoted, key))} FROM batch))" if key else "COUNT(*)"
     foreign = f"COUNT(*) FILTER (CAST({_quoted(column)} AS VARCHAR) IS DISTINCT FROM ?)" if there else "NULL"
-    with _database().cursor() as connection:
-        connection.register("batch", relation(lake.storage, batches, wanted))
+    rows = relation(lake.storage, batches, wanted)
+    with duck.cursor(large=not isinstance(rows, pa.Table)) as connection:
+        connection.register("batch", rows)
         row = connection.execute(f"SELECT COUNT(*), {keys}, {foreign} FROM batch", [value] if there else []).fetchone() or (0, 0, 0)
     return Grain(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
-
-
-@functools.cache
-def _database() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    return duckdb.connect(config={"threads": 2})
 
 
 def _quoted(name: str) -> str:

@@ -19,6 +19,7 @@ from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.mappings import mappings
 from lab_insights.lab.parsed import parsed
 from lab_insights.lab.united import absent, accounted, united
+from lab_insights.lake import duck
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.committed import since_snapshot
 from lab_insights.lake.compact import compacted
@@ -57,11 +58,11 @@ class Input:
         """The schema of its rows."""
         return records.schema(self.curation.records) if self.curation.records else TableState(self.every).schema
 
-    def rows(self, storage: Storage) -> pa.RecordBatchReader:
-        """Return its rows, a stream that is read once."""
-        if kind := self.curation.records:
-            return parsed(storage, self.counted).reader(kind)
-        return raw_reader(storage, self.counted, self.schema)
+    def rows(self, storage: Storage) -> pa.Table | pa.RecordBatchReader:
+        """Return its rows: few as a table, more as a stream that is read once."""
+        kind = self.curation.records
+        stream = parsed(storage, self.counted).reader(kind) if kind else raw_reader(storage, self.counted, self.schema)
+        return stream.read_all() if sum(manifest.rows for manifest in self.counted) <= duck.FEW else stream
 
 
 def inputs_of(raw_table: str, contract: Contract | None, landed: MappingOf[str, Sequence[Manifest]]) -> list[Input]:
@@ -78,7 +79,7 @@ def inputs_of(raw_table: str, contract: Contract | None, landed: MappingOf[str, 
 
 
 def query_of(storage: Storage, inputs: Sequence[Input]) -> tuple[Query, Inputs]:
-    """Return the rows of a day as a query, and its inputs, each a stream that is read once."""
+    """Return the rows of a day as a query, and its inputs, of which streams are read once."""
     if len(inputs) == 1:
         return curate.curated(inputs[0].schema, inputs[0].curation), {"raw": inputs[0].rows(storage)}
     query = united(tuple((each.schema, each.curation) for each in inputs))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lab_insights.lake import duck
 from lab_insights.lake.checksum import checksum_sql
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
-    import duckdb
     import ibis.expr.types as ir
     import pyarrow as pa
     import pyarrow.dataset as pads
@@ -54,10 +54,12 @@ class Query:
 
 
 class Duck:
-    """One DuckDB connection with inputs registered under their names; results are held in it, on disk when they are large."""
+    """One DuckDB connection with inputs registered under their names, tables where they are small; results are held in it, on disk when they are large."""
 
     def __init__(self, inputs: Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table]) -> None:
-        self._connection = database().cursor()
+        import pyarrow as pa
+
+        self._connection = duck.cursor(large=not all(isinstance(data, pa.Table) for data in inputs.values()))
         for name, data in inputs.items():
             self._connection.register(name, data)
 
@@ -117,12 +119,3 @@ class Duck:
         """Yield `result` in the declared types."""
         for batch in self._connection.execute("SELECT * FROM result").to_arrow_reader(BATCH_ROWS):
             yield batch.cast(self._schema) if not batch.schema.equals(self._schema) else batch
-
-
-@functools.cache
-def database() -> duckdb.DuckDBPyConnection:
-    """Return this process's database."""
-    # One database a process, a cursor with temporary tables of its own a query: opening a database costs 14 ms, a cursor 0.4 ms.
-    import duckdb
-
-    return duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})

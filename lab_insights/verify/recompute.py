@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lab_insights.lab import curation, pipeline, transform, unpivot
 from lab_insights.lab.contracts import Contract
 from lab_insights.lab.engine import Duck
+from lab_insights.lake import duck
 from lab_insights.lake.checksum import checksum_sql
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
@@ -19,12 +18,10 @@ from lab_insights.lake.tables import relation, state
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 # The one column that depends on the attempt and not on the inputs: manifests leave it out of their checksums too.
 ATTEMPT = "batch_id"
-_local = threading.local()
 
 
 @dataclass(frozen=True)
@@ -103,28 +100,11 @@ def _run(manifest: Manifest) -> pa.Table:
 
 
 def _content(inputs: Mapping[str, Any], sql: str, schema: pa.Schema) -> Content:
-    connection = _cursor()
+    import pyarrow as pa
+
     columns = [(field.name, field.type) for field in schema if field.name != ATTEMPT]
-    for name, data in inputs.items():
-        connection.register(name, data)
-    try:
+    with duck.cursor(large=not all(isinstance(data, pa.Table) for data in inputs.values())) as connection:
+        for name, data in inputs.items():
+            connection.register(name, data)
         rows, checksum = connection.execute(checksum_sql(columns, sql, "duckdb")).fetchall()[0]
-    finally:
-        for name in inputs:
-            connection.unregister(name)
     return Content(int(rows), int(checksum or 0))
-
-
-def _cursor() -> duckdb.DuckDBPyConnection:
-    # a connection costs as much as a small day and a cursor next to nothing; what is registered on a cursor is its thread's own
-    if not hasattr(_local, "cursor"):
-        _local.cursor = _database().cursor()
-    cursor: duckdb.DuckDBPyConnection = _local.cursor
-    return cursor
-
-
-@functools.cache
-def _database() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    return duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lab_insights.lake import duck
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
 from lab_insights.names import quoted
@@ -31,10 +32,7 @@ def expected(
 
     `batches` is a state: its snapshot first. `renames` are those of its table.
     """
-    import duckdb
-
-    connection = duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})
-    try:
+    with duck.cursor(large=sum(manifest.rows for manifest in batches) > duck.FEW) as connection:
         selects = []
         for number, manifest in enumerate(manifest for manifest in batches if manifest.parts):
             its = shape(manifest, renames)
@@ -45,8 +43,6 @@ def expected(
             f"CREATE TEMP TABLE expected AS {_newest(selects, shape(batches[-1], renames)) if selects else _nothing(columns)}"
         )
         yield connection
-    finally:
-        connection.close()
 
 
 def tombstones_after(batches: Sequence[Manifest]) -> str | None:

@@ -29,6 +29,7 @@ class Engine(FakeSnow):  # type: ignore[misc]
         self._one_at_a_time = Lock()
         duck = self.duck_conn
         duck.execute("SET GLOBAL autoinstall_known_extensions = false")  # what is missing is an error, not a download
+        duck.execute("SET GLOBAL threads = 1")  # sharing the small work of a stand-in among threads costs more than it does
         duck.execute(f"DETACH {GLOBAL_DATABASE_NAME}")
         duck.execute(f"ATTACH '{directory / 'global.db'}' AS {GLOBAL_DATABASE_NAME}")
         duck.execute(info_schema.fs_global_creation_sql())
