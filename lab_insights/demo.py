@@ -127,8 +127,9 @@ def _steps(job: dg.JobDefinition) -> int:
 
 
 def _joined(portions: Sequence[Cells]) -> Cells:
-    """Return the rectangle of all tenants and days of portions."""
-    return list({tenant: None for tenants, _ in portions for tenant in tenants}), list({day: None for _, days in portions for day in days})
+    """Return the rectangle of all tenants, in Dagster's order, and days of portions."""
+    there = {tenant for tenants, _ in portions for tenant in tenants}
+    return [tenant.id for tenant in LABORATORIES if tenant.id in there], list({day: None for _, days in portions for day in days})
 
 
 class _Behind:
