@@ -92,8 +92,8 @@ def loaded(
             # Java starts while the first day is simulated; a load that needs it says what is wrong with it.
             beside.submit(spark.session, configuration.load().spark)
         days_to_come = simulation.advance(missing, simulated) if missing > 0 else ()
-        # The first stretch is the longest: Snowflake takes each tenant as soon as it is there, and works while the first one, which is large, waits for Spark.
-        portions = [[tenant] for tenant in reversed(every)]
+        # The first stretch is the longest: Snowflake takes each tenant as soon as it is there.
+        portions = [[tenant] for tenant in every]
         for days in itertools.chain([written] if written else [], ([day] for day in days_to_come)):
             for tenants in portions:
                 _load(jobs.lake, (tenants, days), functools.partial(done, "lake", days[-1]))
@@ -127,9 +127,8 @@ def _steps(job: dg.JobDefinition) -> int:
 
 
 def _joined(portions: Sequence[Cells]) -> Cells:
-    """Return the rectangle of all tenants, in Dagster's order, and days of portions."""
-    there = {tenant for tenants, _ in portions for tenant in tenants}
-    return [tenant.id for tenant in LABORATORIES if tenant.id in there], list({day: None for _, days in portions for day in days})
+    """Return the rectangle of all tenants and days of portions."""
+    return list({tenant: None for tenants, _ in portions for tenant in tenants}), list({day: None for _, days in portions for day in days})
 
 
 class _Behind:
