@@ -74,6 +74,17 @@ class EventLog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def has_secondary_index(self, name: str) -> bool:
+        """Tell whether the index was once brought to a newer form; it stays in it, and Dagster asks for each event."""
+        if name not in self._forms and super().has_secondary_index(name):
+            self._forms.add(name)
+        return name in self._forms
+
+    def _has_asset_key_col_on_connection(self, conn: sa.Connection, column_name: str) -> bool:
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
+
     def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]:
         """Return the keys, of which another process's changes are seen a second later at most, and this one's at once."""
         at, keys = self._partitions.get(partitions_def_name, (-math.inf, []))
@@ -94,6 +105,14 @@ class EventLog(SqliteEventLogStorage):
 
     @cached_property
     def _tables(self) -> set[str]:
+        return set()
+
+    @cached_property
+    def _forms(self) -> set[str]:
+        return set()
+
+    @cached_property
+    def _columns(self) -> set[str]:
         return set()
 
     @cached_property

@@ -103,7 +103,8 @@ def test_a_row_that_is_gone_from_the_warehouse_fails_the_check_with_its_tenant_a
     [newest] = world.instance.fetch_materializations(dg.AssetKey.from_user_string(ACCOUNT), limit=1).records
     of = evaluation.target_materialization_data
     # Else the UI shows a check that ran in the same second as "not evaluated".
-    assert of is not None and (of.storage_id, of.run_id) == (newest.storage_id, newest.run_id)
+    assert of
+    assert (of.storage_id, of.run_id) == (newest.storage_id, newest.run_id)
     with world.warehouse.session("test") as session:
         use(session, damaged)
         values = [str(name) for (name,) in session.execute("SELECT NAME FROM OPS.KEPT")]
