@@ -54,11 +54,23 @@ class EventLog(SqliteEventLogStorage):
                     connections[shard] = transactions.enter_context(self._engine(shard).begin())
                 return connections[shard]
 
-            self._here.joined = joined
+            self._here.joined, self._here.newest = joined, {}
             try:
                 super().store_event_batch(events)
+                for each in self._here.newest.values():
+                    super()._store_asset_event(*each)
             finally:
-                del self._here.joined
+                del self._here.joined, self._here.newest
+
+    def _store_asset_event(self, conn: sa.Connection, event: EventLogEntry, event_id: int) -> None:
+        """Say in the index what is newest of an asset: of a batch, the last event of a kind."""
+        newest = getattr(self._here, "newest", None)
+        if newest is None or not event.dagster_event:
+            super()._store_asset_event(conn, event, event_id)
+            return
+        kind = event.dagster_event.asset_key, event.dagster_event.event_type
+        newest.pop(kind, None)  # the last comes last, whatever its kind
+        newest[kind] = conn, event, event_id
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sa.Connection]:

@@ -49,6 +49,25 @@ def test_a_batch_is_what_dagsters_own_storage_reads(home: Path) -> None:
         assert not isinstance(plain.event_log_storage, EventLog)
         assert [(event.dagster_event_type, event.message) for event in plain.all_logs(run)] == told
         assert _days(plain.event_log_storage) == DAYS
+        [record] = plain.get_asset_records([KEY])
+        newest = record.asset_entry.last_materialization_record
+        assert newest
+        assert newest.storage_id == plain.event_log_storage.fetch_materializations(KEY, limit=1).records[0].storage_id
+        assert record.asset_entry.last_run_id == run
+
+
+def test_what_is_newest_of_an_asset_is_written_once_a_batch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    values = SqliteEventLogStorage._get_asset_entry_values
+
+    def counted(self: EventLog, event: Any, *more: Any) -> Any:
+        written.append(event.dagster_event_type)
+        return values(self, event, *more)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "_get_asset_entry_values", counted)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        _materialize(instance)
+    assert written.count(dg.DagsterEventType.ASSET_MATERIALIZATION) == 1
 
 
 def test_a_batch_that_fails_half_way_leaves_nothing_and_dagster_stores_its_events_one_by_one(
