@@ -82,20 +82,20 @@ class EventLog(SqliteEventLogStorage):
 
     def has_table(self, table_name: str) -> bool:
         """Tell whether the index has a table; one that it has stays. Dagster asks for each event, by a connection of its own each time."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
+        if table_name not in self._index and super().has_table(table_name):
+            self._index.add(table_name)
+        return table_name in self._index
 
     def has_secondary_index(self, name: str) -> bool:
         """Tell whether the index was once brought to a newer form; it stays in it, and Dagster asks for each event."""
-        if name not in self._forms and super().has_secondary_index(name):
-            self._forms.add(name)
-        return name in self._forms
+        if name not in self._index and super().has_secondary_index(name):
+            self._index.add(name)
+        return name in self._index
 
     def _has_asset_key_col_on_connection(self, conn: sa.Connection, column_name: str) -> bool:
-        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
-            self._columns.add(column_name)
-        return column_name in self._columns
+        if column_name not in self._index and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._index.add(column_name)
+        return column_name in self._index
 
     def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]:
         """Return the keys, of which another process's changes are seen a second later at most, and this one's at once."""
@@ -116,15 +116,8 @@ class EventLog(SqliteEventLogStorage):
         self._partitions.clear()
 
     @cached_property
-    def _tables(self) -> set[str]:
-        return set()
-
-    @cached_property
-    def _forms(self) -> set[str]:
-        return set()
-
-    @cached_property
-    def _columns(self) -> set[str]:
+    def _index(self) -> set[str]:
+        """What the index is known to have: tables, columns and newer forms, whose names differ."""
         return set()
 
     @cached_property

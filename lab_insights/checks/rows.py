@@ -99,14 +99,12 @@ def _count(lake: Lake, batches: Sequence[Manifest], key: Sequence[str], tenant: 
     there = column in schema.names
     names = list(dict.fromkeys((*key, *([column] if there else []))))
     if not names:
-        count = sum(batch.rows for batch in batches)
-        return Grain(count, count, None)
+        rows = sum(batch.rows for batch in batches)
+        return Grain(rows, rows, None)
     wanted = pa.schema([schema.field(name) for name in names])
     keys = f"(SELECT COUNT(*) FROM (SELECT DISTINCT {', '.join(map(_quoted, key))} FROM batch))" if key else "COUNT(*)"
     foreign = f"COUNT(*) FILTER (CAST({_quoted(column)} AS VARCHAR) IS DISTINCT FROM ?)" if there else "NULL"
-    rows = relation(lake.storage, batches, wanted)
-    with duck.cursor(large=not isinstance(rows, pa.Table)) as connection:
-        connection.register("batch", rows)
+    with duck.over({"batch": relation(lake.storage, batches, wanted)}) as connection:
         row = connection.execute(f"SELECT COUNT(*), {keys}, {foreign} FROM batch", [value] if there else []).fetchone() or (0, 0, 0)
     return Grain(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
 

@@ -19,14 +19,13 @@ from lab_insights.lab.engine import Duck, Query
 from lab_insights.lab.mappings import mappings
 from lab_insights.lab.parsed import parsed
 from lab_insights.lab.united import absent, accounted, united
-from lab_insights.lake import duck
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.committed import since_snapshot
 from lab_insights.lake.compact import compacted
 from lab_insights.lake.layout import Layer
 from lab_insights.lake.manifest import Kind, Manifest
 from lab_insights.lake.storage import Storage
-from lab_insights.lake.tables import TableState, relation
+from lab_insights.lake.tables import TableState, relation, small
 from lab_insights.names import TenantId
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Input:
         """Return its rows: few as a table, more as a stream that is read once."""
         kind = self.curation.records
         stream = parsed(storage, self.counted).reader(kind) if kind else raw_reader(storage, self.counted, self.schema)
-        return stream.read_all() if sum(manifest.rows for manifest in self.counted) <= duck.FEW else stream
+        return stream.read_all() if small(self.counted) else stream
 
 
 def inputs_of(raw_table: str, contract: Contract | None, landed: MappingOf[str, Sequence[Manifest]]) -> list[Input]:

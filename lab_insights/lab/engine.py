@@ -15,7 +15,6 @@ from lab_insights.names import quoted
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
-    import pyarrow.dataset as pads
 
     from lab_insights.lab.spark_sql import SparkSql
 
@@ -54,14 +53,10 @@ class Query:
 
 
 class Duck:
-    """One DuckDB connection with inputs registered under their names, tables where they are small; results are held in it, on disk when they are large."""
+    """One DuckDB connection over inputs; results are held in it, on disk when they are large."""
 
-    def __init__(self, inputs: Mapping[str, pa.RecordBatchReader | pads.Dataset | pa.Table]) -> None:
-        import pyarrow as pa
-
-        self._connection = duck.cursor(large=not all(isinstance(data, pa.Table) for data in inputs.values()))
-        for name, data in inputs.items():
-            self._connection.register(name, data)
+    def __init__(self, inputs: duck.Inputs) -> None:
+        self._connection = duck.over(inputs)
 
     def __enter__(self) -> Self:
         return self

@@ -115,12 +115,17 @@ def state(lake: Lake, layer: Layer, tenant: TenantId, table: str, as_of: date | 
     return TableState(tuple(since_snapshot(manifests(lake, layer, tenant, table, None, as_of))))
 
 
+def small(batches: Sequence[Manifest]) -> bool:
+    """Whether the parts of batches are read whole."""
+    return sum(part.bytes for manifest in batches for part in manifest.parts) <= SMALL
+
+
 def relation(storage: Storage, batches: Sequence[Manifest], schema: pa.Schema) -> pa.Table | pads.Dataset:
     """Return the parts of batches of one layer as one relation of exactly `schema`: lazily when they are large; columns that a part lacks are null."""
     import pyarrow as pa
 
     layer, parts = batches[0].layer if batches else "raw", [part for manifest in batches for part in manifest.parts]
-    if sum(part.bytes for part in parts) > SMALL:
+    if not small(batches):
         return storage.dataset(layer, [part.key for part in parts], schema)
     return pa.concat_tables([schema.empty_table(), *(_fitted(_whole(storage, layer, part), schema) for part in parts)])
 

@@ -38,9 +38,9 @@ from lab_insights.local import moto_iam
 
 _ONE_AT_A_TIME = threading.RLock()
 _INDEX_NAME = 4  # the place of `index_name` among the arguments of Table.query after the range's bounds
-# A read in the middle of an update finds an item that has only its key yet.
 # Types whose values are told as they are kept; others hold bytes, or values.
 _PLAIN = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
+# A read in the middle of an update finds an item that has only its key yet.
 _IN_TURN = ("put_item", "update_item", "delete_item", "get_item")
 
 

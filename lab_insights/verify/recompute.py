@@ -100,11 +100,7 @@ def _run(manifest: Manifest) -> pa.Table:
 
 
 def _content(inputs: Mapping[str, Any], sql: str, schema: pa.Schema) -> Content:
-    import pyarrow as pa
-
     columns = [(field.name, field.type) for field in schema if field.name != ATTEMPT]
-    with duck.cursor(large=not all(isinstance(data, pa.Table) for data in inputs.values())) as connection:
-        for name, data in inputs.items():
-            connection.register(name, data)
+    with duck.over(inputs) as connection:
         rows, checksum = connection.execute(checksum_sql(columns, sql, "duckdb")).fetchall()[0]
     return Content(int(rows), int(checksum or 0))

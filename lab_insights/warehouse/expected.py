@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lab_insights.lake import duck
 from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.storage import Storage
+from lab_insights.lake.tables import small
 from lab_insights.names import quoted
 from lab_insights.warehouse.shape import Rename, Shape, filled, instant, shape
 from lab_insights.warehouse.types import ColumnType
@@ -32,7 +33,7 @@ def expected(
 
     `batches` is a state: its snapshot first. `renames` are those of its table.
     """
-    with duck.cursor(large=sum(manifest.rows for manifest in batches) > duck.FEW) as connection:
+    with duck.cursor(large=not small(batches)) as connection:
         selects = []
         for number, manifest in enumerate(manifest for manifest in batches if manifest.parts):
             its = shape(manifest, renames)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from lab_insights.config import SnowflakeSection
+from lab_insights.extract import window
 from lab_insights.lake.commit import Lake
 from lab_insights.local import snowflake
 from lab_insights.names import TenantId
@@ -79,3 +81,9 @@ def journey(lake: Lake, snowflake_server: tuple[str, int]) -> Iterator[Journey]:
         use(session, its)
         yield Journey(lake, session, its)
         session.execute(f'DROP DATABASE "LAB_INSIGHTS_{its.upper()}"')
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No margin is kept below the floor: it would hide that an open transaction, which is always younger here, was not seen at all."""
+    monkeypatch.setattr(window, "MARGIN", timedelta())

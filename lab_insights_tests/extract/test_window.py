@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,47 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from lab_insights.clock import Clock
-from lab_insights.config import Limits
 from lab_insights.errors import SourceError
 from lab_insights.extract import databases, window
 from lab_insights.extract.window import MARGIN, STALLED, Ceiling, _mysql_oldest, _mysql_unseen, _Oldest, _UnseenError, ceiling
-from lab_insights.local import postgres as local
-from lab_insights.local import processes
+from lab_insights_tests.extract.ceilings import LIMITS, begun, target, top, writer
 from lab_insights_tests.extract.world import Server
 from lab_insights_tests.lake.world import instant
-
-LIMITS = Limits.model_validate({"lag": 300})
-
-
-def target(server: Server, url: str | None = None) -> sa.URL:
-    driver = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg2"}[server.engine]
-    return sa.make_url(url or server.url).set(drivername=driver)
-
-
-def top(server: Server, url: str | None = None, clock: Clock | None = None) -> Ceiling:
-    return ceiling(target(server, url), server.engine, LIMITS, clock or Clock())
-
-
-@pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No margin is kept below the floor: it would hide that an open transaction, which is always younger here, was not seen at all."""
-    monkeypatch.setattr(window, "MARGIN", timedelta())
-
-
-def begun(connection: sa.Connection) -> datetime:
-    """The clock of a connection's server now that its transaction is open: no ceiling may be above it until that is over."""
-    clock = "UTC_TIMESTAMP(6)" if connection.dialect.name == "mysql" else "clock_timestamp() AT TIME ZONE 'UTC'"
-    told: datetime = connection.exec_driver_sql(f"SELECT {clock}").scalar_one()
-    return told.replace(tzinfo=UTC)
-
-
-def writer(server: Server, name: str) -> sa.Connection:
-    """A connection with a transaction that has written and stays open."""
-    server.execute(f"DROP TABLE IF EXISTS {{s}}.{name}", f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY)")
-    connection = sa.create_engine(target(server), poolclass=sa.NullPool).connect()
-    connection.exec_driver_sql(f"INSERT INTO {server.schema}.{name} VALUES (1)")
-    assert server.engine != "mysql" or connection.exec_driver_sql("SELECT @@in_transaction").scalar_one() == 1
-    return connection
 
 
 def mysql_oldest(server: Server, also: str) -> _Oldest:
@@ -189,63 +152,6 @@ def test_a_statement_that_waits_for_a_tables_lock_has_its_stamp_already(mysql: S
         stamp = other.exec_driver_sql(f"SELECT UNIX_TIMESTAMP(at) FROM {mysql.schema}.waiting").scalar_one()
     assert found.instant < datetime.fromtimestamp(float(stamp), UTC)
     assert found.how == "start of the oldest open transaction"
-
-
-@pytest.fixture(scope="module")
-def preparing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A PostgreSQL of these tests alone, which nobody else's windows depend on, and which allows prepared transactions: that takes a second start."""
-    directory = tmp_path_factory.mktemp("preparing")
-    handle = local.start(directory)
-    with sa.create_engine(handle.address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
-        connection.exec_driver_sql("ALTER SYSTEM SET max_prepared_transactions = 5")
-    processes.stop(handle)
-    handle = local.start(directory)
-    yield Server("postgresql", handle.address)
-    processes.stop(handle)
-
-
-@pytest.mark.usefixtures("exact")
-def test_a_prepared_transaction_of_postgresql_counts_too_though_it_tells_no_start(preparing: Server) -> None:
-    with writer(preparing, "prepared") as held:
-        stamp = held.exec_driver_sql("SELECT now()").scalar_one()
-        held.exec_driver_sql("PREPARE TRANSACTION 'lab_t'")
-    found = top(preparing)
-    assert found.instant < stamp
-    assert found.lagged
-    assert re.fullmatch(r"a transaction was prepared \d:\d\d:\d\d ago and tells no start: 300 s before that are kept back", found.how)
-    assert "Remedy: commit it or roll it back, or raise `limits.lag`." in str(found.warning)
-    preparing.execute("ROLLBACK PREPARED 'lab_t'")
-    assert top(preparing).instant > stamp
-
-
-def test_a_session_that_tells_no_activity_hides_its_transaction(preparing: Server) -> None:
-    with sa.create_engine(target(preparing), poolclass=sa.NullPool).connect() as connection:
-        connection.exec_driver_sql("SET track_activities = off")
-        connection.commit()
-        connection.exec_driver_sql("SELECT now()")
-        found = top(preparing)
-        assert (found.lagged, found.how) == (
-            True,
-            "open transactions of sessions with `track_activities` off can not be seen: 300 s are kept back",
-        )
-        connection.rollback()
-
-
-@pytest.mark.usefixtures("exact")
-def test_a_prepared_transaction_of_mysql_counts_too(mysql: Server) -> None:
-    with writer(mysql, "xa_table") as other:
-        other.rollback()
-    connection = sa.create_engine(target(mysql), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect()
-    its = f"'{mysql.schema}'"  # the server's names of these are everybody's
-    for statement in (f"XA START {its}", f"INSERT INTO {mysql.schema}.xa_table VALUES (7)", f"XA END {its}", f"XA PREPARE {its}"):
-        connection.exec_driver_sql(statement)
-    try:
-        start = begun(connection)
-        found = top(mysql)
-        assert (found.how, found.instant <= start) == ("start of the oldest open transaction", True)
-    finally:
-        connection.exec_driver_sql(f"XA ROLLBACK {its}")
-        connection.close()
 
 
 def test_without_the_privilege_a_declared_lag_is_kept_back_and_said_so(server: Server) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import pytest
 
 from lab_insights import aws as module
 from lab_insights.aws import Aws
+from lab_insights.local import deployer, snowflake
 from lab_insights.local.deployer import ACCOUNT
 from lab_insights.names import TenantId
 
@@ -35,6 +38,15 @@ class Deployment:
 
     def of(self, tenant: str) -> Aws:
         return self.aws.of(TenantId(tenant))
+
+
+def deployed(endpoint: str) -> Deployment:
+    """A deployment of its own, with the secret of its Snowflake login."""
+    prefix = f"iam-{uuid.uuid4().hex[:8]}"
+    deployer.deploy(endpoint, prefix)
+    secrets = Aws(endpoint_url=endpoint).client("secretsmanager")
+    secrets.create_secret(Name=f"{prefix}/snowflake", SecretString=json.dumps(snowflake.LOGIN))
+    return Deployment(endpoint, prefix)
 
 
 @contextmanager
