@@ -14,16 +14,27 @@ REMEDY = "give each tenant a key of its own, or write `{tenant}` or `{key}` into
 
 
 def together(sources: Mapping[str, Source], tenants: Iterable[Tenant]) -> Iterator[tuple[str, list[TenantId]]]:
-    """Yield each source and those of `tenants` that it places alike, in their order; a tenant whose layout is open there is placed nowhere."""
+    """Yield each source and those of `tenants` that it places alike, in their order; a tenant whose layout is open there is placed nowhere.
+
+    Alike is what a server may take for the same: MySQL's names where it keeps them without case, and in a column of numbers `7` and `007`.
+    """
     every = list(tenants)
     for name, source in sources.items():
         alike: dict[Placement, list[TenantId]] = {}
         for tenant in every:
             try:
-                alike.setdefault(place(name, source, tenant), []).append(tenant.id)
+                alike.setdefault(_taken(source, place(name, source, tenant)), []).append(tenant.id)
             except ConfigError:
                 continue
         yield from ((name, ids) for ids in alike.values() if len(ids) > 1)
+
+
+def _taken(source: Source, at: Placement) -> Placement:
+    column, value = at.discriminator or ("", "")
+    own = (column, str(int(value)) if value.isdecimal() else value) if at.discriminator else None
+    if source.engine != "mysql":
+        return Placement(at.schema, at.prefix, own)
+    return Placement(at.schema.casefold(), at.prefix.casefold(), own)
 
 
 def refuse_together(sources: Mapping[str, Source], registered: Iterable[Tenant], tenants: Iterable[Tenant]) -> None:
