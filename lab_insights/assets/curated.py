@@ -6,8 +6,9 @@ from datetime import date
 import dagster as dg
 
 from lab_insights.assets.checks import Checks, Events, check_specs
+from lab_insights.assets.quarantine import one_by_one
 from lab_insights.assets.raw import LAKE_KINDS, raw_key
-from lab_insights.assets.receipts import Receipt, lake_receipt, total
+from lab_insights.assets.receipts import Receipt, lake_receipt
 from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, contract_columns, meta_columns, spec
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
@@ -111,10 +112,14 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
             checks.gate.pass_(tenant, day)
             own = opened.for_tenant(tenant)
             tables = [table for table in own.state.tables("raw", tenant, day, day) if table not in by_raw_table()]
-            made = [curate_table(own, tenant, table, day, None, context.run.run_id) for table in tables]
-            for batch in made:
-                checks.note(rows.derived(own, only.key.to_user_string(), batch))
-            yield from ((key, total([lake_receipt(own.storage, [batch]) for batch in made])) for key in keys)
+
+            def make(table: str) -> Receipt:
+                made = curate_table(own, tenant, table, day, None, context.run.run_id)
+                checks.note(rows.derived(own, only.key.to_user_string(), made))
+                return lake_receipt(own.storage, [made])
+
+            receipt = one_by_one(tenant, tables, make, context.log.warning)
+            yield from ((key, receipt) for key in keys)
 
         yield from run_tenant_days(context, work, checks)
 

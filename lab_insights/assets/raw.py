@@ -11,14 +11,15 @@ import dagster as dg
 
 from lab_insights.assets.checks import Checks, Events, check_specs
 from lab_insights.assets.loading import LoadConfig, TablesConfig, prepare
-from lab_insights.assets.receipts import Receipt, lake_receipt, total
+from lab_insights.assets.quarantine import one_by_one
+from lab_insights.assets.receipts import Receipt, lake_receipt
 from lab_insights.assets.sources import source_key
 from lab_insights.assets.specs import BACKFILL, MANY_TABLES, OWNERS, PLATFORM, USER_DEFINED, source_columns, spec
 from lab_insights.assets.tenant_days import run_tenant_days
 from lab_insights.checks import rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED
 from lab_insights.config import Config
-from lab_insights.errors import LabInsightsError, LandingMismatch, SourceError, SourceUnavailable
+from lab_insights.errors import LabInsightsError, SourceUnavailable
 from lab_insights.extract.land import Request
 from lab_insights.extract.sources import Sources
 from lab_insights.governance import glue
@@ -143,33 +144,18 @@ def _user_defined(config: Config, grid: dg.MultiPartitionsDefinition) -> dg.Asse
         def work(tenant: TenantId, day: date, keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             own, known = opened.for_tenant(tenant), registry.get(tenant)
             request = Request(day, config.mode, config.reload, config.forced, dynamic=True, run_id=context.run.run_id)
-            receipts: list[Receipt] = []
-            refused: list[LabInsightsError] = []
             loads, broken = _undeclared(sources, known, request, context.log.warning)
-            for table in [name for name in loads if not config.tables or name in config.tables]:
-                try:
-                    # By table, and not only by the tenant's day: one that somebody keeps locked must not fail the others.
-                    batches = persistently(loads[table], context.log.warning)
-                    checks.note(rows.landed(own, key.to_user_string(), batches, sources.discriminator(known, table)))
-                    receipts.append(lake_receipt(own.storage, batches, sources.warning(tenant, table)))
-                except (SourceError, LandingMismatch) as error:
-                    # One customer's odd table must not hold up the others of that customer.
-                    broken.append(error)
-                except LabInsightsError as error:
-                    refused.append(error)
-            if refused or (broken and not receipts):
-                errors = [*refused, *broken]
-                raise SourceError(
-                    f"{len(errors)} of {len(errors) + len(receipts)} tables failed; the others are landed. First: {errors[0]}",
-                    remedy="mend or exclude them, and materialize the partition again.",
-                    tenant=tenant,
-                )
-            for each in broken:
-                context.log.warning(f"quarantined: {each}")
-            quarantine = {str(each.table): f"{each.message} Remedy: {each.remedy}" for each in broken}
-            more = {"quarantined_tables": len(broken), **({"quarantine": quarantine} if quarantine else {})}
-            more |= {"only": ", ".join(config.tables)} if config.tables else {}
-            yield from ((key, total(receipts, **more)) for key in keys)
+
+            def make(table: str) -> Receipt:
+                # By table, and not only by the tenant's day: one that somebody keeps locked must not fail the others.
+                batches = persistently(loads[table], context.log.warning)
+                checks.note(rows.landed(own, key.to_user_string(), batches, sources.discriminator(known, table)))
+                return lake_receipt(own.storage, batches, sources.warning(tenant, table))
+
+            chosen = [table for table in loads if not config.tables or table in config.tables]
+            more = {"only": ", ".join(config.tables)} if config.tables else {}
+            receipt = one_by_one(tenant, chosen, make, context.log.warning, broken, **more)
+            yield from ((key, receipt) for key in keys)
 
         yield from run_tenant_days(context, work, checks)
         for warning in sources.warnings():

@@ -1,7 +1,8 @@
 """The report layer: KPIs by event day in each tenant's REPORTS schema, computed by Snowflake over the whole client database."""
 
-from collections.abc import Collection, Iterable, Iterator
-from datetime import date
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -20,6 +21,7 @@ from lab_insights.lab.kpis.quality import QUALITY
 from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
+from lab_insights.tenants.registry import Tenant
 from lab_insights.warehouse.report_page import LAYER, Pages, publish
 from lab_insights.warehouse.reports import ReportReceipt, receipts, refresh, schema
 
@@ -83,7 +85,8 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
 
         def work(tenant: TenantId, day: date, _keys: list[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, Receipt]]:
             checks.gate.pass_(tenant, day)
-            zone = registry.get(tenant).zone
+            known = registry.get(tenant)
+            zone, told = known.zone, before_onboarding(known, day, opened.clock.now())
             with warehouse.session(context.run.run_id) as session:
                 if tenant in refreshed:
                     found = receipts(session, tenant, day, made)
@@ -94,9 +97,9 @@ def build(config: Config, grid: dg.MultiPartitionsDefinition) -> list[dg.AssetsD
                         checks.note(orphans.unreferred(session, tenant, quality.to_user_string()))
                     refreshed.add(tenant)
                 for each in found:
-                    yield keys[each.table], _receipt(each, zone)
+                    yield keys[each.table], _receipt(each, {"zone": zone, **told})
                 if paged:
-                    yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day))
+                    yield DAILY_PAGE, _page_receipt(publish(session, opened.for_tenant(tenant), tenant, zone, day), told)
 
         yield from run_tenant_days(context, work, checks)
 
@@ -122,12 +125,22 @@ def _deps(report: Report, there: Collection[str]) -> list[dg.AssetKey]:
     return [*(snowflake_key(table) for table in tables), *(report_key(name) for name in report.after)]
 
 
-def _receipt(made: ReportReceipt, zone: str) -> Receipt:
-    metadata = {"dagster/partition_row_count": made.day_rows, "dagster/row_count": made.rows, "zone": zone, "seconds": made.seconds}
-    return Receipt(made.day_rows, metadata)
+def before_onboarding(tenant: Tenant, day: date, now: datetime) -> dict[str, str]:
+    """Return what the partition of a day before a tenant's registration says of itself: its figures are of what is known now, not of what was then."""
+    registered = tenant.registered_at
+    # By the wall clock it may have been registered long after a simulated now: then that says nothing.
+    if registered is None or registered > now or day >= registered.astimezone(ZoneInfo(tenant.zone)).date():
+        return {}
+    return {"before_onboarding": f"The tenant was registered on {registered:%Y-%m-%d}: this day is computed as known on {now:%Y-%m-%d}."}
 
 
-def _page_receipt(pages: Pages) -> Receipt:
+def _receipt(made: ReportReceipt, told: Mapping[str, str]) -> Receipt:
+    return Receipt(
+        made.day_rows, {"dagster/partition_row_count": made.day_rows, "dagster/row_count": made.rows, "seconds": made.seconds, **told}
+    )
+
+
+def _page_receipt(pages: Pages, told: Mapping[str, str]) -> Receipt:
     """Both pages are links: a browser opens them from a local lake, and AWS' console shows the object of any other."""
     links = {"page": dg.MetadataValue.url(pages.url), "deidentified_page": dg.MetadataValue.url(pages.deidentified_url)}
-    return Receipt(1, {"dagster/partition_row_count": 1, "dagster/uri": pages.uri, "bytes": pages.bytes, **links})
+    return Receipt(1, {"dagster/partition_row_count": 1, "dagster/uri": pages.uri, "bytes": pages.bytes, **links, **told})

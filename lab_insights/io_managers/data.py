@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -61,6 +61,22 @@ def keyed(context: dg.OutputContext, value: Any, key: tuple[str, ...]) -> pa.Tab
     if wrong := unfit(table, key):
         raise _refused(context, f"returned what can not be written: the data {wrong.what}; {wrong.remedy}.")
     return table
+
+
+def commit_each(context: dg.OutputContext, rows: Mapping[str, pa.Table], commit: Callable[[str, pa.Table], Mapping[str, Any]]) -> None:
+    """Commit the data of each partition, and give it the metadata that `commit` returns.
+
+    Raises `Failure` after the last one, with the reason of each that failed: one tenant's fault keeps nobody else's data back.
+    """
+    failed: dict[str, str] = {}
+    for partition, data in rows.items():
+        try:
+            context.step_context.add_asset_metadata(dict(commit(partition, data)), context.asset_key, partition)
+        except Exception as error:  # noqa: BLE001 (whatever one partition raises must not stop the others)
+            failed[partition] = told(error)
+    if failed:
+        reasons = "; ".join(f"{partition}: {reason}" for partition, reason in failed.items())
+        raise _refused(context, f"is committed but for {len(failed)} of {len(rows)} partitions; materialize those again. {reasons}")
 
 
 def to_arrow(value: Any) -> pa.Table:

@@ -1,11 +1,12 @@
 """The lake's IO manager: any rectangle of tenants × days, as parquet on S3, tenant first, found by manifest."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from lab_insights.assets.receipts import lake_receipt
-from lab_insights.io_managers.data import by_partition, from_arrow, is_receipts, keyed, location, target, wanted
+from lab_insights.io_managers.data import by_partition, commit_each, from_arrow, is_receipts, keyed, location, target, wanted
 from lab_insights.lab.pipeline import landed
 from lab_insights.lab.publish import publish
 from lab_insights.lake.layout import Partition
@@ -25,11 +26,13 @@ class S3ParquetIOManager(dg.ConfigurableIOManager):
             return
         lake, (table, key) = self.lake.open(), target(context)
         rows = {partition: keyed(context, data, key) for partition, data in by_partition(context, obj).items()}
-        for partition, data in rows.items():
+
+        def commit(partition: str, data: Any) -> Mapping[str, Any]:
             ((tenant, (day,)),) = selected([partition]).items()
             manifest = publish(lake.for_tenant(tenant), tenant, table, day, data, key=key, run_id=context.run_id)
-            metadata = dict(lake_receipt(lake.storage, [manifest]).metadata)
-            context.step_context.add_asset_metadata(metadata, context.asset_key, partition)
+            return lake_receipt(lake.storage, [manifest]).metadata
+
+        commit_each(context, rows, commit)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Return a partition's rows as a lazy relation (or as the annotated type); for several partitions a mapping by partition key."""

@@ -1,11 +1,12 @@
 """The warehouse's IO manager: data goes through the lake, then COPY and MERGE in one transaction; inputs are read from the databases."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from lab_insights.assets.snowflake import load_receipt
-from lab_insights.io_managers.data import by_partition, from_arrow, is_receipts, keyed, location, target, wanted
+from lab_insights.io_managers.data import by_partition, commit_each, from_arrow, is_receipts, keyed, location, target, wanted
 from lab_insights.lab.publish import publish
 from lab_insights.names import TenantId
 from lab_insights.partitions import selected
@@ -29,12 +30,14 @@ class SnowflakeIOManager(dg.ConfigurableIOManager):
         lake, (table, key) = self.warehouse.lake.open(), target(context)
         rows = {partition: keyed(context, data, key) for partition, data in by_partition(context, obj).items()}
         with self.warehouse.session(context.run_id) as session:
-            for partition, data in rows.items():
+
+            def commit(partition: str, data: Any) -> Mapping[str, Any]:
                 ((tenant, (day,)),) = selected([partition]).items()
                 own = lake.for_tenant(tenant)
                 manifest = publish(own, tenant, table, day, data, key=key, run_id=context.run_id)
-                loaded = load(session, own.storage, tenant, [manifest], run_id=context.run_id)
-                context.step_context.add_asset_metadata(dict(load_receipt(loaded).metadata), context.asset_key, partition)
+                return load_receipt(load(session, own.storage, tenant, [manifest], run_id=context.run_id)).metadata
+
+            commit_each(context, rows, commit)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Return a tenant's live rows as Arrow (or the annotated type), columns in lower case; for several tenants a mapping by tenant."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dagster import DefaultSensorStatus, RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
 
@@ -22,12 +22,14 @@ from lab_insights.names import TenantId
 from lab_insights.resources.lake import LakeResource
 from lab_insights.resources.snowflake import WarehouseResource
 from lab_insights.sensors.consumed import Consumption
-from lab_insights.sensors.ranges import Grid, Job
+from lab_insights.sensors.ranges import Cell, Grid, Job, Stretch
 
 BUDGET_SECONDS = 20.0
 DAYS = 3
 # An event needs a moment to arrive, and its queue's sensor a tick to answer it.
 GRACE = timedelta(minutes=10)
+# Fewer than a message has in its queue: what failed there as often as it may is found here once more.
+ATTEMPTS = 3
 
 
 def sweep_sensor(answers: Mapping[Layer, tuple[Job, Consumption]]) -> SensorDefinition:
@@ -69,6 +71,8 @@ def sweep_sensor(answers: Mapping[Layer, tuple[Job, Consumption]]) -> SensorDefi
         requests = [request for layer in layers for request in layer.requests()]
         lost = sum(len(layer.lost) for layer in layers)
         report = f"Swept {swept} of {len(tenants)} tenants ({failed} failed): {lost} manifests without an event."
+        if given_up := [f"{tenant} {day}" for layer in layers for day, tenant in layer.given_up]:
+            report += f" Given up after {ATTEMPTS} runs, materialize them: {', '.join(given_up)}."
         context.log.info(report)
         cursor = tenants[swept - 1] if swept else None
         return SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else report)
@@ -88,6 +92,7 @@ class _Layer:
     def __init__(self, lake: Lake, layer: Layer, grid: Grid, consumed: Consumed) -> None:
         self._lake, self._layer, self._grid, self._consumed = lake, layer, grid, consumed
         self.lost: list[Committed] = []
+        self.given_up: list[Cell] = []
 
     def sweep(self, tenant: TenantId) -> None:
         """Add the tenant's lost batches; a tenant that is no partition yet is left for the next round."""
@@ -95,11 +100,35 @@ class _Layer:
             self.lost.extend(batch for batch in self._candidates(tenant) if self._is_lost(batch))
 
     def requests(self) -> list[RunRequest]:
-        """Return one run request per day and stretch of tenants; the same lost batches are requested once only, their run key says so."""
-        stretches = self._grid.stretches(_cell(batch) for batch in self.lost)
-        return [
-            self._grid.run_request(stretch, [batch.manifest for batch in self.lost if _cell(batch) in stretch]) for stretch in stretches
-        ]
+        """Return one run request per day and stretch of tenants; after a run that did not consume its manifests, one for each of its tenants alone.
+
+        The same attempt at the same lost batches is requested once only, their run key says so. What failed every time is `given_up`.
+        """
+        found: list[RunRequest] = []
+        for stretch in self._grid.stretches(_cell(batch) for batch in self.lost):
+            together = self._request(stretch, 1)
+            if self._is_left(together):
+                # One bad tenant fails a whole step, and everything after it is skipped: the others would not get past it in its company.
+                found.extend(request for alone in stretch.pieces(1) if (request := self._next(alone)))
+            else:
+                found.append(together)
+        return found
+
+    def _next(self, alone: Stretch) -> RunRequest | None:
+        for attempt in range(2, ATTEMPTS + 1):
+            request = self._request(alone, attempt)
+            if not self._is_left(request):
+                return request
+        self.given_up.append((alone.day, alone.tenants[0]))
+        return None
+
+    def _request(self, stretch: Stretch, attempt: int) -> RunRequest:
+        return self._grid.run_request(stretch, [f"{batch.manifest}@{attempt}" for batch in self.lost if _cell(batch) in stretch])
+
+    def _is_left(self, request: RunRequest) -> bool:
+        """Whether a run was launched for the request and has ended; its batches are lost still."""
+        run = self._grid.run_for(request.run_key or "")
+        return run is not None and run.is_finished
 
     def _candidates(self, tenant: TenantId) -> Iterator[Committed]:
         last = self._lake.clock.now().date()
@@ -117,5 +146,5 @@ class _Layer:
         return datetime.now(UTC) - put_at(self._lake, batch) >= GRACE
 
 
-def _cell(batch: Committed) -> tuple[date, str]:
+def _cell(batch: Committed) -> Cell:
     return batch.partition.day, batch.partition.tenant

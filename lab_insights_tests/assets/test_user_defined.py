@@ -15,9 +15,9 @@ from lab_insights.extract import window
 from lab_insights.extract.catalog import SourceTable, table_id
 from lab_insights.extract.land import Request
 from lab_insights.extract.sources import Sources
-from lab_insights.lake.layout import Partition
+from lab_insights.lake.layout import Layer, Partition
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.tables import partition_manifests
+from lab_insights.lake.tables import _part, partition_manifests
 from lab_insights.partitions import partition_key
 from lab_insights.tenants.registry import Tenant
 from lab_insights_tests.assets.backfills import persistent
@@ -137,7 +137,7 @@ def odd(world: World) -> Iterator[World]:
     world.execute("crm", f"CREATE TABLE {schema}.udt_part (id INT PRIMARY KEY) ENGINE=MyISAM")
     world.execute("crm", f"CREATE TABLE {schema}.udt_broken (id INT PRIMARY KEY) ENGINE=MERGE UNION=({schema}.udt_part)")
     world.execute("crm", f"DROP TABLE {schema}.udt_part")
-    world.execute("crm", f'CREATE TABLE {schema}.`udt_x"; DROP TABLE y` (id INT PRIMARY KEY)')
+    world.execute("crm", f'CREATE TABLE {schema}.`udt_x"; DROP TABLE y` (id INT PRIMARY KEY, note TEXT)')
     yield world
     for table in ("udt_broken", "udt_leaving", HOSTILE):
         world.execute("crm", f"DROP TABLE IF EXISTS {schema}.`{table}`")
@@ -167,6 +167,33 @@ def test_broken_ones_are_quarantined_alone_by_name_and_reason_and_counted(odd: W
 
     modelled = odd.run("full_load", [DOVER], [today], assets=[dg.AssetKey(["raw", "crm", "account"])])
     assert modelled.success, told(modelled)
+
+
+@pytest.mark.parametrize(("job", "layer", "made"), [("curation", "raw", "curated"), ("transformation", "curated", "transformed")])
+def test_one_that_can_not_be_derived_is_quarantined_alone_in_that_layer_too(
+    odd: World, today: date, job: str, layer: Layer, made: Layer
+) -> None:
+    odd.execute("crm", f"INSERT INTO {odd.base}_crm_{DOVER}.`{HOSTILE}` VALUES (1, 'a')")
+    for before in ("dynamic_full_load", "curation")[: 1 if layer == "raw" else 2]:
+        result = odd.run(before, [DOVER], [today], assets=None if before != "curation" else [dg.AssetKey(["curated", "user_defined"])])
+        assert result.success, told(result)
+    [*_, batch] = partition_manifests(odd.lake, Partition(layer, DOVER, table_id("crm", HOSTILE), today))
+    [part] = batch.parts
+    held = odd.lake.storage.get(layer, part.key)
+    assert held is not None
+    odd.lake.storage.put(layer, part.key, held[: len(held) // 2])
+    _part.cache_clear()  # checks have read it
+    try:
+        result = odd.run(job, [DOVER], [today], assets=[dg.AssetKey([made, "user_defined"])])
+    finally:
+        odd.lake.storage.put(layer, part.key, held)
+    assert result.success, told(result)
+    metadata = odd.metadata(result.run_id, f"{made}/user_defined", str(partition_key(today, DOVER)))
+    assert (metadata["quarantined_tables"], list(metadata["quarantine"])) == (1, [table_id("crm", HOSTILE)])
+    assert metadata["tables"] >= 1
+    again = odd.run(job, [DOVER], [today], assets=[dg.AssetKey([made, "user_defined"])])
+    metadata = odd.metadata(again.run_id, f"{made}/user_defined", str(partition_key(today, DOVER)))
+    assert metadata["quarantined_tables"] == 0, "what was mended is made by the next run"
 
 
 def test_when_nothing_of_a_tenant_can_be_read_the_tenant_fails(world: World, today: date) -> None:

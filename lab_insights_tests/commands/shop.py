@@ -28,6 +28,9 @@ CREATE TABLE {s}.movement (id bigint PRIMARY KEY, company_id int NOT NULL, artic
 CREATE TABLE {s}.shelf (company_id int, name text, PRIMARY KEY (company_id, name));
 CREATE TABLE {s}.carrier (code text PRIMARY KEY)"""
 
+# Before any transaction of a test that runs beside this one on the same server: no ceiling holds these rows back.
+_AGO = "UTC_TIMESTAMP(6) - INTERVAL 6 HOUR"
+
 
 @dataclass(frozen=True)
 class Shop:
@@ -60,9 +63,13 @@ def opened(mysql_url: str, postgres_url: str) -> Iterator[Shop]:
                 mysql.exec_driver_sql(f"GRANT ALL ON {shop.schema(merchant)}.* TO {who}")
                 for statement in _SHOP.format(s=shop.schema(merchant)).split(";"):
                     mysql.exec_driver_sql(statement)
-                mysql.exec_driver_sql(f"INSERT INTO {shop.schema(merchant)}.customers (name) VALUES ('Doe'), ('Roe')")
+                mysql.exec_driver_sql(
+                    f"INSERT INTO {shop.schema(merchant)}.customers (name, updated_at) VALUES ('Doe', {_AGO}), ('Roe', {_AGO})"
+                )
                 for number in range(orders):
-                    mysql.exec_driver_sql(f"INSERT INTO {shop.schema(merchant)}.orders (customer_id, total) VALUES (1, {number}.50)")
+                    mysql.exec_driver_sql(
+                        f"INSERT INTO {shop.schema(merchant)}.orders (customer_id, total, updated_at) VALUES (1, {number}.50, {_AGO})"
+                    )
             postgres.exec_driver_sql(f"CREATE SCHEMA {shop.stock}")
             for statement in _STOCK.format(s=shop.stock).split(";"):
                 postgres.exec_driver_sql(statement)

@@ -13,8 +13,12 @@ import pyarrow as pa
 import pytest
 
 from lab_insights.assets.receipts import Receipt
+from lab_insights.lab.publish import publish
 from lab_insights.lab.transform import META_COLUMNS
+from lab_insights.lake.commit import Lake
+from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import relation
+from lab_insights.names import TenantId
 from lab_insights_tests.io_managers.clinic import DAYS, Clinic, why
 
 pytestmark = pytest.mark.xdist_group("io_managers")
@@ -80,6 +84,23 @@ def test_a_mapping_is_committed_partition_by_partition_over_any_rectangle(clinic
         event.partition: event.metadata["dagster/partition_row_count"].value for event in result.asset_materializations_for_node("risk")
     }
     assert counted == dict(zip(keys, [1, 2, 3, 1], strict=True))
+
+
+def test_what_can_not_be_committed_for_one_tenant_is_for_the_others_and_is_told(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, bad = clinic.keys(), clinic.tenants[0]
+
+    def refusing(lake: Lake, tenant: TenantId, *args: Any, **how: Any) -> Manifest:
+        if tenant == bad:
+            raise ValueError("p1")
+        return publish(lake, tenant, *args, **how)
+
+    monkeypatch.setattr("lab_insights.io_managers.s3_parquet.publish", refusing)
+    result = clinic.materialize(_returning(clinic, lambda keys: dict.fromkeys(keys, ROWS)), first=keys[0], last=keys[-1])
+    assert not result.success
+    failed = [key for key in keys if key.endswith(f"|{bad}")]
+    assert [key for key in keys if clinic.committed("risk", key)] == [key for key in keys if key not in failed]
+    assert f"committed but for {len(failed)} of {len(keys)} partitions" in why(result)
+    assert all(f"{key}: ValueError in refusing" in why(result) for key in failed)
 
 
 def test_materializing_again_replaces_the_batch(clinic: Clinic) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from lab_insights.errors import ConfigError
@@ -59,6 +60,33 @@ def test_a_refused_login_that_was_asked_for_is_an_error_that_hides_the_password(
         with pytest.raises(ConfigError, match=f"{variable} can not be used: .+ Remedy: correct {variable}") as refused:
             databases.find("mysql" if engine == "mysql" else "postgresql")
         assert "hunter2" not in str(refused.value)
+
+
+def test_where_servers_are_looked_for_when_nobody_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "somebody")
+    assert databases._defaults("mysql") == ["mysql+pymysql://root@127.0.0.1:3306/"]
+    assert databases._defaults("postgresql") == [f"postgresql://{user}@127.0.0.1:5432/postgres" for user in ("postgres", "somebody")]
+
+
+def test_a_login_that_may_make_no_schema_is_passed_over_with_a_line_for_the_next(
+    server: tuple[Engine, str], base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, url = server
+    who = f"'{base}'@'%'" if engine == "mysql" else base
+    word = f"IDENTIFIED BY '{base}'" if engine == "mysql" else f"LOGIN PASSWORD '{base}'"
+    run(url, f"CREATE {'USER' if engine == 'mysql' else 'ROLE'} {who} {word}")
+    try:
+        poor = make_url(url).set(username=base, password=base).render_as_string(hide_password=False)
+        monkeypatch.delenv(databases.VARIABLES[engine], raising=False)
+        monkeypatch.setattr(databases, "_defaults", lambda _: [poor])
+        found = databases.find(engine)
+        assert found.url is None
+        assert "denied" in found.line
+        assert f":{base}@" not in found.line
+        monkeypatch.setattr(databases, "_defaults", lambda _: [poor, url])
+        assert databases.find(engine).url == url
+    finally:
+        run(url, f"DROP {'USER' if engine == 'mysql' else 'ROLE'} {who}")
 
 
 def test_a_loopback_without_a_server_is_said_in_a_line_and_no_url_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from lab_insights.lake.manifest import Manifest
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.names import tenant_id
 from lab_insights.sensors import sweep
-from lab_insights_tests.sensors.world import World, derive, today
+from lab_insights_tests.sensors.world import World, derive, rectangle, today
 
 WORK = [("curated", "birchwood"), ("transformed", "aurora_clinic"), ("snowflake", "aurora_clinic")]
 
@@ -79,6 +79,31 @@ def test_the_same_lost_manifests_are_asked_for_under_the_same_run_key(world: Wor
     assert keys[0] == keys[1]
     world.land()
     assert world.tick("manifest_sweep").run_requests[0].run_key != keys[0]
+
+
+def test_what_a_run_did_not_consume_is_asked_for_again_each_tenant_alone_and_given_up_by_name(world: World) -> None:
+    for tenant in ("aurora_clinic", "birchwood"):
+        world.land(tenant)
+        derive(world.lake, "raw", "curated", tenant_id(tenant), today())
+    lose_events(world)
+    world.broken = {"aurora_clinic"}
+    (together,) = world.tick("manifest_sweep").run_requests
+    assert rectangle(together) == ("aurora_clinic", "birchwood")
+    assert not world.launch(together).success
+    bad, good = world.tick("manifest_sweep").run_requests
+    assert [rectangle(bad), rectangle(good)] == [("aurora_clinic",) * 2, ("birchwood",) * 2]
+    assert world.launch(good).success
+    for _ in range(sweep.ATTEMPTS):  # the company of the first one is no attempt of its own
+        assert not world.launch(bad).success
+        data = world.tick("manifest_sweep")
+        if data.run_requests:
+            (bad,) = data.run_requests
+    assert data.run_requests == []
+    assert f"Given up after {sweep.ATTEMPTS} runs, materialize them: aurora_clinic {today()}." in data.skip_message
+    assert f"snowflake {today()}|birchwood" in world.made
+    world.broken.clear()
+    world.land("aurora_clinic", table="lis.patient_note")
+    assert world.tick("manifest_sweep").run_requests, "a new batch is asked for, and what was given up with it"
 
 
 def test_one_tenant_that_can_not_be_swept_does_not_hide_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
