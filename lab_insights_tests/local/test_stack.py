@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -22,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from lab_insights import config
 from lab_insights.aws import Aws, resolve
 from lab_insights.clock import Clock
-from lab_insights.local import databases, processes, settings, stack
+from lab_insights.local import databases, postgres, processes, settings, stack
 from lab_insights.local.databases import Found
 from lab_insights_tests.commands.cli import Cli, seen_bars
 from lab_insights_tests.local.sessions import Session
@@ -99,6 +102,24 @@ def test_the_configuration_that_up_writes_is_valid_and_its_secrets_can_be_read(
     assert read.snowflake.port == up.snowflake_port
     assert read.clock
     assert Clock(read.clock.file).now().date() >= read.partitions.start
+
+
+def test_the_servers_listen_on_the_loopback_alone(directory: Path, servers: stack.Servers, tmp_path: Path) -> None:
+    stack.up(directory, servers, BASE)
+    bundled = postgres.start(tmp_path / "postgres")
+    try:
+        for handle in (server_of(directory, "aws"), server_of(directory, "snowflake"), bundled):
+            port = int(urlsplit(handle.address).port or 0)
+            assert _accepts("127.0.0.1", port), handle.name
+            assert not _accepts("127.0.0.2", port), f"{handle.name} listens on every address"
+    finally:
+        processes.stop(bundled)
+        shutil.rmtree(postgres.place(tmp_path / "postgres"), ignore_errors=True)
+
+
+def _accepts(host: str, port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex((host, port)) == 0
 
 
 def test_an_aws_stand_in_that_lost_its_state_resets_dagster_snowflake_and_sources_together_and_says_so(
