@@ -11,7 +11,7 @@ setup(
     version="0.1.0",
     description="Multi-tenant laboratory data through raw, curated and transformed layers into Snowflake, on Dagster.",
     packages=find_packages(include=["lab_insights", "lab_insights.*"]),
-    package_data={"lab_insights": ["**/*.json", "**/*.sql", "**/*.yaml", "**/*.j2", "**/*.properties"]},
+    package_data={"lab_insights": ["**/*.json", "**/*.yaml", "**/*.j2", "**/*.properties"]},
     python_requires=">=3.11,<3.13",
     entry_points={"console_scripts": ["lab-insights = lab_insights.cli:app"]},
     install_requires=[
