@@ -11,6 +11,7 @@ from lab_insights.assets.deliveries import DELIVERIES
 from lab_insights.assets.loading import LoadConfig
 from lab_insights.assets.specs import USER_DEFINED
 from lab_insights.operations import compact_states, crawl_sources, reconcile_warehouse, sweep_lake, sync_schemas
+from lab_insights.pruning import prune_runs
 
 if TYPE_CHECKING:
     from lab_insights.sensors.ranges import Job
@@ -36,11 +37,13 @@ def schema_sync() -> None:
 
 
 @dg.job(
-    description="Compacts the states of the curated tables, and takes out of the lake what no manifest names or others replaced long ago."
+    description="Compacts the states of the curated tables, takes out of the lake what no manifest names or others replaced long ago, and deletes Dagster's "
+    "runs that ended before the first day of the window."
 )
 def keep_lake() -> None:
-    """Compact, then sweep."""
+    """Compact, then sweep; and prune."""
     sweep_lake(compact_states())
+    prune_runs()
 
 
 @dg.job(description="Compares every client database with the lake, row by row, and shows what differs as failed checks `reconciled`.")

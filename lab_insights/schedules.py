@@ -58,7 +58,7 @@ keeping = dg.ScheduleDefinition(
     job=keep_lake,
     cron_schedule="30 3 * * 0",
     execution_timezone="UTC",
-    description="Compacts and sweeps the lake of every tenant, in the quiet hours of Sunday. Off until you turn it on: it deletes.",
+    description="Compacts and sweeps the lake of every tenant and prunes old runs, in the quiet hours of Sunday. Off until you turn it on: it deletes.",
 )
 
 checking = dg.ScheduleDefinition(

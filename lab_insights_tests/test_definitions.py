@@ -65,6 +65,7 @@ def test_every_job_runs_with_an_empty_config_and_every_option_has_a_default_and_
     load = {"mode", "reload", "engine"}
     assert (found["raw_lis"], found["raw_user_defined"]) == (load, {*load, "tables"})
     assert found["sweep_lake"] == {"tenants", "grace_hours", "keep_days", "dry_run"}
+    assert found["prune_runs"] == {"dry_run"}
     assert found["crawl_sources"] == found["sync_schemas"] == found["reconcile_warehouse"] == found["compact_states"] == {"tenants"}
 
 

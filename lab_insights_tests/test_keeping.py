@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from lab_insights import jobs, operations
+from lab_insights import jobs, operations, pruning
 from lab_insights.errors import LandingMismatch
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
@@ -28,6 +30,8 @@ def tenants(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[TenantId]:
     found = [fresh_tenant(), fresh_tenant()]
     monkeypatch.setattr(LakeResource, "open", lambda _: lake)
     monkeypatch.setattr(operations, "_tenants", lambda *_: [Tenant(id=each, key="1") for each in found])
+    monkeypatch.setattr(LakeResource, "config", lambda _: None)
+    monkeypatch.setattr(pruning, "window_start", lambda _: datetime(2000, 1, 1, tzinfo=UTC))
     for tenant in found:
         with watched(lake.storage.aws, limit=4), pytest.raises(Killed):
             put(lake, Partition("curated", tenant, "account", day(1)), ids(1))
@@ -74,3 +78,48 @@ def test_a_tenant_that_fails_is_named_and_the_others_are_swept(
     assert not result.success
     [failure] = [event for event in result.events_for_node("sweep_lake") if event.is_step_failure]
     assert f"1 tenants could not be swept; the others are: {tenants[0]}." in str(failure.step_failure_data.error)
+
+
+@dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-01-01"))
+def table() -> None:
+    """Something that a run makes."""
+
+
+@dg.job
+def alone() -> None:
+    """What prunes, and nothing else."""
+    pruning.prune_runs()
+
+
+def made(instance: dg.DagsterInstance) -> str:
+    return dg.materialize([table], partition_key="2026-01-01", instance=instance).run_id
+
+
+def test_runs_that_ended_before_the_window_are_deleted_with_their_events_and_no_other(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LakeResource, "open", lambda _: lake)
+    monkeypatch.setattr(LakeResource, "config", lambda _: None)
+    monkeypatch.setattr(pruning, "_AT_ONCE", 2)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def prune(**config: Any) -> int:
+            its = {"ops": {"prune_runs": {"config": config}}}
+            result = alone.execute_in_process(its, instance, resources={"lake": LakeResource(config_path="")})
+            return int(metadata(result, "prune_runs")["runs"])
+
+        old = [made(instance) for _ in range(3)]
+        began = datetime.now(UTC)
+        monkeypatch.setattr(pruning, "window_start", lambda _: began)
+        new = made(instance)
+        assert prune(dry_run=True) == 3
+        assert all(instance.get_run_by_id(run) for run in old)
+        assert prune() == 3
+        assert not any(instance.get_run_by_id(run) or instance.all_logs(run) for run in old)
+        assert instance.get_run_by_id(new)
+        assert instance.get_materialized_partitions(table.key) == {"2026-01-01"}
+        assert prune() == 0
+
+
+def test_the_window_begins_with_the_first_day_that_is_a_partition() -> None:
+    section = SimpleNamespace(start=date(2020, 1, 1), window_days=10)
+    first = datetime.now(UTC).date() - timedelta(days=9)
+    assert pruning.window_start(SimpleNamespace(partitions=section)) == datetime(first.year, first.month, first.day, tzinfo=UTC)  # type: ignore[arg-type]

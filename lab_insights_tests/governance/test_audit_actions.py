@@ -101,5 +101,5 @@ def test_operations_are_recorded_and_a_schema_change_in_the_tenants_chain(world:
     assert found["schema.change"].counts["dropped"] == 1, "a schema sync looks at the sources, too"
     kept = world.operate("keep_lake", compact_states=its, sweep_lake=its)
     assert kept.success
-    assert {each.action for each in records(world, kept.run_id)} == {"lake.compact", "lake.sweep"}
+    assert {each.action for each in records(world, kept.run_id)} == {"lake.compact", "lake.sweep", "runs.prune"}
     assert "audited_extra" not in json.dumps([each.model_dump(mode="json") for each in records(world, crawled.run_id, AURORA)])

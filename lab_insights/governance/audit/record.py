@@ -21,6 +21,7 @@ Action = Literal[
     "schema.sync",
     "lake.compact",
     "lake.sweep",
+    "runs.prune",
     "deadletters.redrive",
     "report.read",
     "dataset.read",
