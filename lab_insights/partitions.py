@@ -45,11 +45,6 @@ def tenant_days(config: Config, today: date | None = None) -> dg.MultiPartitions
     return dg.MultiPartitionsDefinition({"date": days, "tenant": TENANTS})
 
 
-def number_of_days(config: Config) -> int:
-    """Return how many days the configured window has today."""
-    return tenant_days(config).get_partitions_def_for_dimension("date").get_num_partitions()
-
-
 def partition_key(day: date, tenant: TenantId) -> dg.MultiPartitionKey:
     """Return the key of a tenant's day."""
     return dg.MultiPartitionKey({"date": day.isoformat(), "tenant": tenant})
@@ -77,8 +72,9 @@ def selected(partition_keys: Sequence[str]) -> dict[TenantId, list[date]]:
     return {tenant: sorted(days) for tenant, days in found.items()}
 
 
-def refuse_too_many(tenants: int, days: int) -> None:
-    """Raise when the grid passes what Dagster can carry: the next tenant belongs into another cell."""
+def refuse_too_many(config: Config, tenants: int) -> None:
+    """Raise when the grid passes what Dagster can carry once its window is full: the next tenant belongs into another cell."""
+    days = config.partitions.window_days
     if tenants * days > MOST:
         raise LabInsightsError(
             f"{tenants} tenants × {days} days are more than {MOST:,} partitions.",

@@ -10,7 +10,7 @@ import pytest
 from lab_insights.config import Config
 from lab_insights.errors import InvalidTenant, LabInsightsError
 from lab_insights.names import tenant_id
-from lab_insights.partitions import MOST, TENANTS, number_of_days, partition_key, refuse_too_many, selected, tenant_days
+from lab_insights.partitions import MOST, TENANTS, partition_key, refuse_too_many, selected, tenant_days
 
 
 def today() -> date:
@@ -49,11 +49,6 @@ def test_a_simulated_clock_that_runs_ahead_has_its_days(ahead: int) -> None:
     assert _days(_config(today() - timedelta(days=1)), simulated)[-1] == str(simulated)
 
 
-def test_the_number_of_days_is_that_of_the_grid() -> None:
-    config = _config(today() - timedelta(days=9))
-    assert number_of_days(config) == len(_days(config)) == 10
-
-
 def test_a_key_is_the_day_then_the_tenant() -> None:
     assert partition_key(date(2026, 3, 2), tenant_id("aurora_clinic")) == "2026-03-02|aurora_clinic"
 
@@ -84,12 +79,12 @@ def test_dagster_reads_a_reversed_range_of_tenants_as_empty() -> None:
 
 
 def test_a_grid_of_exactly_what_dagster_carries_is_accepted() -> None:
-    refuse_too_many(250, MOST // 250)
+    refuse_too_many(_config(date(2020, 1, 1), window=MOST // 250), 250)
 
 
 def test_a_tenant_more_than_dagster_carries_is_refused_with_what_to_do() -> None:
     with pytest.raises(LabInsightsError, match=r"251 tenants × 400 days.*another cell"):
-        refuse_too_many(251, 400)
+        refuse_too_many(_config(today(), window=400), 251)  # today it is one day, and it will be four hundred
 
 
 @pytest.mark.parametrize(("first", "last"), [("b", "c"), ("a", "a"), ("c", "a")])

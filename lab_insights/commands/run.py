@@ -123,7 +123,7 @@ def run(
 
 def _tenants(config: Config, chosen: list[str] | None) -> tuple[list[TenantId], list[TenantId]]:
     """Return all tenants, and those that are chosen (None: all); raise `UnknownTenant` for one that is not registered, and `ConfigError` when there is none."""
-    from lab_insights.partitions import number_of_days, refuse_too_many
+    from lab_insights.partitions import refuse_too_many
     from lab_insights.resources.lake import open_aws
     from lab_insights.tenants.registry import Registry
 
@@ -132,7 +132,7 @@ def _tenants(config: Config, chosen: list[str] | None) -> tuple[list[TenantId], 
     found = [registry.get(name).id for name in chosen] if chosen else every
     if not found:
         raise ConfigError("No tenant is registered.", remedy="lab-insights tenant add ID --key KEY")
-    refuse_too_many(len(every), number_of_days(config))
+    refuse_too_many(config, len(every))
     return every, found
 
 

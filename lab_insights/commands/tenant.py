@@ -196,12 +196,12 @@ def offboard(
 
 def _register(tenants: Sequence[Tenant], answer: _Told, *, dry_run: bool = False) -> None:
     from lab_insights.extract.apart import refuse_together
-    from lab_insights.partitions import number_of_days, refuse_too_many
+    from lab_insights.partitions import refuse_too_many
 
     config = load_config()
     with _deployment(config, answer) as (life, _):
         registered = life.registry.all()
-        refuse_too_many(len({known.id for known in [*registered, *tenants]}), number_of_days(config))
+        refuse_too_many(config, len({known.id for known in [*registered, *tenants]}))
         refuse_together(config.sources, registered, tenants)
         for tenant in tenants:
             if dry_run:

@@ -40,7 +40,7 @@ def tenants_sensor(job: Job) -> SensorDefinition:
         grid = Grid.of(context, job)
         new = [tenant for tenant in registered if tenant not in grid.order]
         if new:
-            refuse_too_many(len(grid.order) + len(new), len(grid.days))
+            refuse_too_many(lake.config(), len(grid.order) + len(new))
         gone = sorted(set(grid.order) - set(registered) - set(listing.invalid))
         report = f"{len(registered)} tenants." + (f" No longer registered: {_few(gone)}." if gone else "")
         report += f" Invalid, left out: {_few([repr(name) for name in listing.invalid])}." if listing.invalid else ""
