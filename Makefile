@@ -66,6 +66,7 @@ lint: setup $(CHECKOV_VENV)/.ready ## Run ruff, mypy, import-linter, deptry, cfn
 		--requirements-files-dev build/requirements-dev.txt 2>build/deptry.log || { cat build/deptry.log; exit 1; }
 	@$(BIN)/deptry lab_insights_tests --ignore DEP002,DEP003 --requirements-files build/requirements.txt,build/requirements-dev.txt \
 		2>build/deptry.log || { cat build/deptry.log; exit 1; }
+	@$(BIN)/pre-commit validate-config
 	@$(BIN)/cfn-lint deploy/template.yaml
 	@$(CHECKOV_VENV)/bin/checkov --file deploy/template.yaml --framework cloudformation --compact --quiet --skip-download \
 		>build/checkov.log 2>&1 || { cat build/checkov.log; exit 1; }

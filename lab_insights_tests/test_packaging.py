@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import yaml
 
 from lab_insights.aws import Aws
-from lab_insights.local import processes
+from lab_insights.local import processes, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRYPOINTS = ROOT / "deploy" / "entrypoints"
@@ -203,6 +203,12 @@ def test_the_image_copies_only_what_is_there_and_what_its_context_holds() -> Non
     for name in sources:
         assert (ROOT / name).exists(), name
         assert any(name == part or name.startswith(f"{part}/") for part in held), name
+
+
+def test_the_image_writes_events_in_batches_and_no_instance_sends_anything_to_anybody() -> None:
+    assert "DAGSTER_EVENT_BATCH_SIZE=500" in (ROOT / "Dockerfile").read_text()
+    for instance in (yaml.safe_load((ROOT / "dagster.yaml").read_text()), settings.dagster(ROOT)):
+        assert (instance["telemetry"], instance["nux"]) == ({"enabled": False}, {"enabled": False})
 
 
 def test_the_development_workspace_loads_the_definitions() -> None:
