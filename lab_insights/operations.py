@@ -174,17 +174,22 @@ def _tell(context: dg.OpExecutionContext, lake: LakeResource, changes: Sequence[
 )
 @contained
 def reconcile_warehouse(context: dg.OpExecutionContext, config: TenantsConfig, lake: LakeResource, warehouse: WarehouseResource) -> None:
-    """Compare; a tenant whose database does not answer is one that fails the check, and stops no other."""
-    opened = lake.open()
+    """Compare; a tenant whose database does not answer stops no other, and fails the run at its end: nothing is known of it then."""
+    opened, failed = lake.open(), dict[str, Exception]()
     checks, assets = Checks(opened), set[str]()
     for tenant in _tenants(lake, config):
-        found = loads.by_every_row(opened.for_tenant(tenant.id), tenant.id, lambda: warehouse.session(context.run_id), asset_of)
+        try:
+            found = loads.by_every_row(opened.for_tenant(tenant.id), tenant.id, lambda: warehouse.session(context.run_id), asset_of)
+        except Exception as error:  # noqa: BLE001 (one tenant's fault must not stop another's)
+            failed[tenant.id] = error
+            continue
         checks.note(found)
         assets |= {each.of.asset for each in found}
         context.log.info(f"{tenant.id}: {len(found)} tables compared, {sum(not each.passed for each in found)} differ")
     evaluations = list(checks.evaluations([dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), RECONCILED) for asset in assets]))
     log_evaluations(context, evaluations)
     context.add_output_metadata({"tables": len(evaluations), "failing": sum(not each["passed"] for each in evaluations)})
+    _raise("tenants could not be compared; the others are", failed)
 
 
 class KeepConfig(TenantsConfig):

@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from lab_insights.checks.verdicts import RECONCILED, Judgement, Subject
+from lab_insights.errors import WarehouseError
 from lab_insights.findings import Finding, Held
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
 from lab_insights.names import TenantId
 from lab_insights.verify import verify
+from lab_insights.verify.warehouse import EVERY
 from lab_insights.warehouse import ledger
 from lab_insights.warehouse.session import Session
 
@@ -60,13 +62,15 @@ def by_every_row(
 ) -> list[Judgement]:
     """Judge whole tables of a tenant (of the lake's `tables`, else all): their rows equal the state of the lake.
 
-    Work that is still to come fails nothing. A failed table has one judgement for each day that is named.
+    Work that is still to come fails nothing. A table that can not be compared now, since an older day of it is not loaded yet or the lake's batches are
+    broken, has no judgement: what stands of it stands. Raises `WarehouseError` when the tenant's database does not answer.
     """
     report = verify(lake, [tenant], session_factory=session_factory, tables=tables, layers=_WAREHOUSE)
     by_table: dict[str, list[Finding]] = {}
     for finding in report.findings:
+        if finding.table == EVERY:
+            raise WarehouseError(finding.message, remedy=finding.remedy, tenant=tenant)
         by_table.setdefault(finding.table, []).append(finding)
-    # A table that nobody could look at: its database does not answer.
     return [judgement for table, found in by_table.items() for judgement in _judged(tenant, table, found, asset_of)]
 
 
@@ -76,7 +80,7 @@ def _judged(tenant: TenantId, table: str, found: Sequence[Finding], asset_of: Ca
     broken: Mapping[date | None, Finding] = {each.day: each for each in found if each.status == "broken"}
     numbers = {"tables_compared": 1, "days_compared": sum(each.day is not None for each in found)}
     if not broken:
-        return [Judgement(whole, "", numbers)]
+        return [] if any(each.status == "not proven" for each in found) else [Judgement(whole, "", numbers)]
     told = "; ".join(dict.fromkeys(part for each in broken.values() for part in each.message.split("; ")[: _SAID + 1]))
     days = ", ".join(str(day) for day in broken if day)
     return [Judgement(whole, f"{told}{f' (days {days})' if days else ''}", numbers | {"days": days})]
