@@ -27,8 +27,6 @@ from lab_insights.resources.snowflake import WarehouseResource
 DELIVERIES = dg.AssetKey(["operations", "deliveries"])
 # Partitions that failed longer ago are history: a backfill takes them up.
 LOOK_BACK = timedelta(days=14)
-# Tenants that the metadata names.
-NAMED = 50
 COLUMNS = {
     "tenant": "The tenant.",
     "day": "The day that was delivered, UTC.",
@@ -84,7 +82,7 @@ def build(
         if {FRESH, COST_AS_USUAL} & chosen:
             opened, settings = lake.open(), lake.config()
             verdicts, name = Verdicts(opened.state.aws, opened.state.prefix), DELIVERIES.to_user_string()
-            found = delivery.deliveries(
+            looked = delivery.deliveries(
                 opened,
                 lake.registry().all(),
                 settings.sources,
@@ -92,10 +90,10 @@ def build(
                 settings.partitions.start,
             )
             if FRESH in chosen:
-                verdicts.settle(delivery.judged(found, verdicts.standing(FRESH, {name}), name))
-                yield _fresh(found, delivery.Deliveries(opened.state.aws, opened.state.prefix))
+                verdicts.settle(delivery.judged(looked, verdicts.standing(FRESH, {name}), name))
+                yield _fresh(looked, delivery.Deliveries(opened.state.aws, opened.state.prefix))
             if COST_AS_USUAL in chosen:
-                judged = _costs(opened, context.instance, found)
+                judged = _costs(opened, context.instance, looked)
                 verdicts.settle(judged)
                 yield dg.AssetCheckResult(
                     **evaluated(dg.AssetCheckKey(DELIVERIES, COST_AS_USUAL), verdicts.standing(COST_AS_USUAL), judged)
@@ -106,30 +104,26 @@ def build(
     return [asset, check_deliveries]
 
 
-def _fresh(found: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
+def _fresh(looked: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
+    found = delivery.newest(looked)
     states = Counter(each.state for each in found)
     late = [each for each in found if each.state == "late"]
-    months = {each.tenant: _with_late(known.by_month(each.tenant, each.day), each) for each in found}
+    months = {each.tenant: known.by_month(each.tenant, each.day) for each in found}
     shares = {each.tenant: months[each.tenant].get(f"{each.day:%Y-%m}", (0, 0)) for each in found}
     metadata: dict[str, Any] = {"met": states["met"], "delivered_late": states["delivered late"], "late": len(late)}
     metadata["predicted_late"] = sum(each.next is not None and each.next.late for each in found)
     if total := sum(days for _, days in shares.values()):
         metadata["share_met_this_month"] = round(sum(met for met, _ in shares.values()) / total, 4)
     if late:
-        metadata["late_tenants"] = ", ".join(each.tenant for each in late[:NAMED])
+        metadata["late_tenants"] = ", ".join(each.tenant for each in late)
+    if older := [each for each in looked if each not in found and each.at is None]:
+        metadata["older_days_missing"] = ", ".join(f"{each.tenant} {each.day}" for each in older)
     if found:
         # Those that need somebody first.
         order = sorted(found, key=lambda each: (each.state == "met", not (each.next and each.next.late), each.tenant))
-        metadata["deadlines"] = dg.MetadataValue.md("\n".join([*_HEAD, *(_row(each, *shares[each.tenant]) for each in order[:NAMED])]))
-        metadata["met_by_month"] = dg.MetadataValue.md(_by_month({each.tenant: months[each.tenant] for each in order[:NAMED]}))
+        metadata["deadlines"] = dg.MetadataValue.md("\n".join([*_HEAD, *(_row(each, *shares[each.tenant]) for each in order)]))
+        metadata["met_by_month"] = dg.MetadataValue.md(_by_month({each.tenant: months[each.tenant] for each in order}))
     return dg.AssetCheckResult(passed=not late, asset_key=DELIVERIES, check_name=FRESH, metadata=metadata)
-
-
-def _with_late(months: dict[str, tuple[int, int]], newest: delivery.Delivery) -> dict[str, tuple[int, int]]:
-    """Count a day that is still missing: it was not delivered in time either."""
-    month = f"{newest.day:%Y-%m}"
-    met, days = months.get(month, (0, 0))
-    return {**months, month: (met, days + 1)} if newest.state == "late" else months
 
 
 def _by_month(months: dict[str, dict[str, tuple[int, int]]]) -> str:
@@ -184,13 +178,13 @@ def _left_failed(
         by_tenant.setdefault(tenant, []).append((asset, day))
     metadata: dict[str, Any] = {"failed_partitions": len(failed), "tenants": len(by_tenant)}
     if failed:
-        metadata["failing_tenants"] = ", ".join(list(by_tenant)[:NAMED])
+        metadata["failing_tenants"] = ", ".join(by_tenant)
         told = [
             f"- **{tenant}** {len(its)} partitions: {', '.join(sorted({asset for asset, _ in its})[:3])}…; "
             f"days {', '.join(sorted({day for _, day in its}))}"
             for tenant, its in by_tenant.items()
         ]
-        metadata["failures"] = dg.MetadataValue.md("\n".join(told[:NAMED]))
+        metadata["failures"] = dg.MetadataValue.md("\n".join(told))
     return dg.AssetCheckResult(passed=not failed, asset_key=DELIVERIES, check_name=NO_PARTITION_LEFT_FAILED, metadata=metadata)
 
 

@@ -3,21 +3,21 @@
 The day after it is predicted, from how long after their end the last days of the tenant were there: nothing is asked for it.
 
 A day is delivered when it has ended for every modelled table of the tenant (its bookmark has reached the day's end), everything that follows from
-it is in the lake, and all of that is in the ledger of the tenant's database. The time is that of the last load. A day that was delivered is
-written down (`<prefix>-status`, `<tenant>#delivered`) and not asked for again, so that nothing polls a warehouse awake: the ledger is read only
-for a day that is complete in the lake.
+it is in the lake, and all of that is in the ledger of the tenant's database. The time is that of the last load. Each day is written down when it is
+due (`<prefix>-status`, `<tenant>#delivered`), and once more with the time when it is there; then it is not asked for again, so that nothing polls a
+warehouse awake: the ledger is read only for a day that is complete in the lake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from lab_insights.checks.verdicts import FRESH, Judgement, Subject
-from lab_insights.errors import WarehouseError
+from lab_insights.errors import WarehouseError, told
 from lab_insights.extract.window import end_of
 from lab_insights.lab.declared import Sources, curated_from, has, read_by, served_wide
 from lab_insights.lake.commit import Lake
@@ -34,6 +34,8 @@ from lab_insights.warehouse.session import Session
 State = Literal["met", "delivered late", "late"]
 # Days that a prediction is made from, and how soon the next look could find what is not there now.
 HABIT, NEXT_LOOK = 7, timedelta(minutes=15)
+# How long a day that is not there is looked for; after that it was missed for good.
+LOOK_BACK = timedelta(days=14)
 _LOADED_AT = """
 SELECT LAYER, TABLE_NAME, TO_VARCHAR(DAY), BATCH_ID, TO_VARCHAR(LOADED_AT, 'YYYY-MM-DD"T"HH24:MI:SS') FROM OPS.LEDGER
 WHERE DAY = CAST(? AS DATE)"""
@@ -70,7 +72,7 @@ def predicted(day: date, due: datetime, lags: Sequence[timedelta], now: datetime
 
 @dataclass(frozen=True)
 class Delivery:
-    """The newest due day of a tenant: when it was due, when it was delivered, and what is missing of it."""
+    """A due day of a tenant: when it was due, when it was delivered, and what is missing of it."""
 
     tenant: str
     day: date
@@ -119,63 +121,113 @@ class Deliveries(Items):
         """Return when a day was delivered, None when that is not known."""
         key = {"pk": {"S": f"{tenant}#delivered"}, "sk": {"S": str(day)}}
         item = self.db.get_item(TableName=self.status, Key=key, ConsistentRead=True).get("Item")
-        return datetime.fromisoformat(item["at"]["S"]) if item else None
+        return datetime.fromisoformat(item["at"]["S"]) if item and "at" in item else None
 
-    def record(self, tenant: str, day: date, at: datetime, due: datetime) -> None:
-        """Write down that a day was delivered."""
-        item = {"pk": f"{tenant}#delivered", "sk": str(day), "at": at.isoformat(), "due": due.isoformat()}
+    def between(self, tenant: str, first: date, last: date) -> dict[date, datetime | None]:
+        """Return the days that were written down, in order, and when each was delivered: None when it was due and not there."""
+        found = self.query(self.status, f"{tenant}#delivered", (str(first), str(last)))
+        return {date.fromisoformat(item["sk"]): datetime.fromisoformat(item["at"]) if "at" in item else None for item in found}
+
+    def record(self, tenant: str, day: date, at: datetime | None, due: datetime) -> None:
+        """Write down that a day was delivered, or (None) that it was due and is not there."""
+        item = {"pk": f"{tenant}#delivered", "sk": str(day), "due": due.isoformat(), **({"at": at.isoformat()} if at else {})}
         self.db.put_item(TableName=self.status, Item={name: {"S": value} for name, value in item.items()})
 
     def lags(self, tenant: str, until: date) -> list[timedelta]:
         """Return how long after their end the newest delivered days up to `until` were delivered."""
-        between = (str(until - timedelta(days=2 * HABIT)), str(until))
-        found = list(self.query(self.status, f"{tenant}#delivered", between))[-HABIT:]
-        return [datetime.fromisoformat(item["at"]) - end_of(date.fromisoformat(item["sk"])) for item in found]
+        found = self.between(tenant, until - timedelta(days=2 * HABIT), until)
+        return [at - end_of(day) for day, at in found.items() if at][-HABIT:]
 
     def by_month(self, tenant: str, until: date) -> dict[str, tuple[int, int]]:
-        """Return for each of the twelve months up to `until`, such as 2026-03, how many of its delivered days were so in time, and how many there were.
+        """Return for each of the twelve months up to `until`, such as 2026-03, how many of its due days were delivered in time, and how many there were.
 
-        A day that is missing still is in neither; a month without any is left out.
+        A month without any is left out.
         """
         first = date(until.year - (until.month < 12), until.month % 12 + 1, 1)
         months: dict[str, tuple[int, int]] = {}
         for item in self.query(self.status, f"{tenant}#delivered", (str(first), str(until))):
             met, days = months.get(item["sk"][:7], (0, 0))
-            months[item["sk"][:7]] = met + (item["at"] <= item["due"]), days + 1
+            months[item["sk"][:7]] = met + (item.get("at", "~") <= item["due"]), days + 1
         return months
 
 
 def deliveries(
     lake: Lake, tenants: Iterable[Tenant], sources: Sources, session_factory: Callable[[], Session], first_day: date
 ) -> list[Delivery]:
-    """Return the newest due day of each tenant; one that is suspended, or registered after that day, is left out."""
+    """Return the due days of each tenant that are not known to be there, in order, and the newest one in any case.
+
+    Looked at is from the oldest that was written down in `LOOK_BACK`. A tenant that is suspended, or registered after its newest due day, is left out.
+    One that can not be looked at is late, and stops no other.
+    """
     known, now = Deliveries(lake.state.aws, lake.state.prefix), lake.clock.now()
     found: list[Delivery] = []
-    sessions: list[Session] = []
-    try:
+    with _Warehouse(session_factory) as warehouse:
         for tenant in tenants:
-            day = due_day(tenant, now)
+            newest = due_day(tenant, now)
             # By the wall clock it may have been registered long after a simulated now: then that says nothing.
-            new = tenant.registered_at is not None and due_at(tenant, day) <= tenant.registered_at <= now
-            if tenant.suspended or day < first_day or new:
+            new = tenant.registered_at is not None and due_at(tenant, newest) <= tenant.registered_at <= now
+            if tenant.suspended or newest < first_day or new:
                 continue
-            at = known.at(tenant.id, day)
-            missing: tuple[str, ...] = ()
-            if at is None:
-                missing, batches = _in_the_lake(lake, tenant, sources, day)
-                if not missing:
-                    if not sessions:
-                        sessions.append(session_factory())
-                    missing, at = _in_the_warehouse(sessions[0], tenant, batches, now)
-                if at:
-                    known.record(tenant.id, day, at, due_at(tenant, day))
-            upcoming = day + timedelta(days=1)
-            expected = predicted(upcoming, due_at(tenant, upcoming), known.lags(tenant.id, day), now)
-            found.append(Delivery(tenant.id, day, due_at(tenant, day), now, at, missing, expected))
-    finally:
-        for session in sessions:
-            session.close()
+            written = known.between(tenant.id, newest - LOOK_BACK, newest)
+            for day in _days(min(written, default=newest), newest):
+                at, missing = written.get(day), tuple[str, ...]()
+                if at is None:
+                    missing, at = _looked(lake, tenant, sources, day, warehouse, now)
+                    if at or day not in written:
+                        known.record(tenant.id, day, at, due_at(tenant, day))
+                elif day < newest:
+                    continue
+                found.append(Delivery(tenant.id, day, due_at(tenant, day), now, at, missing))
+            upcoming = newest + timedelta(days=1)
+            expected = predicted(upcoming, due_at(tenant, upcoming), known.lags(tenant.id, newest), now)
+            found[-1] = replace(found[-1], next=expected)
     return found
+
+
+def newest(found: Iterable[Delivery]) -> list[Delivery]:
+    """Return the newest due day of each tenant."""
+    return list({each.tenant: each for each in found}.values())
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    return (first + timedelta(days=number) for number in range((last - first).days + 1))
+
+
+class _Warehouse:
+    """One session for all tenants, opened for the first that needs it; one that can not be opened is not tried for each of them."""
+
+    def __init__(self, factory: Callable[[], Session]) -> None:
+        self._factory = factory
+        self._opened: Session | WarehouseError | None = None
+
+    def session(self) -> Session:
+        """Return the session; raise `WarehouseError` when there is none."""
+        if self._opened is None:
+            try:
+                self._opened = self._factory()
+            except WarehouseError as error:
+                self._opened = error
+        if isinstance(self._opened, WarehouseError):
+            raise self._opened
+        return self._opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened is not None and not isinstance(self._opened, WarehouseError):
+            self._opened.close()
+
+
+def _looked(
+    lake: Lake, tenant: Tenant, sources: Sources, day: date, warehouse: _Warehouse, now: datetime
+) -> tuple[tuple[str, ...], datetime | None]:
+    """Return what is missing of a day, and when it was delivered when nothing is."""
+    try:
+        missing, batches = _in_the_lake(lake, tenant, sources, day)
+        return (missing, None) if missing else _in_the_warehouse(warehouse, tenant, batches, now)
+    except Exception as error:  # noqa: BLE001 (one tenant's fault must not silence the lateness of the others)
+        return (f"what is known of it ({told(error)})",), None
 
 
 def judged(found: Iterable[Delivery], standing: Iterable[Judgement], asset: str) -> list[Judgement]:
@@ -218,8 +270,11 @@ def _ended(lake: Lake, partition: Partition) -> bool:
     return any(batch.created_at >= end_of(partition.day) for batch in partition_manifests(lake, partition))
 
 
-def _in_the_warehouse(session: Session, tenant: Tenant, batches: list[Manifest], now: datetime) -> tuple[tuple[str, ...], datetime | None]:
+def _in_the_warehouse(
+    warehouse: _Warehouse, tenant: Tenant, batches: list[Manifest], now: datetime
+) -> tuple[tuple[str, ...], datetime | None]:
     try:
+        session = warehouse.session()
         use(session, tenant.id)
         day = str(batches[0].day) if batches else str(date.min)
         held = {tuple(map(str, row[:4])): str(row[4]) for row in session.execute(_LOADED_AT, day)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lab_insights.aws import Aws
 from lab_insights.checks import delivery, rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Gate, HeldBack, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
+from lab_insights.errors import WarehouseError
 from lab_insights.lake.commit import Draft, Facts, Lake, commit
 from lab_insights.lake.erase import erase_items
 from lab_insights.lake.layout import Layer, Partition
@@ -173,6 +174,8 @@ def test_the_share_of_a_month_is_counted_by_what_was_delivered_when(lake: Lake) 
     assert known.by_month(AURORA, date(2026, 4, 1)) == {"2026-03": (1, 2), "2026-04": (1, 1)}, "twelve months"
     assert known.by_month(AURORA, date(2025, 12, 31)) == {"2025-04": (1, 1)}
     assert known.at(AURORA, NEXT) == due.replace(hour=7)
+    known.record(AURORA, date(2026, 4, 2), None, due)
+    assert known.at(AURORA, date(2026, 4, 2)) is None
     told = _fresh([delivery.Delivery(AURORA, date(2026, 4, 2), due, due)], known).metadata["met_by_month"].value
     assert str(told).splitlines() == ["| tenant | 2026-04 | 2026-03 |", "|---|---|---|", f"| **{AURORA}** | 50% of 2 | 50% of 2 |"]
     late = delivery.Delivery(AURORA, DAY, due, due.replace(hour=8), missing=("raw/a", "raw/b", "raw/c", "raw/d"))
@@ -180,3 +183,77 @@ def test_the_share_of_a_month_is_counted_by_what_was_delivered_when(lake: Lake) 
         str(late)
         == "aurora_clinic: 2026-03-02 was due 2026-03-03 06:00 UTC, 2.0 h ago; 4 tables are missing: raw/a, raw/b, raw/c and 1 more"
     )
+
+
+@dataclass
+class Arrivals:
+    """Days of one tenant, each in the lake and the warehouse from an instant on, or never; `looks` are what was looked at."""
+
+    there: dict[date, datetime]
+    looks: list[date] = field(default_factory=list)
+
+    def in_the_lake(self, lake: Lake, _tenant: Tenant, _sources: Any, day: date) -> tuple[tuple[str, ...], list[date]]:
+        self.looks.append(day)
+        return ((), [day]) if day in self.there and self.there[day] <= lake.clock.now() else (("raw/x",), [])
+
+    def in_the_warehouse(self, _warehouse: Any, _tenant: Tenant, batches: list[date], _now: datetime) -> tuple[tuple[str, ...], datetime]:
+        return (), self.there[batches[0]]
+
+
+def test_a_day_that_comes_after_the_next_one_is_due_or_never_counts_as_missed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant, days = Tenant(id=AURORA, key="1"), [DAY + timedelta(days=number) for number in range(10)]
+    due = {day: delivery.due_at(tenant, day) for day in days}
+    late, never = days[2:7], days[7]
+    came = Arrivals({day: due[day] + timedelta(hours=30 if day in late else -1) for day in days if day != never})
+    monkeypatch.setattr(delivery, "_in_the_lake", came.in_the_lake)
+    monkeypatch.setattr(delivery, "_in_the_warehouse", came.in_the_warehouse)
+    for hours in range(0, 24 * 10, 3):
+        lake.clock.set(datetime(2026, 3, 3, 6, tzinfo=UTC) + timedelta(hours=hours))
+        looked = delivery.deliveries(lake, [tenant], {}, _nobody, DAY)
+    known = delivery.Deliveries(lake.state.aws, lake.state.prefix)
+    assert known.by_month(AURORA, days[-1]) == {"2026-03": (4, 10)}
+    assert [known.at(AURORA, day) for day in days] == [came.there.get(day) for day in days], "as late as they came, whoever looked when"
+    told = _fresh(looked, known)
+    assert told.passed, "the newest day is there"
+    assert told.metadata["older_days_missing"].value == f"{AURORA} {never}"
+    assert told.metadata["share_met_this_month"].value == 0.4
+    came.looks.clear()
+    delivery.deliveries(lake, [tenant], {}, _nobody, DAY)
+    assert came.looks == [never], "what was delivered is not asked for again"
+    lake.clock.set(due[days[-1]] + delivery.LOOK_BACK)
+    assert never not in {each.day for each in delivery.deliveries(lake, [tenant], {}, _nobody, DAY)}, "it is history"
+
+
+def _nobody() -> Any:
+    raise AssertionError("no session is needed")
+
+
+def test_a_warehouse_that_does_not_answer_makes_late_and_silences_nobody(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_the_lake, wants_it, broken = (Tenant(id=TenantId(name), key="1") for name in ("elm_street", "dover_lab", "fir_valley"))
+    late, asked = Tenant(id=BIRCHWOOD, key="1"), []
+
+    def look(_lake: Lake, tenant: Tenant, _sources: Any, day: date) -> tuple[tuple[str, ...], list[date]]:
+        if tenant is broken:
+            raise OSError("a row")
+        return (("raw/x",), []) if tenant is late else ((), [day])
+
+    def down() -> Any:
+        asked.append(1)
+        raise WarehouseError("Snowflake does not answer.", remedy="wait")
+
+    monkeypatch.setattr(delivery, "_in_the_lake", look)
+    found = delivery.deliveries(lake, [in_the_lake, broken, wants_it, late], {}, down, date(2026, 1, 1))
+    missing = {each.tenant: each.missing for each in found}
+    assert missing[BIRCHWOOD] == ("raw/x",)
+    assert missing["elm_street"] == missing["dover_lab"] == ("its database (Snowflake does not answer.)",)
+    assert missing["fir_valley"] == (f"what is known of it (OSError in look (test_verdicts.py:{look.__code__.co_firstlineno + 2}))",)
+    assert asked == [1], "it is not tried again for each tenant"
+    assert len([each for each in delivery.judged(found, [], "operations/deliveries") if not each.passed]) == 4
+
+
+def test_every_late_tenant_is_named_however_many_they_are(lake: Lake) -> None:
+    due, known = datetime(2026, 3, 3, 6, tzinfo=UTC), delivery.Deliveries(lake.state.aws, lake.state.prefix)
+    late = [delivery.Delivery(f"t{number:03}", DAY, due, due, missing=("raw/x",)) for number in range(250)]
+    told = _fresh(late, known).metadata
+    assert str(told["late_tenants"].value).split(", ") == [each.tenant for each in late]
+    assert str(told["deadlines"].value).count("\n| **t") == 250
