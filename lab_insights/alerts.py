@@ -20,6 +20,8 @@ from lab_insights.lake.items import Items
 
 Kind = Literal["failed_partition", "late_tenant", "dead_letters", "schema_change", "reconciliation", "data_checks", "cost"]
 AGAIN = timedelta(hours=24)
+# A run that named no tenant failed for all of them.
+EVERYBODY = "every tenant of the run"
 # SNS cuts a subject at 100 characters and a message at 256 KiB; what a person reads on a telephone is shorter.
 SUBJECT, LINES = 100, 40
 _PLAIN = re.compile(r"[^\x20-\x7e]")
@@ -47,11 +49,12 @@ RULES: dict[Kind, Rule] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing to tell of one tenant: `identity` says when it is the same again. Counts, names and reasons of ours; never a row's value."""
+    """One thing to tell of one tenant: `identity` says when it is the same again, `asset` whose check it is. Counts, names, reasons; never a row's value."""
 
     tenant: str
     told: str
     identity: str
+    asset: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,21 +102,22 @@ def message(kind: Kind, facts: Sequence[Fact], prefix: str, section: AlertsSecti
     """Return subject and body of a message: the tenants first, then a line each, then where to look and what to do."""
     rule, tenants = RULES[kind], sorted({fact.tenant for fact in facts})
     subject = f"[{prefix}] {rule.title}: {', '.join(tenants)}"
-    lines = [f"{rule.title} ({len(tenants)} tenants): {rule.why}.", ""]
+    lines = [f"{rule.title} ({EVERYBODY if EVERYBODY in tenants else f'{len(tenants)} tenants'}): {rule.why}.", ""]
     lines += [f"- {fact.tenant}: {fact.told}" for fact in facts[:LINES]]
-    lines += [f"- and {len(facts) - LINES} more"] if len(facts) > LINES else []
-    look = f"{section.ui_url.rstrip('/')}/{f'runs/{run_id}' if run_id else _LOOK.get(kind, 'overview/activity')}"
+    if rest := facts[LINES:]:
+        lines.append(f"- and {len(rest)} more: {', '.join(sorted({fact.tenant for fact in rest}))}")
+    assets = {fact.asset for fact in facts}
+    its = f"assets/{assets.pop()}?view=checks" if len(assets) == 1 and "" not in assets else _LOOK.get(kind, "overview/activity")
+    look = f"{section.ui_url.rstrip('/')}/{f'runs/{run_id}' if run_id else its}"
     lines += ["", f"Look: {look}", f"Do: {section.runbook(rule.runbook)}"]
     return _short(_PLAIN.sub("?", subject)), "\n".join(lines)
 
 
 _LOOK: dict[Kind, str] = {
-    "late_tenant": "assets/operations/deliveries?view=checks",
     "dead_letters": "overview/sensors",
     "schema_change": "asset-groups",
     "reconciliation": "asset-groups",
     "data_checks": "asset-groups",
-    "cost": "assets/operations/deliveries?view=checks",
 }
 
 

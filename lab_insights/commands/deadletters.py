@@ -8,6 +8,7 @@ import typer
 
 from lab_insights.commands.auditing import record
 from lab_insights.commands.console import entry, load_config, out, print_json, told
+from lab_insights.errors import LabInsightsError
 
 if TYPE_CHECKING:
     from lab_insights.lake.events import QueueName
@@ -68,3 +69,8 @@ def redrive(
                 out.print(f"{name}: {count} redriven", highlight=False)
         if json:
             print_json(counts)
+        if message and (missed := len(set(message)) - sum(counts.values())):
+            raise LabInsightsError(
+                f"{missed} of {len(set(message))} were not found in any dead-letter queue.",
+                remedy="`lab-insights dlq list` shows their ids; one that another walk looks at is hidden for two minutes at most.",
+            )

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from lab_insights.commands.console import BROKEN, err, load_config, out, print_json, told
+from lab_insights.commands.console import BROKEN, load_config, out, print_json, told
+from lab_insights.commands.progress import progress
 from lab_insights.errors import ConfigError
 from lab_insights.findings import STATUSES, Finding
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from lab_insights.verify import Report
     from lab_insights.warehouse.session import Session
 
@@ -80,10 +82,10 @@ def verified(
         once()
         return connect(config.snowflake, aws, run_id="verify")
 
-    with nullcontext(bar) if bar else Progress(console=err, transient=True) as shown:
+    with nullcontext(bar) if bar else progress() as shown:
         task = shown.add_task("verifying", total=None, rate="")
 
-        def progress(done: int, total: int) -> None:
+        def step(done: int, total: int) -> None:
             shown.update(task, completed=done, total=total)
 
         return verify(
@@ -93,7 +95,7 @@ def verified(
             tables=tables,
             days=days,
             live=again,
-            progress=progress,
+            progress=step,
         )
 
 

@@ -1,15 +1,16 @@
 """The sensors that tell what is worth waking somebody: one follows runs that fail, one looks at the verdicts that stand and at the dead letters.
 
-What is told, to whom and how often is decided in `lab_insights.alerts`; these two only find the facts. Neither has a cursor of its own.
+What is told, to whom and how often is decided in `lab_insights.alerts`; these two only find the facts. The cursor of the first moves when all was told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from lab_insights.alerts import Alerts, Fact, Kind, failed_tenants
+from lab_insights.alerts import EVERYBODY, Alerts, Fact, Kind, failed_tenants
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.checks.verdicts import (
     COST_AS_USUAL,
@@ -36,8 +37,10 @@ _OF_CHECK: dict[str, Kind] = {
     UNIQUE_GRAIN: "data_checks",
     NO_CROSS_TENANT_ROW: "data_checks",
 }
-# A run that named no tenant failed for all of them.
-_EVERYBODY = "every tenant of the run"
+# Dagster's own tags, which it exports no names for.
+_PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
+# Dagster writes when a run ended a moment after it, and SQLite to the second; what was told is not told again.
+OVERLAP = timedelta(minutes=5)
 
 
 def alert_sensors() -> list[dg.SensorDefinition]:
@@ -52,16 +55,22 @@ def open_alerts(lake: LakeResource) -> Alerts:
 
 
 def _failed_runs() -> dg.SensorDefinition:
-    @dg.run_failure_sensor(
+    # Dagster's own sensor of failed runs moves on when its tick fails, and looks at no run of the command line: a run would be told by nobody.
+    @dg.sensor(
         name="alert_failed_runs",
         description="Tells the alarm topic of each failed run once, with the tenants that failed and their reasons.",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def evaluate(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
-        facts = run_facts(context.instance, context.dagster_run)
-        told = open_alerts(lake).publish("failed_partition", facts, run_id=context.dagster_run.run_id)
-        context.log.info(f"{len(told)} of {len(facts)} failures were told.")
+    def evaluate(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        told, looked, since = 0, 0, datetime.fromisoformat(context.cursor) if context.cursor else datetime.now(UTC) - OVERLAP
+        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since - OVERLAP)
+        for record in context.instance.get_run_records(failed, order_by="update_timestamp", ascending=True):
+            run, since = record.dagster_run, max(since, record.update_timestamp)
+            if run.tags.get(_WILL_RETRY) != "true":
+                told += len(open_alerts(lake).publish("failed_partition", run_facts(context.instance, run), run_id=run.run_id))
+                looked += 1
+        return dg.SensorResult(cursor=since.isoformat(), skip_reason=f"Told: {told} new failures; {looked} runs failed lately.")
 
     return evaluate
 
@@ -75,18 +84,24 @@ def run_facts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Fact]:
         named = event.step_failure_data.user_failure_data
         if named and FAILED in named.metadata:
             texts.append(str(named.metadata[FAILED].value))
-    failed = failed_tenants(texts)
-    days = _days(run)
+    failed, ends = failed_tenants(texts), _ends(run)
     if not failed:
         steps = ", ".join(sorted({str(event.step_key) for event in events})) or "no step"
         # Of an error that is not ours only the step is told, since its text may quote a row.
-        return [Fact(_EVERYBODY, f"{run.job_name}{days}: {steps} failed", f"{run.job_name}{days}{steps}")]
+        what = f"{run.job_name}{_span(ends)}: {steps} failed"
+        return [Fact(EVERYBODY, what, what)]
+    days = _span([end.partition("|")[0] for end in ends])
     return [Fact(tenant, f"{run.job_name}{days}: {reason}", f"{days}{reason}") for tenant, reason in failed.items()]
 
 
-def _days(run: dg.DagsterRun) -> str:
-    days = sorted({run.tags[tag].partition("|")[0] for tag in (RANGE_START, RANGE_END) if "|" in run.tags.get(tag, "")})
-    return f" {' to '.join(days)}" if days else ""
+def _ends(run: dg.DagsterRun) -> list[str]:
+    """Return the first and the last partition of a run, which may be one; none for a run without any."""
+    only = run.tags.get(_PARTITION, "")
+    return [end for end in (run.tags.get(RANGE_START) or only, run.tags.get(RANGE_END) or only) if "|" in end]
+
+
+def _span(ends: list[str]) -> str:
+    return f" {' to '.join(dict.fromkeys(ends))}" if ends else ""
 
 
 def _conditions() -> dg.SensorDefinition:
@@ -117,19 +132,18 @@ def _conditions() -> dg.SensorDefinition:
 def _check_facts(kind: Kind, lake: LakeResource) -> list[Fact]:
     verdicts = Verdicts(lake.aws(), lake.prefix)
     standing = [each for check, of in _OF_CHECK.items() if of == kind for each in verdicts.standing(check)]
-    return [Fact(each.of.tenant, f"{each.of.asset} {str(each).partition(' ')[2]}", _identity(each)) for each in standing]
+    return [Fact(each.of.tenant, f"{each.of.asset} {str(each).partition(' ')[2]}", _identity(each), each.of.asset) for each in standing]
 
 
 def _identity(each: Judgement) -> str:
-    """What makes a failure the same as the one before: how late a tenant is changes all the time, the day that is missing does not.
+    """What makes a failure the same as the one before: how late a tenant is, and how many rows differ, changes all the time; what fails does not.
 
     What changed in a schema is the same fact as the crawl's, which it tells in these words.
     """
     if each.of.check == SCHEMA_UNCHANGED:
         day = f"on {each.numbers['day']} "
         return f"{each.of.tenant} {each.of.table}: {each.message.removeprefix(day)}"
-    said = each.numbers["day"] if each.of.check in {FRESH, COST_AS_USUAL} else each.message
-    return f"{each.of.key['sk']['S']} {said}"
+    return f"{each.of.key['sk']['S']} {each.numbers['day'] if each.of.check in {FRESH, COST_AS_USUAL} else ''}"
 
 
 def _dead(_: Kind, lake: LakeResource) -> list[Fact]:

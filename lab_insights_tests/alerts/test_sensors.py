@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lab_insights.alerts import Fact
+from lab_insights.alerts import Alerts, Fact
 from lab_insights.assets.tenant_days import FAILED
 from lab_insights.checks import delivery
 from lab_insights.checks.spending import Spending, Spent
@@ -22,6 +22,7 @@ from lab_insights.clock import Clock
 from lab_insights.config import Source
 from lab_insights.governance.history import Change
 from lab_insights.lake.queue import manifest_queue
+from lab_insights.partitions import range_tags
 from lab_insights.sensors.alerts import alert_sensors
 from lab_insights.tenants.registry import Tenant
 from lab_insights_tests.alerts.inbox import AURORA, GHOST, Inbox
@@ -54,15 +55,17 @@ def _failing(*named: str) -> dg.JobDefinition:
 
 def _fail(inbox: Inbox, *named: str) -> str:
     """Run the job and the sensor that follows failed runs; return the run's id."""
-    [sensor] = [each for each in alert_sensors() if each.name == "alert_failed_runs"]
     with dg.DagsterInstance.ephemeral() as instance:
         result = _failing(*named).execute_in_process(instance=instance, raise_on_error=False)
-        [event] = [each for each in result.all_events if each.event_type == dg.DagsterEventType.PIPELINE_FAILURE]
-        context = dg.build_run_status_sensor_context(
-            sensor.name, event, instance, result.dagster_run, resources={"lake": inbox.lake}
-        ).for_run_failure()
-        sensor(context)
+        _follow(inbox, instance)
         return result.run_id
+
+
+def _follow(inbox: Inbox, instance: dg.DagsterInstance, cursor: str | None = None) -> str | None:
+    """Evaluate the sensor that follows failed runs as the daemon does, and return its cursor."""
+    [sensor] = [each for each in alert_sensors() if each.name == "alert_failed_runs"]
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": inbox.lake}) as context:
+        return sensor.evaluate_tick(context).cursor
 
 
 def test_a_failed_run_is_one_message_with_each_tenant_once_and_its_next_attempt_is_none(inbox: Inbox) -> None:
@@ -75,6 +78,44 @@ def test_a_failed_run_is_one_message_with_each_tenant_once_and_its_next_attempt_
     assert inbox.read() == []
     _fail(inbox, GHOST, AURORA, "elm_street")
     assert [each["Subject"].rpartition(": ")[2] for each in inbox.read()] == ["elm_street"]
+
+
+def test_a_failed_run_that_could_not_be_told_is_told_by_the_next_tick(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = _follow(inbox, instance)
+        _failing(AURORA).execute_in_process(instance=instance, raise_on_error=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(Alerts, "topic", "arn:aws:sns:us-east-1:123456789012:nowhere")
+            with pytest.raises(Exception, match=r"NotFound|does not exist"):
+                _follow(inbox, instance, before)
+        after = _follow(inbox, instance, before)
+        assert len(inbox.read()) == 1
+        _follow(inbox, instance, after)
+        assert inbox.read() == []
+
+
+def test_runs_that_name_no_tenant_are_told_each_by_its_partitions_and_those_that_dagster_tries_again_not(inbox: Inbox) -> None:
+    spans = [
+        range_tags("2026-03-02|a", "2026-03-02|m"),
+        range_tags("2026-03-02|n", "2026-03-02|z"),
+        {"dagster/partition": "2026-03-02|a"},
+        {"dagster/partition": "2026-03-05|z"},
+        {"dagster/partition": "2026-03-06|z", "dagster/will_retry": "true"},
+    ]
+    job = _failing()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for tags in spans:
+            bare = dict.fromkeys(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), "")
+            job.execute_in_process(instance=instance, raise_on_error=False, tags={**bare, **tags})
+        _follow(inbox, instance)
+    told = [each["Message"] for each in inbox.read()]
+    assert sorted(re.findall(r"everything (.*): raw_crm", "\n".join(told))) == [
+        "2026-03-02|a",
+        "2026-03-02|a to 2026-03-02|m",
+        "2026-03-02|n to 2026-03-02|z",
+        "2026-03-05|z",
+    ]
+    assert all("Failed partitions (every tenant of the run)" in each for each in told)
 
 
 def test_a_run_that_names_no_tenant_is_told_by_its_steps_and_never_in_the_words_of_the_error(inbox: Inbox) -> None:
@@ -94,7 +135,10 @@ def test_checks_that_fail_are_told_by_kind_and_told_once(inbox: Inbox) -> None:
         ]
     )
     assert inbox.tick() == "Told: 1 reconciliation, 1 data_checks."
+    verdicts.settle([Judgement(of, "the lake has 41 live rows, the warehouse 40; row a1b2 is missing")])
+    assert inbox.tick() == "Told: nothing new.", "the same table fails, whatever differs in it now"
     told = {each["MessageAttributes"]["kind"]["Value"]: each for each in inbox.read()}
+    assert "/assets/snowflake/account?view=checks" in told["reconciliation"]["Message"]
     assert (
         "aurora_clinic: snowflake/account curated/account: the lake has 40 live rows, the warehouse 39" in told["reconciliation"]["Message"]
     )

@@ -190,6 +190,9 @@ def test_a_dead_letter_list_of_nothing_says_so(
     assert json.loads(deployed("dlq", "list", "--json", code=0).stdout) == []
     assert "curation: 0 redriven" in deployed("dlq", "redrive", code=0).output
     assert json.loads(deployed("dlq", "redrive", "--json", code=0).stdout) == {"curation": 0, "transformation": 0}
+    missed = deployed("dlq", "redrive", "--id", "mistyped", code=1)
+    assert "1 of 1 were not found in any dead-letter queue." in missed.stderr
+    assert "remedy: `lab-insights dlq list`" in missed.stderr
 
 
 def test_a_local_stack_that_was_never_started_is_told_as_such(cli: Cli) -> None:

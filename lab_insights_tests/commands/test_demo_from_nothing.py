@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from lab_insights import demo
 from lab_insights.local import stack
 from lab_insights.local.simulation import TENANTS
+from lab_insights_tests.commands.test_executed import PAGES, commands
 
 # As few as show the whole way; on this machine the addresses at which servers are looked for are taken away.
 PROGRAM = """
@@ -26,6 +28,7 @@ if __name__ == "__main__":
     from lab_insights.cli import app
     app()
 """
+README = PAGES[0]
 LAYERS = ("raw", "curated", "transformed", "snowflake")
 _ROW = re.compile(r"^ +(\w+) +(\w+) +([\d-]{10}) +([\d,]+) +([\d,]+) +([\d,]+) +ok *$", re.MULTILINE)
 
@@ -68,6 +71,13 @@ def test_a_demo_without_any_server_says_what_it_uses_and_loads_every_layer_once_
     assert "1 days were there already" in second.stdout
     assert _ROW.findall(second.stdout) == rows, "nothing is loaded twice"
 
+    # What the README says to type next; verify is the demo's own last step.
+    for line in commands(README, rows[0][2]):
+        tool, *words = shlex.split(line, comments=True)
+        if tool.endswith("lab-insights") and words[0] not in {"verify", "ui"}:
+            typed = lab_insights(here, *(TENANTS[0].id if word == "birchwood" else word for word in words))
+            assert typed.returncode == 0, f"{line}\n{typed.stdout[-2000:]}\n{typed.stderr[-2000:]}"
+
     [known] = json.loads(lab_insights(here, "tenant", "list", "--json").stdout)
     assert known["id"] == TENANTS[0].id, "without any variable, commands are about the stack of this directory"
     assert {line.partition(":")[0] for line in json.loads(lab_insights(here, "local", "status", "--json").stdout)} == {
@@ -77,4 +87,4 @@ def test_a_demo_without_any_server_says_what_it_uses_and_loads_every_layer_once_
     }
     gone = lab_insights(here, "local", "down", "--purge").stdout
     assert "PostgreSQL (bundled): stopped" in gone
-    assert sorted(path.name for path in here.iterdir() if path.name != "__pycache__") == ["program.py"]
+    assert not (here / ".lab_insights").exists()

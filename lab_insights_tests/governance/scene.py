@@ -191,11 +191,8 @@ def live(scene: Scene) -> None:
     results.append(found := world.run("find_deletes", [AURORA], [SECOND], config=LOUD))
     assert found.success, told(found)
     for sensor in world.definitions.get_repository_def().sensor_defs:
-        if isinstance(sensor, dg.RunStatusSensorDefinition):
-            # it has no tick of its own: what it would tell of each run
-            scene.said += [("failures told", str(run_facts(world.instance, run))) for run in world.instance.get_runs()]
-        else:
-            world.tick(sensor.name)
+        world.tick(sensor.name)
+    scene.said += [("failures told", str(run_facts(world.instance, run))) for run in world.instance.get_runs()]
     for words in COMMANDS:
         answered = scene.cli(*words)
         assert answered.exit_code in {0, 1}, (words, answered.output)
