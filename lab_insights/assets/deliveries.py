@@ -14,7 +14,7 @@ import dagster as dg
 from lab_insights.assets.checks import evaluated
 from lab_insights.assets.specs import PLATFORM, spec
 from lab_insights.assets.tenant_days import TENANTS_AT_ONCE
-from lab_insights.checks import delivery, spending
+from lab_insights.checks import deadlines, delivery, spending
 from lab_insights.checks.verdicts import COST_AS_USUAL, FRESH, NO_PARTITION_LEFT_FAILED, Judgement, Verdicts
 from lab_insights.config import Config
 from lab_insights.cost import costs
@@ -91,7 +91,7 @@ def build(
             )
             if FRESH in chosen:
                 verdicts.settle(delivery.judged(looked, verdicts.standing(FRESH, {name}), name))
-                yield _fresh(looked, delivery.Deliveries(opened.state.aws, opened.state.prefix))
+                yield _fresh(looked, deadlines.Deliveries(opened.state.aws, opened.state.prefix))
             if COST_AS_USUAL in chosen:
                 judged = _costs(opened, context.instance, looked)
                 verdicts.settle(judged)
@@ -104,8 +104,8 @@ def build(
     return [asset, check_deliveries]
 
 
-def _fresh(looked: Sequence[delivery.Delivery], known: delivery.Deliveries) -> dg.AssetCheckResult:
-    found = delivery.newest(looked)
+def _fresh(looked: Sequence[deadlines.Delivery], known: deadlines.Deliveries) -> dg.AssetCheckResult:
+    found = deadlines.newest(looked)
     states = Counter(each.state for each in found)
     late = [each for each in found if each.state == "late"]
     months = {each.tenant: known.by_month(each.tenant, each.day) for each in found}
@@ -140,11 +140,11 @@ def _share(met: int, days: int) -> str:
     return f"{met / days:.0%} of {days}" if days else ""
 
 
-def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[delivery.Delivery]) -> list[Judgement]:
+def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[deadlines.Delivery]) -> list[Judgement]:
     """Judge each day that was delivered since the last look; the others have been, or are not whole yet."""
     known = spending.Spending(lake.state.aws, lake.state.prefix)
 
-    def judge(each: delivery.Delivery) -> Judgement | None:
+    def judge(each: deadlines.Delivery) -> Judgement | None:
         tenant = TenantId(each.tenant)
         if each.at is None or known.known(tenant, each.day):
             return None
@@ -162,7 +162,7 @@ def _costs(lake: Lake, instance: dg.DagsterInstance, found: Sequence[delivery.De
 _HEAD = ("| tenant | day | due (UTC) | state | delivered, or missing | next day | met this month |", "|---|---|---|---|---|---|---|")
 
 
-def _row(each: delivery.Delivery, met: int, days: int) -> str:
+def _row(each: deadlines.Delivery, met: int, days: int) -> str:
     there = f"{each.at:%Y-%m-%d %H:%M}" if each.at else f"{len(each.missing)} tables, such as {each.missing[0] if each.missing else 'none'}"
     next_ = each.next or "not known yet"
     return f"| **{each.tenant}** | {each.day} | {each.due:%Y-%m-%d %H:%M} | {each.state} | {there} | {next_} | {_share(met, days)} |"

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from lab_insights.assets.deliveries import DELIVERIES, left_failed
-from lab_insights.checks import delivery, loads, rows
+from lab_insights.checks import deadlines, delivery, loads, rows
 from lab_insights.checks.verdicts import (
     FRESH,
     NO_ORPHANS,
@@ -215,7 +215,7 @@ def test_a_tenants_due_day_is_late_until_it_is_in_its_database_and_then_remember
     config, registry = world.resource.config(), world.resource.registry()
     aurora, ghost = registry.get(AURORA), registry.get(GHOST)
 
-    def look(lake: Lake, *tenants: Tenant) -> dict[str, delivery.Delivery]:
+    def look(lake: Lake, *tenants: Tenant) -> dict[str, deadlines.Delivery]:
         opened = lambda: world.warehouse.session("test")  # noqa: E731 (a factory)
         return {each.tenant: each for each in delivery.deliveries(lake, tenants, config.sources, opened, FIRST)}
 
@@ -229,7 +229,7 @@ def test_a_tenants_due_day_is_late_until_it_is_in_its_database_and_then_remember
         assert found[GHOST].state == "late"
         assert any(name.startswith("raw/crm.") for name in found[GHOST].missing)
         assert "h ago" in str(found[GHOST])
-        known = delivery.Deliveries(world.lake.state.aws, world.lake.state.prefix)
+        known = deadlines.Deliveries(world.lake.state.aws, world.lake.state.prefix)
         assert known.at(AURORA, FIRST) == found[AURORA].at
 
         def nobody() -> Any:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from lab_insights.checks import delivery
+from lab_insights.checks import deadlines
 from lab_insights.checks.spending import DAYS, ENOUGH, FLOOR, Spending, Spent, unusual
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.erase import erase_items
@@ -66,16 +66,16 @@ def test_a_tenants_days_are_kept_judged_by_those_before_and_erased_with_it(lake:
 )
 def test_the_next_day_is_predicted_from_the_last_ones(now: float, lags: list[int], at: float, *, late: bool) -> None:
     midnight = datetime(2026, 3, 21, tzinfo=UTC)
-    found = delivery.predicted(DAY, DUE, [timedelta(hours=each) for each in lags], midnight + timedelta(hours=now))
+    found = deadlines.predicted(DAY, DUE, [timedelta(hours=each) for each in lags], midnight + timedelta(hours=now))
     assert found is not None
     assert (found.at, found.late) == (midnight + timedelta(hours=at), late)
     assert f"{DAY} predicted {'late, ' if late else ''}" in str(found)
 
 
 def test_nothing_is_predicted_of_a_tenant_without_a_past_and_lags_are_those_of_its_last_days(lake: Lake) -> None:
-    known, tenant = delivery.Deliveries(lake.state.aws, lake.state.prefix), fresh_tenant()
-    assert delivery.predicted(DAY, DUE, known.lags(tenant, DAY), DUE) is None
+    known, tenant = deadlines.Deliveries(lake.state.aws, lake.state.prefix), fresh_tenant()
+    assert deadlines.predicted(DAY, DUE, known.lags(tenant, DAY), DUE) is None
     for back in range(10):
         day = DAY - timedelta(days=back)
         known.record(tenant, day, datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, hours=1 + back), DUE)
-    assert known.lags(tenant, DAY) == [timedelta(hours=1 + back) for back in range(delivery.HABIT - 1, -1, -1)]
+    assert known.lags(tenant, DAY) == [timedelta(hours=1 + back) for back in range(deadlines.HABIT - 1, -1, -1)]

@@ -15,7 +15,7 @@ import pytest
 from lab_insights.assets import checks as asset_checks
 from lab_insights.assets.deliveries import _fresh
 from lab_insights.aws import Aws
-from lab_insights.checks import delivery, rows
+from lab_insights.checks import deadlines, delivery, rows
 from lab_insights.checks.verdicts import NO_CROSS_TENANT_ROW, SCHEMA_UNCHANGED, UNIQUE_GRAIN, Gate, HeldBack, Judgement, Subject, Verdicts
 from lab_insights.clock import Clock
 from lab_insights.errors import WarehouseError
@@ -158,14 +158,14 @@ def _tenant(**more: Any) -> Tenant:
 
 def test_a_day_is_due_at_the_tenants_own_time_of_the_day_after() -> None:
     chicago = _tenant(zone="America/Chicago", deliver_by=time(6))
-    assert delivery.due_at(chicago, date(2026, 7, 1)) == datetime(2026, 7, 2, 11, tzinfo=UTC)
-    assert delivery.due_at(chicago, date(2026, 1, 1)) == datetime(2026, 1, 2, 12, tzinfo=UTC)
-    assert delivery.due_day(chicago, datetime(2026, 7, 2, 10, 59, tzinfo=UTC)) == date(2026, 6, 30)
-    assert delivery.due_day(chicago, datetime(2026, 7, 2, 11, tzinfo=UTC)) == date(2026, 7, 1)
+    assert deadlines.due_at(chicago, date(2026, 7, 1)) == datetime(2026, 7, 2, 11, tzinfo=UTC)
+    assert deadlines.due_at(chicago, date(2026, 1, 1)) == datetime(2026, 1, 2, 12, tzinfo=UTC)
+    assert deadlines.due_day(chicago, datetime(2026, 7, 2, 10, 59, tzinfo=UTC)) == date(2026, 6, 30)
+    assert deadlines.due_day(chicago, datetime(2026, 7, 2, 11, tzinfo=UTC)) == date(2026, 7, 1)
 
 
 def test_the_share_of_a_month_is_counted_by_what_was_delivered_when(lake: Lake) -> None:
-    known, due = delivery.Deliveries(lake.state.aws, lake.state.prefix), datetime(2026, 3, 3, 6, tzinfo=UTC)
+    known, due = deadlines.Deliveries(lake.state.aws, lake.state.prefix), datetime(2026, 3, 3, 6, tzinfo=UTC)
     known.record(AURORA, DAY, due.replace(hour=5), due)
     known.record(AURORA, NEXT, due.replace(hour=7), due)
     known.record(AURORA, date(2026, 4, 1), due, due)
@@ -176,9 +176,9 @@ def test_the_share_of_a_month_is_counted_by_what_was_delivered_when(lake: Lake) 
     assert known.at(AURORA, NEXT) == due.replace(hour=7)
     known.record(AURORA, date(2026, 4, 2), None, due)
     assert known.at(AURORA, date(2026, 4, 2)) is None
-    told = _fresh([delivery.Delivery(AURORA, date(2026, 4, 2), due, due)], known).metadata["met_by_month"].value
+    told = _fresh([deadlines.Delivery(AURORA, date(2026, 4, 2), due, due)], known).metadata["met_by_month"].value
     assert str(told).splitlines() == ["| tenant | 2026-04 | 2026-03 |", "|---|---|---|", f"| **{AURORA}** | 50% of 2 | 50% of 2 |"]
-    late = delivery.Delivery(AURORA, DAY, due, due.replace(hour=8), missing=("raw/a", "raw/b", "raw/c", "raw/d"))
+    late = deadlines.Delivery(AURORA, DAY, due, due.replace(hour=8), missing=("raw/a", "raw/b", "raw/c", "raw/d"))
     assert (
         str(late)
         == "aurora_clinic: 2026-03-02 was due 2026-03-03 06:00 UTC, 2.0 h ago; 4 tables are missing: raw/a, raw/b, raw/c and 1 more"
@@ -202,7 +202,7 @@ class Arrivals:
 
 def test_a_day_that_comes_after_the_next_one_is_due_or_never_counts_as_missed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant, days = Tenant(id=AURORA, key="1"), [DAY + timedelta(days=number) for number in range(10)]
-    due = {day: delivery.due_at(tenant, day) for day in days}
+    due = {day: deadlines.due_at(tenant, day) for day in days}
     late, never = days[2:7], days[7]
     came = Arrivals({day: due[day] + timedelta(hours=30 if day in late else -1) for day in days if day != never})
     monkeypatch.setattr(delivery, "_in_the_lake", came.in_the_lake)
@@ -210,7 +210,7 @@ def test_a_day_that_comes_after_the_next_one_is_due_or_never_counts_as_missed(la
     for hours in range(0, 24 * 10, 3):
         lake.clock.set(datetime(2026, 3, 3, 6, tzinfo=UTC) + timedelta(hours=hours))
         looked = delivery.deliveries(lake, [tenant], {}, _nobody, DAY)
-    known = delivery.Deliveries(lake.state.aws, lake.state.prefix)
+    known = deadlines.Deliveries(lake.state.aws, lake.state.prefix)
     assert known.by_month(AURORA, days[-1]) == {"2026-03": (4, 10)}
     assert [known.at(AURORA, day) for day in days] == [came.there.get(day) for day in days], "as late as they came, whoever looked when"
     told = _fresh(looked, known)
@@ -252,8 +252,8 @@ def test_a_warehouse_that_does_not_answer_makes_late_and_silences_nobody(lake: L
 
 
 def test_every_late_tenant_is_named_however_many_they_are(lake: Lake) -> None:
-    due, known = datetime(2026, 3, 3, 6, tzinfo=UTC), delivery.Deliveries(lake.state.aws, lake.state.prefix)
-    late = [delivery.Delivery(f"t{number:03}", DAY, due, due, missing=("raw/x",)) for number in range(250)]
+    due, known = datetime(2026, 3, 3, 6, tzinfo=UTC), deadlines.Deliveries(lake.state.aws, lake.state.prefix)
+    late = [deadlines.Delivery(f"t{number:03}", DAY, due, due, missing=("raw/x",)) for number in range(250)]
     told = _fresh(late, known).metadata
     assert str(told["late_tenants"].value).split(", ") == [each.tenant for each in late]
     assert str(told["deadlines"].value).count("\n| **t") == 250
