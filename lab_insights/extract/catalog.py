@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lab_insights.aws import Aws
 from lab_insights.config import Engine, Source
 from lab_insights.errors import SourceError
-from lab_insights.extract import databases
+from lab_insights.extract import databases, stamps
 from lab_insights.extract.databases import Placement, place
 from lab_insights.names import TenantId, slug
 from lab_insights.tenants.registry import Tenant
@@ -33,6 +32,8 @@ class Column:
     comment: str | None = None
     triggered: bool = False
     """Whether a trigger that the login may see sets the value before a row is updated; on what condition is not known."""
+    born: bool = False
+    """Whether the server itself sets the value when a row is inserted: by a default that is now, or by a trigger that the login may see."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
                 tenant=tenant.id,
             )
         sizes = _sizes(connection, source.engine, placement.schema)
-        touched = _touched(connection, source.engine, placement.schema)
-        triggers = _triggers(connection, source.engine, placement.schema)
+        stamped = stamps.read(connection, source.engine, placement.schema)
         names = [physical for physical in inspector.get_table_names(placement.schema) if physical.startswith(placement.prefix)]
         left_out: dict[str, str] = {}
         broken: dict[str, SourceError] = {}
@@ -155,9 +155,10 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
                             _spelled(c["type"], connection.dialect),
                             c["nullable"],
                             c["type"],
-                            (physical, c["name"]) in touched,
+                            (physical, c["name"]) in stamped.touched,
                             c.get("comment"),
-                            _sets(triggers.get(physical, ""), c["name"]),
+                            stamped.by_trigger("UPDATE", physical, c["name"]),
+                            stamps.is_now(c["default"]) or stamped.by_trigger("INSERT", physical, c["name"]),
                         )
                         for c in columns
                     ),
@@ -219,35 +220,3 @@ def _sizes(connection: sa.Connection, engine: Engine, schema: str) -> dict[str, 
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema AND c.relkind IN ('r', 'p')",
     }[engine]
     return {name: (rows, size) for name, rows, size in connection.execute(sa.text(statement), {"schema": schema})}
-
-
-def _touched(connection: sa.Connection, engine: Engine, schema: str) -> set[tuple[str, str]]:
-    import sqlalchemy as sa
-
-    if engine != "mysql":
-        return set()
-    statement = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = :schema AND extra LIKE '%on update current_timestamp%'"
-    return {(table, column) for table, column in connection.execute(sa.text(statement), {"schema": schema})}
-
-
-def _triggers(connection: sa.Connection, engine: Engine, schema: str) -> dict[str, str]:
-    """The bodies of the triggers that run for each row before it is updated, by table. MySQL shows them to logins with TRIGGER, PostgreSQL to all."""
-    import sqlalchemy as sa
-
-    # PostgreSQL's information_schema hides triggers from who may only read.
-    statement = {
-        "mysql": "SELECT event_object_table, action_statement FROM information_schema.triggers "
-        "WHERE event_object_schema = :schema AND event_manipulation = 'UPDATE' AND action_timing = 'BEFORE'",
-        "postgresql": "SELECT c.relname, p.prosrc FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "JOIN pg_proc p ON p.oid = t.tgfoid WHERE n.nspname = :schema AND NOT t.tgisinternal AND t.tgenabled <> 'D' "
-        # for each row (1), before (2), of an update (16)
-        "AND t.tgtype & 19 = 19",
-    }[engine]
-    found: dict[str, str] = {}
-    for table, body in connection.execute(sa.text(statement), {"schema": schema}):
-        found[table] = f"{found.get(table, '')}\n{body}"
-    return found
-
-
-def _sets(body: str, column: str) -> bool:
-    return re.search(rf'\bnew\s*\.\s*["`]?{re.escape(column)}["`]?\s*:?=', body, re.IGNORECASE) is not None

@@ -213,24 +213,36 @@ def _cursor(table: SourceTable, known: Known, declared: tuple[str | None, ...], 
         if column and (column.nullable or not is_instant(column)):
             # A row whose cursor is null is in no window, and a date or number says too little of when it was written.
             return None, f"{name} is declared and may be null or is no instant, so it is no cursor{_null_note(known, column)}"
-        if (proof := known.disqualified.get(name)) and not trusted:
-            return None, str(proof)
-        note = f", although {proof}" if proof else ""
+        if (doubt := _doubt(known, column)) and not trusted:
+            return None, doubt
+        note = f", although {doubt}" if doubt else ""
         return name, f"cursor {name} is declared{_index_note(table, name)}{note}"
     found = candidates(table)
     usable = [column for column in found if is_instant(column) and not column.nullable]
+    doubts = {column.name: _doubt(known, column) for column in usable}
     for column in usable:
-        proof = known.disqualified.get(column.name)
-        if proof is None or trusted:
-            return (
-                column.name,
-                f"cursor {column.name} {_moved_by(column)}{_index_note(table, column.name)}{f', although {proof}' if proof else ''}",
-            )
+        if (doubt := doubts[column.name]) is None or trusted:
+            note = f", although {doubt}" if doubt else ""
+            return column.name, f"cursor {column.name} {_moved_by(column)}{_index_note(table, column.name)}{note}"
     if usable:
-        return None, str(known.disqualified[usable[0].name])
+        return None, str(doubts[usable[0].name])
     if found:
         return None, f"{found[0].name} may be null or is no instant, so it is no cursor{_null_note(known, found[0])}"
     return None, "no cursor column"
+
+
+def _doubt(known: Known, column: Column | None) -> str | None:
+    """Return why rows could be missed by a column's instants, for all that is seen: a person may know better, and say `load: incremental`."""
+    if column is None:
+        return None
+    if proof := known.disqualified.get(column.name):
+        return str(proof)
+    if (column.touched or column.triggered) and not column.born:
+        return (
+            f"the server sets {column.name} when a row is updated and not when it is inserted, so it is no cursor: "
+            "give it DEFAULT CURRENT_TIMESTAMP, or declare `load: incremental` where applications set it"
+        )
+    return None
 
 
 def _moved_by(column: Column) -> str:

@@ -73,6 +73,47 @@ def test_a_plan_says_whether_a_trigger_moves_the_cursor_or_its_name_is_all_there
     assert [column.name for column in server.table("moved").columns if column.triggered] == ["updated_at"]
 
 
+@pytest.mark.parametrize(
+    ("definition", "inserts", "born"),
+    [
+        ("DATETIME(6) NOT NULL DEFAULT NOW(6) ON UPDATE NOW(6)", False, True),
+        ("TIMESTAMP NOT NULL DEFAULT '2000-01-01 00:00:00' ON UPDATE NOW()", False, False),
+        ("TIMESTAMP NOT NULL DEFAULT '2000-01-01 00:00:00' ON UPDATE NOW()", True, True),
+        ("DATETIME NOT NULL ON UPDATE NOW()", False, False),
+    ],
+)
+def test_on_update_makes_a_cursor_only_with_a_stamp_on_insert(mysql: Server, definition: str, inserts: bool, born: bool) -> None:
+    name = f"born_{uuid.uuid4().hex[:8]}"
+    mysql.execute(f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY, updated_at {definition})")
+    if inserts:
+        mysql.execute(f"CREATE TRIGGER {{s}}.{name} BEFORE INSERT ON {{s}}.{name} FOR EACH ROW SET NEW.updated_at = NOW()")
+    its = mysql.table(name)
+    assert (its.columns[1].touched, its.columns[1].born) == (True, born)
+    assert plan(its).load == ("incremental" if born else "full")
+
+
+@pytest.mark.parametrize(
+    ("default", "events", "born"),
+    [
+        ("DEFAULT now()", "UPDATE", True),
+        ("DEFAULT (now() AT TIME ZONE 'utc')", "UPDATE", True),
+        ("DEFAULT '2000-01-01'", "UPDATE", False),
+        ("", "UPDATE", False),
+        ("", "INSERT OR UPDATE", True),
+    ],
+)
+def test_a_trigger_makes_a_cursor_only_with_a_stamp_on_insert(postgres: Server, default: str, events: str, born: bool) -> None:
+    name = f"born_{uuid.uuid4().hex[:8]}"
+    postgres.execute(
+        f"CREATE TABLE {{s}}.{name} (id INT PRIMARY KEY, updated_at TIMESTAMP NOT NULL {default})",
+        f"CREATE FUNCTION {{s}}.{name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.updated_at := now(); RETURN NEW; END$$",
+        f"CREATE TRIGGER {name} BEFORE {events} ON {{s}}.{name} FOR EACH ROW EXECUTE FUNCTION {{s}}.{name}()",
+    )
+    its = postgres.table(name)
+    assert (its.columns[1].triggered, its.columns[1].born) == (True, born)
+    assert plan(its).load == ("incremental" if born else "full")
+
+
 def test_without_a_primary_key_the_first_unique_key_that_is_never_null_is_the_key(server: Server) -> None:
     server.execute(
         "CREATE TABLE {s}.uniques (a INT NULL UNIQUE, b INT NOT NULL, c INT NOT NULL, UNIQUE (b, c))",

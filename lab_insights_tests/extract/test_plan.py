@@ -30,13 +30,24 @@ def table(*columns: Column, key: tuple[str, ...] = ("id",), indexed: tuple[str, 
 
 
 def column(name: str = "updated_at", kind: str = "datetime(6)", *, nullable: bool = False, touched: bool = False) -> Column:
-    return Column(name, kind, nullable, touched=touched)
+    return Column(name, kind, nullable, touched=touched, born=touched)
 
 
 def test_a_cursor_that_the_server_moves_is_preferred_to_one_that_is_only_named_so() -> None:
     found = plan(table(column("updated_at"), column("seen", touched=True), indexed=("seen",)))
     assert (found.load, found.cursor, found.key) == ("incremental", "seen", ("id",))
     assert found.reason == "cursor seen is moved by the server on every update, indexed"
+
+
+@pytest.mark.parametrize("how", ["touched", "triggered"])
+def test_a_column_that_the_server_sets_on_updates_alone_is_no_cursor_unless_a_person_says_so(how: str) -> None:
+    its = table(Column("updated_at", "datetime(6)", nullable=False, **{how: True}))
+    for found in (plan(its), plan(its, Declared(("id",), "updated_at")), plan(its, override=Override(cursor="updated_at"))):
+        assert (found.load, found.cursor) == ("full", None)
+        assert "sets updated_at when a row is updated and not when it is inserted" in found.reason
+    trusted = plan(its, override=Override(load="incremental"))
+    assert (trusted.cursor, "although the server sets updated_at when" in trusted.reason) == ("updated_at", True)
+    assert plan(table(*its.columns[1:], column("modified_at"))).cursor == "modified_at", "the next one that may be one"
 
 
 def test_a_cursor_without_an_index_is_used_and_said_to_have_none() -> None:
