@@ -11,7 +11,7 @@ from lab_insights.clock import Clock
 from lab_insights.config import Config, Source
 from lab_insights.doctor.check import Check, Checks, guarded
 from lab_insights.errors import SourceError
-from lab_insights.extract import catalog, databases, window
+from lab_insights.extract import catalog, databases, stamps, window
 from lab_insights.extract.apart import REMEDY, together
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.names import quoted
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
 # The oldest releases that their makers still mended in 2024; older ones may work.
 _OLDEST = {"MySQL": (8, 0), "MariaDB": (10, 5), "PostgreSQL": (12, 0)}
-# The server's version, its clock, its zone, and the zone of this session, which must be UTC.
+# The server's version, its clock, and the zone of this session, which must be UTC.
 _FACTS = {
-    "mysql": "SELECT VERSION(), UTC_TIMESTAMP(6), IF(@@global.time_zone = 'SYSTEM', @@system_time_zone, @@global.time_zone), @@session.time_zone",
-    # PostgreSQL tells a session no other zone than its own.
-    "postgresql": "SELECT current_setting('server_version'), clock_timestamp() AT TIME ZONE 'UTC', 'UTC', current_setting('TimeZone')",
+    "mysql": "SELECT VERSION(), UTC_TIMESTAMP(6), @@session.time_zone",
+    "postgresql": "SELECT current_setting('server_version'), clock_timestamp() AT TIME ZONE 'UTC', current_setting('TimeZone')",
 }
-_UTC = {"UTC", "Etc/UTC", "GMT", "+00:00", "Universal", "Etc/GMT"}
 # A server that is further off than this stamps rows into other days and windows than its readers think (seconds).
 _SKEW = 30
 _SOURCE_REMEDY = "check the source's `url` in lab_insights.yaml, the network, and the server's log."
@@ -61,7 +59,8 @@ def _server(subject: str, name: str, its: Source, aws: Aws, *, simulated: bool) 
     target = databases.url(its, aws)
     with databases.reaching(name, target):
         with databases.engine(target).connect() as connection:
-            version, clock, zone, session = connection.exec_driver_sql(_FACTS[its.engine]).one()
+            version, clock, session = connection.exec_driver_sql(_FACTS[its.engine]).one()
+            zone = stamps.zone(connection, its.engine)
         ceiling = window.ceiling(target, its.engine, its.limits, Clock())
     kind = "PostgreSQL" if its.engine == "postgresql" else "MariaDB" if "mariadb" in version.lower() else "MySQL"
     yield _version(subject, kind, str(version), f"{target.host}:{target.port}" if target.port else str(target.host))
@@ -76,14 +75,14 @@ def _server(subject: str, name: str, its: Source, aws: Aws, *, simulated: bool) 
         yield Check(f"{subject} transactions", "warning", ceiling.how, "end that transaction at the source: nothing newer is read.")
     else:
         yield Check(f"{subject} transactions", "ok", "open transactions are visible")
-    if str(session) not in _UTC:
+    if str(session) not in {"UTC", "+00:00"}:
         yield Check(f"{subject} zone", "failed", "this session is not in UTC", "let the login set its session's time zone.")
-    elif str(zone) not in _UTC:
+    elif zone:
         yield Check(
             f"{subject} zone",
             "warning",
             f"the server's zone is {zone}, sessions of ours are in UTC",
-            "times without a zone are taken for UTC: make sure that applications write them so, or declare another cursor.",
+            "times without a zone are taken for UTC: make sure that applications write them so; their cursors are none until `load: incremental` says it.",
         )
     else:
         yield Check(f"{subject} zone", "ok", "UTC")

@@ -49,6 +49,8 @@ class SourceTable:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     indexed: frozenset[str] = frozenset()
+    zone: str | None = None
+    """The zone in which the server stamps columns that have none, unless that is UTC."""
     rows: int | None = None
     bytes: int | None = None
     user_defined: bool = False
@@ -112,7 +114,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
                 tenant=tenant.id,
             )
         sizes = _sizes(connection, source.engine, placement.schema)
-        stamped = stamps.read(connection, source.engine, placement.schema)
+        stamped, zone = stamps.read(connection, source.engine, placement.schema), stamps.zone(connection, source.engine)
         names = [physical for physical in inspector.get_table_names(placement.schema) if physical.startswith(placement.prefix)]
         left_out: dict[str, str] = {}
         broken: dict[str, SourceError] = {}
@@ -164,6 +166,7 @@ def _inspect(name: str, source: Source, tenant: Tenant, target: sa.URL, placemen
                     ),
                     key=key,
                     indexed=first,
+                    zone=zone,
                     rows=rows,
                     bytes=size,
                     user_defined=any(fnmatch.fnmatchcase(logical, pattern) for pattern in source.user_defined),

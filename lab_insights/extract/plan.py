@@ -213,13 +213,13 @@ def _cursor(table: SourceTable, known: Known, declared: tuple[str | None, ...], 
         if column and (column.nullable or not is_instant(column)):
             # A row whose cursor is null is in no window, and a date or number says too little of when it was written.
             return None, f"{name} is declared and may be null or is no instant, so it is no cursor{_null_note(known, column)}"
-        if (doubt := _doubt(known, column)) and not trusted:
+        if (doubt := _doubt(table, known, column)) and not trusted:
             return None, doubt
         note = f", although {doubt}" if doubt else ""
         return name, f"cursor {name} is declared{_index_note(table, name)}{note}"
     found = candidates(table)
     usable = [column for column in found if is_instant(column) and not column.nullable]
-    doubts = {column.name: _doubt(known, column) for column in usable}
+    doubts = {column.name: _doubt(table, known, column) for column in usable}
     for column in usable:
         if (doubt := doubts[column.name]) is None or trusted:
             note = f", although {doubt}" if doubt else ""
@@ -231,7 +231,7 @@ def _cursor(table: SourceTable, known: Known, declared: tuple[str | None, ...], 
     return None, "no cursor column"
 
 
-def _doubt(known: Known, column: Column | None) -> str | None:
+def _doubt(table: SourceTable, known: Known, column: Column | None) -> str | None:
     """Return why rows could be missed by a column's instants, for all that is seen: a person may know better, and say `load: incremental`."""
     if column is None:
         return None
@@ -241,6 +241,12 @@ def _doubt(known: Known, column: Column | None) -> str | None:
         return (
             f"the server sets {column.name} when a row is updated and not when it is inserted, so it is no cursor: "
             "give it DEFAULT CURRENT_TIMESTAMP, or declare `load: incremental` where applications set it"
+        )
+    if table.zone and (column.type.startswith("datetime") or "without time zone" in column.type):
+        # What is stamped west of UTC lies hours below every bookmark: no window would ever hold it.
+        return (
+            f"{column.name} has no zone and the server's is {table.zone}, so it is no cursor: "
+            "declare one that has a zone, or `load: incremental` where applications write it in UTC"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Who stamps rows with the time: what the server itself sets when a row is inserted or updated."""
+"""Who stamps rows with the time, and in which zone: what the server itself sets when a row is inserted or updated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab_insights.config import Engine
+from lab_insights.extract.databases import APPLICATION
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -25,6 +26,21 @@ _TRIGGERS = {
 _NOW = re.compile(
     r"\b(now|current_timestamp|localtimestamp|clock_timestamp|statement_timestamp|transaction_timestamp|utc_timestamp)\b", re.IGNORECASE
 )
+
+# Of `GMT` the name does not tell whether it is London's, so MySQL is asked what winter and summer are.
+_MYSQL_ZONE = """
+SELECT IF({zone} = 'SYSTEM', @@system_time_zone, {zone}),
+  CONVERT_TZ('2026-01-01', '+00:00', {zone}) = '2026-01-01' AND CONVERT_TZ('2026-07-01', '+00:00', {zone}) = '2026-07-01'
+"""
+# What a session gets that says nothing, then what roles get that may write.
+_POSTGRES_ZONES = """
+SELECT current_setting('TimeZone') UNION ALL
+SELECT split_part(setting, '=', 2) FROM pg_db_role_setting s, unnest(s.setconfig) setting
+WHERE setting ILIKE 'timezone=%%' AND s.setrole <> 0 AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_|^information_schema$'
+  AND has_table_privilege(s.setrole, c.oid, 'INSERT, UPDATE'))
+"""
+_UTC = {"utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "universal", "etc/universal", "zulu", "etc/zulu"}
 
 
 @dataclass(frozen=True)
@@ -56,3 +72,23 @@ def is_now(default: str | None) -> bool:
     """Whether a column's default, as SQLAlchemy reflects it, is the time at which a row is inserted."""
     # MySQL's has what is done on update behind it
     return default is not None and _NOW.search(default.partition(" ON UPDATE ")[0]) is not None
+
+
+def zone(connection: sa.Connection, engine: Engine) -> str | None:
+    """Return the zone in which a server stamps columns that have none, unless that is UTC all year: that of sessions that name no other."""
+    if engine == "mysql":
+        return mysql_zone(connection, "@@global.time_zone")
+    import sqlalchemy as sa
+
+    # Our own sessions are pinned to UTC, and PostgreSQL tells a session no other zone than its own.
+    plain = sa.create_engine(
+        connection.engine.url, poolclass=sa.NullPool, connect_args={"connect_timeout": 5, "application_name": APPLICATION}
+    )
+    with plain.connect() as session:
+        return next((name for name in session.exec_driver_sql(_POSTGRES_ZONES).scalars() if name.lower() not in _UTC), None)
+
+
+def mysql_zone(connection: sa.Connection, which: str) -> str | None:
+    """Return the name of a zone, given as an expression, unless it is UTC all year."""
+    name, utc = connection.exec_driver_sql(_MYSQL_ZONE.format(zone=which)).one()
+    return None if utc else str(name)

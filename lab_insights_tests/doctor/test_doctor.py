@@ -16,6 +16,7 @@ from lab_insights.config import Config
 from lab_insights.doctor import Check, deployment, examine, machine, sources, warehouse, writes
 from lab_insights.doctor.check import guarded
 from lab_insights.errors import ConfigError, WarehouseError
+from lab_insights.extract import stamps
 from lab_insights.local import template
 from lab_insights.local.deployer import ACCOUNT
 from lab_insights.names import tenant_id
@@ -87,6 +88,15 @@ def test_a_mysql_login_sees_what_it_may_read_and_is_told_of_the_privilege_it_lac
     assert re.match(r"(MariaDB|MySQL) \d+\.\d+", found["source shop"].message)
     assert "PROCESS" in found["source shop transactions"].remedy
     assert found["source shop of north"] == Check("source shop of north", "ok", "1 tables can be read")
+
+
+@pytest.mark.parametrize("limited", ["postgresql", "mysql"], indirect=True)
+def test_a_server_in_another_zone_is_told(limited: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "zone", lambda *_: "America/New_York")
+    engine = request.node.callspec.params["limited"]
+    found = told(sources.source("shop", configured(shop=relational(engine, limited)), Aws(), [NORTH]))["source shop zone"]
+    assert (found.status, found.message) == ("warning", "the server's zone is America/New_York, sessions of ours are in UTC")
+    assert "`load: incremental`" in found.remedy
 
 
 def test_a_refused_login_a_closed_port_and_an_unset_variable_are_each_told_without_the_password(
