@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 APPLICATION = "lab-insights"
+# How long MySQL's client waits for an answer when we look at a server, in seconds: without it a port that never says hello, which PostgreSQL's is to this
+# client, is waited for without end.
+PATIENCE = 60
 # What MySQL and PostgreSQL say when they do not let a user in.
 _REFUSALS = ("access denied", "authentication failed", "no password supplied", "no pg_hba.conf entry", "fatal:  role ")
 
@@ -70,15 +73,17 @@ def url(source: Source, aws: Aws) -> sa.URL:
 
 
 @functools.cache
-def engine(target: sa.URL) -> sa.Engine:
-    """Return the process's engine for a URL: few connections, UTC sessions, and a name that the server's operators can see."""
+def engine(target: sa.URL, patience: int | None = None) -> sa.Engine:
+    """Return the process's engine for a URL: few connections, UTC sessions, and a name that the server's operators can see.
+
+    Its statements look at a server, which is quick; `patience` is for others, the seconds that they may take (`kindness.session`).
+    """
     import sqlalchemy as sa
 
     if target.drivername.startswith("mysql"):
-        # Without `read_timeout` a port that never says hello, which PostgreSQL's is to this client, is waited for without end.
         arguments = {
             "connect_timeout": 5,
-            "read_timeout": 60,
+            "read_timeout": patience or PATIENCE,
             "init_command": "SET time_zone = '+00:00'",
             "program_name": APPLICATION,
             "charset": "utf8mb4",

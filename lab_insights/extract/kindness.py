@@ -2,8 +2,9 @@
 
 - `connections`: readers at once, over all tenants and tables of this process; a load waits for as many as it needs before it opens any. What is not
   counted: the crawl, the look for open transactions, and what holds a snapshot of several readers (two connections on MySQL, one on PostgreSQL).
-- `statement_timeout`, `lock_timeout`: told to the server, which cuts off what passes them.
+- `statement_timeout`, `lock_timeout`: told to the server, which cuts off what passes them; by readers, and by what cuts, counts and sums for them.
 - `transaction_timeout`: a read that holds its snapshot longer is given up here; where this process died meanwhile, MariaDB and PostgreSQL end the idle rest.
+  What holds a snapshot for several readers is idle for as long as they read: those bound it.
 - `hours`: outside them no rows are asked for, and the error says from when on; a read of rows that is still at work when they end is given up.
 
 What is not bounded: several processes at once. Dagster's pools `source_<name>` and `user_defined` bound those, by four steps each in `dagster.yaml`; what
@@ -19,12 +20,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from lab_insights.config import Limits
 from lab_insights.errors import LabInsightsError, SourceError
+from lab_insights.extract import databases
 from lab_insights.extract.catalog import SourceTable
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+
+Server = Literal["mariadb", "mysql", "postgresql"]
 
 
 class OutsideHours(LabInsightsError):
@@ -70,7 +78,7 @@ def closing(limits: Limits, now: datetime) -> datetime | None:
     return datetime.now(UTC) + (datetime.combine(day, end, ZoneInfo(limits.zone)) - now)
 
 
-def session_settings(server: Literal["mariadb", "mysql", "postgresql"], limits: Limits) -> list[str]:
+def session_settings(server: Server, limits: Limits) -> list[str]:
     """Return the statements that hold a reader's session to the limits."""
     if server == "postgresql":
         return [
@@ -87,6 +95,37 @@ def session_settings(server: Literal["mariadb", "mysql", "postgresql"], limits: 
             *patience,
         ]
     return [f"SET max_execution_time={limits.statement_timeout * 1000}", *patience]
+
+
+@contextmanager
+def session(target: sa.URL, limits: Limits, *, holding: str | None = None) -> Iterator[sa.Connection]:
+    """Open a connection for statements about a table that no reader sends, held to the limits as readers are; closing it ends all that it holds.
+
+    One that is `holding` a snapshot, at that isolation level, may be idle in its transaction, whatever the source allows others.
+    """
+    # The server's own cut comes first, and says what it is.
+    connection = databases.engine(target, limits.statement_timeout + databases.PATIENCE).connect()
+    try:
+        if holding:
+            connection.execution_options(isolation_level=holding)
+        connection.detach()
+        mysql: Server = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else "mysql"
+        server: Server = "postgresql" if target.drivername.startswith("postgresql") else mysql
+        idle = _UNBOUNDED[server] if holding else []
+        for statement in (*session_settings(server, limits), *idle):
+            connection.exec_driver_sql(statement)
+        connection.commit()
+        yield connection
+    finally:
+        connection.close()
+
+
+# `wait_timeout` is MySQL's of any idle session, here as long as it is where nobody changed it.
+_UNBOUNDED: dict[Server, list[str]] = {
+    "postgresql": ["SET idle_in_transaction_session_timeout = 0"],
+    "mariadb": ["SET idle_transaction_timeout=0", "SET wait_timeout=28800"],
+    "mysql": ["SET wait_timeout=28800"],
+}
 
 
 def receipt(limits: Limits, engine: str) -> dict[str, str | int]:

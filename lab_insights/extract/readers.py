@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lab_insights.errors import LandingMismatch
-from lab_insights.extract import databases
+from lab_insights.extract import databases, kindness
 from lab_insights.extract.ranges import KeyRange, cut
 from lab_insights.extract.read import SourceRows, conditions, relation_of
 from lab_insights.extract.resume import Journal, Progress, checksum, projection, still_held
@@ -52,10 +52,12 @@ class RangedRows:
         """Land every range of the key, unless all rows are those of `older`; raise `SourceError` or `LandingMismatch`."""
         try:
             return self._side_by_side(storage, intent, older)
-        except NoSnapshot as why:
-            landed = parts.land(storage, intent, self.rows, older)
-            self._facts = replace(self.rows.facts(), note=f"one reader: {why}")
-            return landed
+        except NoSnapshot as error:
+            why = str(error)
+        # Once the error is gone, and the connections with it that its frames hold.
+        landed = parts.land(storage, intent, self.rows, older)
+        self._facts = replace(self.rows.facts(), note=f"one reader: {why}")
+        return landed
 
     def facts(self) -> Facts:
         """Return the facts of all ranges as those of one read."""
@@ -71,7 +73,7 @@ class RangedRows:
                 raise NoSnapshot("this key can not be cut into ranges")
             if progress.finished:
                 # Before a snapshot is opened, since readers of a locked table's snapshot can not be added later.
-                with databases.engine(self.rows.target).connect() as connection:
+                with kindness.session(self.rows.target, self.rows.limits) as connection:
                     held = still_held(progress, lambda within: _sum(connection, self.rows, within))
                     progress = progress.model_copy(update={"finished": tuple(held)})
             try:
@@ -83,7 +85,7 @@ class RangedRows:
         journal.begin(progress)
         kept = {each.number: each for each in progress.finished}
         numbers = [number for number in range(len(progress.ranges)) if number not in kept]
-        with shared(self.rows.table, self.rows.target, len(numbers)) as snapshot:
+        with shared(self.rows, len(numbers)) as snapshot:
             readers = {
                 number: replace(self.rows, within=progress.ranges[number], session=session)
                 for number, session in zip(numbers, snapshot.sessions, strict=True)
@@ -188,7 +190,7 @@ def ranges_of(rows: SourceRows, key: tuple[str, ...], wanted: int) -> list[KeyRa
     """Return the ranges of `key` that cover all rows of a read, about equally long."""
     relation = relation_of(rows.table, "t")
     where = conditions(rows.table, relation, rows.cursor, rows.window)
-    with databases.engine(rows.target).connect() as connection:
+    with kindness.session(rows.target, rows.limits) as connection:
         return cut(connection, rows.table, key, wanted, relation, where)
 
 
@@ -198,7 +200,7 @@ def any_of(rows: SourceRows) -> bool:
 
     relation = relation_of(rows.table, "t")
     there = sa.select(sa.literal(1)).select_from(relation).where(*conditions(rows.table, relation, rows.cursor, rows.window)).limit(1)
-    with asking(rows), databases.engine(rows.target).connect() as connection:
+    with asking(rows), kindness.session(rows.target, rows.limits) as connection:
         return connection.execute(there).first() is not None
 
 

@@ -22,13 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab_insights.extract import databases
+from lab_insights.extract import kindness
 from lab_insights.names import quoted
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from lab_insights.extract.catalog import SourceTable
+    from lab_insights.extract.read import SourceRows
 
 # Writers wait behind a lock that is waited for, so it is not waited for long.
 LOCK_SECONDS = 1
@@ -73,21 +74,21 @@ class Snapshot:
 
 
 @contextmanager
-def shared(table: SourceTable, target: sa.URL, readers: int, *, elsewhere: bool = False) -> Iterator[Snapshot]:
-    """Open a snapshot of `table` for a number of readers, of this process or `elsewhere`; raise `NoSnapshot` where there can be none.
+def shared(rows: SourceRows, readers: int, *, elsewhere: bool = False) -> Iterator[Snapshot]:
+    """Open a snapshot of the table of `rows` for a number of readers, of this process or `elsewhere`; raise `NoSnapshot` where there can be none.
 
     Readers of this process start inside the context and then call `joined`; for those elsewhere, `gather` waits.
     """
-    if table.engine == "postgresql":
-        yield from _exported(target, readers)
+    if rows.table.engine == "postgresql":
+        yield from _exported(rows, readers)
     else:
-        yield from _locked(table, target, readers, elsewhere=elsewhere)
+        yield from _locked(rows, readers, elsewhere=elsewhere)
 
 
-def _exported(target: sa.URL, readers: int) -> Iterator[Snapshot]:
+def _exported(rows: SourceRows, readers: int) -> Iterator[Snapshot]:
     import sqlalchemy as sa
 
-    with databases.engine(target).connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+    with kindness.session(rows.target, rows.limits, holding="REPEATABLE READ") as connection:
         try:
             name = connection.scalar(sa.text("SELECT pg_export_snapshot()"))
         except sa.exc.DBAPIError:
@@ -96,11 +97,14 @@ def _exported(target: sa.URL, readers: int) -> Iterator[Snapshot]:
         yield Snapshot(connection, (join,) * readers)
 
 
-def _locked(table: SourceTable, target: sa.URL, readers: int, *, elsewhere: bool) -> Iterator[Snapshot]:
+def _locked(rows: SourceRows, readers: int, *, elsewhere: bool) -> Iterator[Snapshot]:
     import sqlalchemy as sa
 
-    # Detached, so that closing them ends what they hold, whatever happened.
-    with _detached(target) as holder, _detached(target) as witness:
+    table = rows.table
+    with (
+        kindness.session(rows.target, rows.limits, holding="AUTOCOMMIT") as holder,
+        kindness.session(rows.target, rows.limits, holding="AUTOCOMMIT") as witness,
+    ):
         stored = sa.text("SELECT engine FROM information_schema.tables WHERE table_schema = :schema AND table_name = :name")
         kind = holder.scalar(stored, {"schema": table.placement.schema, "name": table.physical})
         if kind != "InnoDB":
@@ -111,16 +115,6 @@ def _locked(table: SourceTable, target: sa.URL, readers: int, *, elsewhere: bool
         else:
             lock.lock()
         yield Snapshot(witness, tuple(lock.session(reader) for reader in range(readers)), lock)
-
-
-@contextmanager
-def _detached(target: sa.URL) -> Iterator[sa.Connection]:
-    connection = databases.engine(target).connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        connection.detach()
-        yield connection
-    finally:
-        connection.close()
 
 
 @dataclass

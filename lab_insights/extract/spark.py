@@ -76,12 +76,12 @@ class SparkRows:
         return self._facts
 
     def _side_by_side(self, job: _Job) -> Landed:
-        table, again = self.rows.table, self.rows.table.engine == "postgresql"
+        again = self.rows.table.engine == "postgresql"
         with asking(self.rows):
             ranges = ranges_of(self.rows, self.key, self.ranges if again else min(self.ranges, job.slots))
             if len(ranges) < 2:
                 raise NoSnapshot("this key can not be cut into ranges")
-            with shared(table, self.rows.target, len(ranges), elsewhere=True) as snapshot:
+            with shared(self.rows, len(ranges), elsewhere=True) as snapshot:
                 readers = [
                     replace(self.rows, within=within, session=session) for within, session in zip(ranges, snapshot.sessions, strict=True)
                 ]

@@ -36,6 +36,8 @@ _BROKEN_OFF = (
     "reset by peer",
     "too many conn",
 )
+# What servers say of a statement that passed a limit of its session.
+_CUT_OFF = ("statement timeout", "lock timeout", "lock wait timeout", "max_statement_time", "maximum statement execution time")
 
 
 def rendered(statement: sa.SelectBase, target: sa.URL) -> str:
@@ -69,6 +71,11 @@ def telling(table: SourceTable) -> Iterator[None]:
         yield
     except (RuntimeError, OSError, pa.ArrowException, adbc_driver_manager.Error, sa.exc.ProgrammingError) as error:
         raise _broken(error, table) from None
+    except sa.exc.OperationalError as error:
+        # What a server says that is not there, or broke off, is for `databases.reaching`.
+        if not any(said in str(error.orig).lower() for said in _CUT_OFF):
+            raise
+        raise _broken(error.orig or error, table) from None
     except BaseException as error:
         # connectorx lets some server errors through as a panic of its Rust code, which is no Exception.
         if type(error).__name__ != "PanicException":

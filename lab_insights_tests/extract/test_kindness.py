@@ -15,10 +15,11 @@ from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import SourceError
 from lab_insights.extract import live, read
-from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, receipt, session_settings
+from lab_insights.extract.kindness import OutsideHours, Stopwatch, connections, next_opening, receipt, session, session_settings
 from lab_insights.extract.land import Request, load
 from lab_insights.extract.plan import Declared, plan
 from lab_insights.extract.read import SourceRows
+from lab_insights.extract.readers import asking
 from lab_insights.extract.streams import fetch
 from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
@@ -105,6 +106,22 @@ def test_a_statement_over_its_limit_is_cut_off_by_the_server(server: Server, tab
         list(fetch(asleep, rows.target, rows.table, rows.limits))
     assert "limits.statement_timeout" in raised.value.remedy
     assert raised.value.table == rows.table.table_id
+
+
+def test_what_is_asked_beside_the_readers_keeps_the_same_limits_and_says_which_it_was(server: Server, table: str) -> None:
+    rows = reading(server, table, statement_timeout=1)
+    asleep = "SELECT SLEEP(20)" if server.engine == "mysql" else "SELECT pg_sleep(20)::text"
+    with (
+        pytest.raises(SourceError, match="cut the statement off at its time limit"),
+        asking(rows),
+        session(rows.target, rows.limits) as connection,
+    ):
+        connection.exec_driver_sql(asleep)
+    if server.engine == "postgresql":
+        with session(rows.target, limits(), holding="REPEATABLE READ") as connection:
+            told = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("statement_timeout", "lock_timeout")]
+            assert told == ["1h", "5s"]
+            assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "0"
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_no_longer_than_its_limit(server: Server, table: str) -> None:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from lab_insights.extract import readers
-from lab_insights.extract.catalog import SourceTable
+from lab_insights.extract.read import SourceRows
 from lab_insights.extract.resume import Journal
 from lab_insights.extract.snapshot import Snapshot
 from lab_insights.lake.commit import Lake
@@ -89,11 +88,11 @@ def test_a_finished_range_that_changes_before_the_snapshot_is_read_again(
     honest, calls = readers.shared, list[int]()
 
     @contextmanager
-    def later(table: SourceTable, target: sa.URL, count: int) -> Iterator[Snapshot]:
+    def later(rows: SourceRows, count: int) -> Iterator[Snapshot]:
         if not calls:
             server.execute(f"UPDATE {{s}}.{accounts} SET amount = amount + 1")
         calls.append(count)
-        with honest(table, target, count) as one:
+        with honest(rows, count) as one:
             yield one
 
     monkeypatch.setattr(readers, "shared", later)

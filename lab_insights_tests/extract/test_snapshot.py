@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ import sqlalchemy as sa
 from lab_insights.config import Limits
 from lab_insights.errors import LandingMismatch, SourceError
 from lab_insights.extract import databases, readers, snapshot
-from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.read import SourceRows
 from lab_insights.extract.snapshot import NoSnapshot, Snapshot, shared
 from lab_insights.lake.commit import Lake
@@ -59,6 +59,10 @@ def transfers(server: Server, table: str) -> Iterator[list[int]]:
         assert failed == []
 
 
+def rows_of(server: Server, name: str) -> SourceRows:
+    return SourceRows(server.table(name), target_of(server), Limits())  # type: ignore[call-arg]
+
+
 def test_a_full_load_in_ranges_is_one_snapshot_while_amounts_are_moved(lake: Lake, server: Server, accounts: str, tenant: TenantId) -> None:
     with transfers(server, accounts) as done:
         for number in range(1, 4):
@@ -87,8 +91,8 @@ def test_planted_connections_of_their_own_break_the_sum(
             server.execute(f"UPDATE {{s}}.{accounts} SET amount = amount + {change} WHERE id = {account}")
 
     @contextmanager
-    def unlocked(table: SourceTable, target: sa.URL, count: int) -> Iterator[Snapshot]:
-        with databases.engine(target).connect() as connection:
+    def unlocked(rows: SourceRows, count: int) -> Iterator[Snapshot]:
+        with databases.engine(rows.target).connect() as connection:
             yield Snapshot(connection, ((),) * count)
 
     monkeypatch.setattr(SourceRows, "start", alone)
@@ -112,24 +116,23 @@ def test_a_table_that_somebody_writes_to_is_read_by_one_reader_after_a_second(
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_without_the_privilege_to_lock_one_reader_reads(server: Server, accounts: str) -> None:
-    its = server.table(accounts)
     with server.login("pw", "GRANT SELECT ON {s}.* TO {who}") as url:
-        target = sa.make_url(url).set(drivername="mysql+pymysql")
-        with pytest.raises(NoSnapshot, match="may not lock tables"), shared(its, target, 2):
+        rows = dataclasses.replace(rows_of(server, accounts), target=sa.make_url(url).set(drivername="mysql+pymysql"))
+        with pytest.raises(NoSnapshot, match="may not lock tables"), shared(rows, 2):
             pass
 
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_a_storage_engine_without_snapshots_has_one_reader(server: Server) -> None:
     server.execute("CREATE TABLE {s}.old (id INT PRIMARY KEY) ENGINE=MyISAM")
-    with pytest.raises(NoSnapshot, match="MyISAM has no snapshots"), shared(server.table("old"), target_of(server), 2):
+    with pytest.raises(NoSnapshot, match="MyISAM has no snapshots"), shared(rows_of(server, "old"), 2):
         pass
 
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_a_reader_that_comes_when_the_table_is_unlocked_is_refused(server: Server, accounts: str) -> None:
-    rows = SourceRows(server.table(accounts), target_of(server), Limits())  # type: ignore[call-arg]
-    with shared(rows.table, rows.target, 2) as one:
+    rows = rows_of(server, accounts)
+    with shared(rows, 2) as one:
         in_time, late = (dataclasses.replace(rows, session=session) for session in one.sessions)
         in_time.start()
         one.joined()
@@ -140,8 +143,7 @@ def test_a_reader_that_comes_when_the_table_is_unlocked_is_refused(server: Serve
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_readers_of_other_processes_are_waited_for_before_the_table_is_locked(server: Server, accounts: str) -> None:
-    its = server.table(accounts)
-    with shared(its, target_of(server), 2, elsewhere=True) as one, ThreadPoolExecutor(3) as pool:
+    with shared(rows_of(server, accounts), 2, elsewhere=True) as one, ThreadPoolExecutor(3) as pool:
         connections = [sa.create_engine(server.url, isolation_level="AUTOCOMMIT").connect() for _ in range(2)]
 
         def join(reader: int) -> None:
@@ -169,7 +171,7 @@ def test_readers_that_never_come_are_not_waited_for_for_ever(server: Server, acc
     monkeypatch.setattr(snapshot, "READY_SECONDS", 0.2)
     with (
         pytest.raises(NoSnapshot, match="not all of 2 readers"),
-        shared(server.table(accounts), target_of(server), 2, elsewhere=True) as one,
+        shared(rows_of(server, accounts), 2, elsewhere=True) as one,
     ):
         one.gather()
     server.execute(f"UPDATE {{s}}.{accounts} SET amount = 7 WHERE id = 0")
@@ -182,3 +184,28 @@ def test_ranges_that_hold_fewer_rows_than_the_table_are_no_full_load(
     monkeypatch.setattr(readers, "ranges_of", lambda *given: honest(*given)[1:])
     with pytest.raises(LandingMismatch, match="its key ranges hold 300"):
         full(lake, server, accounts, tenant)
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_what_is_asked_for_the_readers_of_a_large_table_may_take_as_long_as_the_source_allows(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checksum of ten million rows takes minutes; the client gave up on an answer after one."""
+    monkeypatch.setattr(databases, "PATIENCE", 1)
+    monkeypatch.setattr(readers, "RESUMABLE_ROWS", 0)
+    monkeypatch.setattr(readers, "checksum", lambda *_: sa.select(sa.literal(1), sa.func.sleep(2.5)))
+    databases.engine.cache_clear()
+    try:
+        assert (full(lake, server, accounts, tenant, ranges=2).ranges) == 2
+    finally:
+        databases.engine.cache_clear()
+
+
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_a_snapshot_is_held_for_as_long_as_its_readers_read_whatever_the_login_may_be_idle(server: Server, accounts: str) -> None:
+    grants = ("GRANT USAGE ON SCHEMA {s} TO {who}", "GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {who}")
+    with server.login("pw", *grants, "ALTER ROLE {who} SET idle_in_transaction_session_timeout = '1s'") as url:
+        rows = dataclasses.replace(rows_of(server, accounts), target=sa.make_url(url).set(drivername="postgresql+psycopg2"))
+        with shared(rows, 2) as one:
+            time.sleep(2)
+            assert readers.count_of(rows, one) == ACCOUNTS
