@@ -60,7 +60,7 @@ class SourceTable:
     export_bucket: str | None = None
     """The bucket that a DynamoDB table is exported to, in place of being scanned and followed by its stream."""
     spelled: tuple[str, ...] = ()
-    """Columns that are kept for the attributes of a DynamoDB table that are spelled so: those in the lake, those that contracts read, and the key."""
+    """Columns that keep their names in the lake where others are alike: those that contracts read, the key, the cursor; of DynamoDB those in the lake, too."""
 
     @property
     def table_id(self) -> str:

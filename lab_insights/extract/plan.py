@@ -125,6 +125,7 @@ def plan(
         table = dataclasses.replace(table, spelled=(*declared.columns, *key))
         return Plan(table, load, key, None, "arrow", reason, rows=table.rows, bytes=table.bytes, changes=known.changes)
     cursor, reason = _cursor_of(table, key, declared, override, known)
+    table = dataclasses.replace(table, spelled=(*declared.columns, *key, *filter(None, (cursor,))))
     said = [
         name for name in ("load", "key", "engine", "ranges") if getattr(override, name) is not None and (name, cursor) != ("load", None)
     ]

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from lab_insights.config import Engine
-from lab_insights.extract.catalog import Column
+from lab_insights.extract.catalog import Column, SourceTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,11 @@ def landing_names(names: Sequence[str], spelled: Sequence[str] = ()) -> list[str
         taken.add(its.lower())
         landed.append(its)
     return landed
+
+
+def landed(table: SourceTable) -> list[str]:
+    """Return the names under which a relational table's columns land, in order: its key, its cursor and what else is looked for by name keep theirs."""
+    return landing_names([column.name for column in table.columns], (*table.spelled, *(table.placement.discriminator or ())[:1]))
 
 
 def ship(column: Column, engine: Engine, source: sa.ColumnElement[Any]) -> Shipped:

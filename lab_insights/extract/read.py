@@ -14,7 +14,7 @@ from lab_insights.errors import ConfigError
 from lab_insights.extract import streams
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.kindness import Stopwatch
-from lab_insights.extract.projection import TEXT_SUFFIX, Shipped, cast, landing_names, ship
+from lab_insights.extract.projection import TEXT_SUFFIX, Shipped, cast, landed, ship
 from lab_insights.extract.proof import Proof, Tally, nothing, told, untold
 from lab_insights.extract.ranges import Within
 from lab_insights.lake.commit import Facts
@@ -40,10 +40,9 @@ def select(
     import sqlalchemy as sa
 
     rows, counted = relation_of(table, "t"), relation_of(table, "u")
-    named = landing_names([column.name for column in table.columns])
     shipped = tuple(
         dataclasses.replace(ship(column, table.engine, rows.c[column.name]), name=name)
-        for column, name in zip(table.columns, named, strict=True)
+        for column, name in zip(table.columns, landed(table), strict=True)
     )
     sent = [column.expression.label(f"c{position}") for position, column in enumerate(shipped)]
     data = sa.select(*sent, untold(table.engine).label("proof")).where(*conditions(table, rows, cursor, window, within))
@@ -153,15 +152,15 @@ class SourceRows:
                 watch.check()
                 if (rows := self._heard(batch)).num_rows == 0:
                     continue
-                landed = cast(rows, self._shipped)
-                self._tally.add(landed)
-                beside |= dict.fromkeys(name for name in landed.schema.names if name not in self.schema.names)
+                typed = cast(rows, self._shipped)
+                self._tally.add(typed)
+                beside |= dict.fromkeys(name for name in typed.schema.names if name not in self.schema.names)
                 # Once a value was kept beside its column, every later batch has that column too, so that parts do not alternate.
                 for name in beside:
-                    if name not in landed.schema.names:
-                        landed = landed.append_column(name, pa.nulls(landed.num_rows, pa.string()))
-                self._kept += sum(landed.num_rows - landed.column(name).null_count for name in beside)
-                yield landed.select([*self.schema.names, *beside])
+                    if name not in typed.schema.names:
+                        typed = typed.append_column(name, pa.nulls(typed.num_rows, pa.string()))
+                self._kept += sum(typed.num_rows - typed.column(name).null_count for name in beside)
+                yield typed.select([*self.schema.names, *beside])
         self._seconds = watch.seconds
         for name in beside:
             its = name.removesuffix(TEXT_SUFFIX)

@@ -14,7 +14,7 @@ from lab_insights.errors import UnsupportedLoad
 from lab_insights.extract.bisect import Position, Span, Sum, position_of, within
 from lab_insights.extract.canonical import Canonical, canonical, lake_digest, source_digest
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.projection import Shipped, landing_names, ship
+from lab_insights.extract.projection import Shipped, landed, ship
 from lab_insights.extract.read import conditions, relation_of
 from lab_insights.extract.streams import fetch, rendered
 from lab_insights.lake.live import newest
@@ -62,9 +62,8 @@ class Columns:
         return next(column for column in self.table.columns if column.name == name)
 
     def _shipped(self, relation: Any, name: str) -> Shipped:
-        names = [column.name for column in self.table.columns]
-        landed = dict(zip(names, landing_names(names), strict=True))
-        return dataclasses.replace(ship(self._column(name), self.table.engine, relation.c[name]), name=landed[name])
+        names = dict(zip((column.name for column in self.table.columns), landed(self.table), strict=True))
+        return dataclasses.replace(ship(self._column(name), self.table.engine, relation.c[name]), name=names[name])
 
     @functools.cached_property
     def position(self) -> Position:

@@ -8,13 +8,13 @@ marks such a table: a load that dies has not moved the bookmark, and a column th
 from __future__ import annotations
 
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.projection import landing_names
+from lab_insights.extract.projection import landed
 from lab_insights.lake.state import Head
 
 
 def names_of(table: SourceTable) -> tuple[str, ...]:
     """Return the table's columns by their names in the lake; none for DynamoDB, where an item that gets an attribute is an item that changed."""
-    return () if table.engine == "dynamodb" else tuple(landing_names([column.name for column in table.columns]))
+    return () if table.engine == "dynamodb" else tuple(landed(table))
 
 
 def unread(table: SourceTable, head: Head) -> tuple[str, ...]:

@@ -39,6 +39,23 @@ def test_rows_that_share_an_instant_are_all_there_and_the_newest_of_each_key_win
     assert sorted(found) == [(1, "a"), (2, "B"), (3, "c"), (4, "d"), (5, "e")]
 
 
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_key_and_cursor_keep_their_names_beside_columns_that_are_alike_but_for_case(journey: Journey, server: Server) -> None:
+    name, at = "alike", f"'{instant(1, journey.hours):%Y-%m-%d %H:%M:%S}'"
+    server.execute(
+        f'CREATE TABLE {{s}}.{name} ("ID" TEXT, id INT PRIMARY KEY, "Updated_At" TEXT, updated_at TIMESTAMP(6) NOT NULL)',
+        f"INSERT INTO {{s}}.{name} VALUES ('a', 1, 'x', {at}), ('a', 2, 'y', {at}), ('b', 3, 'z', {at})",
+    )
+    planned = journey.plan(server, name)
+    assert (planned.key, planned.cursor) == (("id",), "updated_at")
+    assert journey.land(server, planned).rows == 3
+    later = f"'{instant(1, journey.hours) + timedelta(minutes=1):%Y-%m-%d %H:%M:%S}'"
+    server.execute(f"UPDATE {{s}}.{name} SET \"ID\" = 'c', updated_at = {later} WHERE id = 2")
+    assert journey.land(server, planned).rows == 1
+    found = journey.warehoused(journey.curate(planned.table.table_id), ["id", "ID_"])
+    assert sorted(found) == [(1, "a"), (2, "c"), (3, "b")]
+
+
 def test_a_row_whose_declared_key_is_null_is_landed_and_counted_as_no_version_of_anything(journey: Journey, server: Server) -> None:
     name = f"null_keys_{server.engine}"
     server.execute(
