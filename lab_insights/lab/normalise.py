@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Parser = Literal[
     "number", "quantity", "operator", "low", "high", "code", "code_system", "text", "range_low", "range_high", "ucum", "loinc",
-    "mapping_method", "abnormal", "critical", "share", "time_of_day", "version",
+    "mapping_method", "flag", "abnormal", "critical", "share", "time_of_day", "version",
 ]  # fmt: skip
 """What a contract's `parse:` may be; `version` is the row's own digest, which curation gives."""
 
@@ -41,6 +41,8 @@ def parse(parser: Parser, told: ir.StringValue, beside: Sequence[ir.Value] = (),
     """Return what `parser` reads in its text; `beside` are the row's other columns that it looks at, `mapped` the contract's declared codes."""
     if parser == "loinc":
         return _loinc(told, beside[0], mapped or {})
+    if parser == "flag":
+        return _flag(told, mapped or {})
     return _PARSERS[parser](told, beside)
 
 
@@ -146,6 +148,22 @@ def _mapping_method(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.Stri
 
     ours = beside[0].notnull().ifelse(ibis.literal("local_map"), ibis.literal("none"))
     return _matched(text, _LOINC, 0).notnull().ifelse(ibis.literal("source"), ours)
+
+
+def _flag(text: ir.StringValue, mapped: Mapping[str, str]) -> ir.StringValue:
+    """What the gravest of the flags means, where `~` parts several: a critical value is one whatever stands beside it."""
+    import ibis
+
+    if not mapped:
+        return text
+    every = ibis.literal("~") + text + ibis.literal("~")
+    return ibis.cases(*((every.contains(f"~{code}~"), meaning) for code, meaning in sorted(mapped.items(), key=_gravity)))
+
+
+def _gravity(flag: tuple[str, str]) -> tuple[bool, bool, bool]:
+    """Critical before abnormal before normal; which way the value lies before that it is abnormal, which says less."""
+    _, meaning = flag
+    return meaning == "normal", not meaning.startswith("critical_"), meaning.endswith("abnormal")
 
 
 def _abnormal(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.BooleanValue:

@@ -61,8 +61,8 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
         {"value_num": 5, "value_operator": "<", "unit_ucum": "m[IU]/L", "flag_norm": "normal", "is_abnormal": False},
     ),
     "GLU": (
-        "NM|GLU||61|mg/dL^milligrams^UCUM|(70 to 99)|LL|||F",
-        {"range_low": 70, "range_high": 99, "unit_ucum": "mg/dL", "is_critical": True},
+        "NM|GLU||61|mg/dL^milligrams^UCUM|(70 to 99)|A~LL|||F",
+        {"range_low": 70, "range_high": 99, "unit_ucum": "mg/dL", "flag_norm": "critical_low", "is_critical": True},
     ),
     "ANA": (
         "ST|ANA||1:40|titer|<40||||F",
@@ -107,7 +107,7 @@ MEASURED = {
     "basedOn": [{"identifier": {"value": "F7"}}],
     "valueQuantity": {"value": 20, "comparator": "<", "unit": "thousand per microliter", "system": "http://unitsofmeasure.org", "code": "10*3/uL"},
     "referenceRange": [{"low": {"value": 150}, "text": "150 and more"}],
-    "interpretation": [{"coding": [{"code": "LL"}]}],
+    "interpretation": [{"coding": [{"code": "LL"}]}, {"coding": [{"code": "A"}]}],
 }  # fmt: skip
 
 

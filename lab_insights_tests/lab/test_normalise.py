@@ -143,6 +143,28 @@ def test_abnormal_is_said_by_the_flag_and_without_one_by_the_range() -> None:
     assert {(row["flag_raw"], row["value_raw"], row["range_raw"]): (row["is_abnormal"], row["is_critical"]) for row in rows} == cases
 
 
+FLAGS: dict[tuple[str, str], str | None] = {
+    ("HH", "A"): "critical_high",
+    ("H", "LL"): "critical_low",
+    ("AA", "H"): "critical_abnormal",
+    ("AA", "HH"): "critical_high",
+    ("A", "H"): "high",
+    ("N", "A"): "abnormal",
+    ("N", ">"): "above_scale",
+    ("HH", "??"): "critical_high",
+    ("??", "H2"): None,
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids="~".join)
+def test_of_several_flags_the_gravest_is_meant_in_whichever_order_they_stand(flags: tuple[str, str]) -> None:
+    meaning = FLAGS[flags]
+    told = [{"flag_raw": "~".join(flags)}, {"flag_raw": "~".join(reversed(flags))}]
+    for row in curate("result", told):
+        assert (row["flag_norm"], row["is_abnormal"]) == (meaning, meaning and True)
+        assert row["is_critical"] == (meaning and meaning.startswith("critical_"))
+
+
 def test_a_loinc_code_is_the_sources_else_the_declared_ones_and_the_method_says_which() -> None:
     rows = curate(
         "result",

@@ -61,6 +61,12 @@ def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correcti
     assert sorted((row["status_norm"], row["value_raw"]) for row in found) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
 
 
+def test_the_gravest_of_several_flags_is_meant_wherever_a_result_stands(whole: Lab) -> None:
+    for table in ("result", "result_version", "message_result"):
+        found = [row for row in whole.rows(made(whole, 1, table)) if row["flag_raw"] in {"A~LL", "LL~A"}]
+        assert [row["flag_norm"] for row in found] == ["critical_low"] * 2, table
+
+
 # Columns of which messages say nothing, each with why: all others are mapped.
 _FREE = "their times have the form of their standard"
 _OWN = "the CRM alone has it"
