@@ -39,7 +39,7 @@ META = (
     "record_hash",
     "is_deleted",
 )
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 _OURS = re.compile(rf"(source_)*({'|'.join((*META, 'occurrence'))})", re.IGNORECASE)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lab_insights.lab.terminology import CODED_TYPES, UNITS, WORDS
+from lab_insights.lab.terminology import CODED_TYPES, UNITS, UNNUMBERED, WORDS
 from lab_insights.lab.texts import as_decimal
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ Parser = Literal[
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:[.][0-9]+)?|[.][0-9]+)"
 _IS_NUMBER = rf"^{_NUMBER}$"
-_COMPARISON = rf"^(<=|>=|<|>|≤|≥) *({_NUMBER})$"
+# HL7's SN may say that a value equals its number.
+_COMPARISON = rf"^(<=|>=|<|>|=|≤|≥) *({_NUMBER})$"
 # A titer is 1:80, whatever is compared with it; a range is two numbers parted by a dash, a long dash or "to".
-_RATIO = r"^(<=|>=|<|>)? *([0-9]+) *: *([0-9]+)$"
+_RATIO = r"^(<=|>=|<|>|=)? *([0-9]+) *: *([0-9]+)$"
 _RANGE = rf"^[(\[]? *({_NUMBER}) *(?:-|–|to) *({_NUMBER}) *[)\]]?$"
 _LOINC = r"^[0-9]{1,7}-[0-9]$"
 _CLOCK = r"^([01]?[0-9]|2[0-3])(:|h|H)?([0-5][0-9])((:)([0-5][0-9]|60))? *([AaPp])?[.]?([Mm])?[.]?$"
@@ -60,16 +61,22 @@ def _number(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue
 
 
 def _compared(text: ir.StringValue) -> ir.BooleanValue:
-    return text.substr(0, 1).isin(["<", ">", "≤", "≥"])
+    return text.substr(0, 1).isin(["<", ">", "=", "≤", "≥"])
 
 
 def _spelt(operator: ir.StringValue) -> ir.StringValue:
-    return operator.replace("≤", "<=").replace("≥", ">=")
+    """The comparison as it is told everywhere; that a value equals its number says no more than the number."""
+    return operator.replace("≤", "<=").replace("≥", ">=").nullif("=")
 
 
-def _quantity(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.DecimalValue:
+def _numbered(value: ir.Value, kind: Sequence[ir.Value]) -> ir.Value:
+    """What was read of a number, null where the value's type (none: not known) says that it is no number."""
+    return _where(~kind[0].isin(UNNUMBERED).fill_null(False), value) if kind else value
+
+
+def _quantity(text: ir.StringValue, kind: Sequence[ir.Value]) -> ir.DecimalValue:
     """The number; of a comparison its bound, as HL7's SN and FHIR's Quantity have it."""
-    return _compared(text).ifelse(_decimal(_matched(text, _COMPARISON, 2)), _number(text))
+    return _numbered(_compared(text).ifelse(_decimal(_matched(text, _COMPARISON, 2)), _number(text)), kind)
 
 
 def _pair(text: ir.StringValue, ratio: int, between: int) -> ir.DecimalValue:
@@ -87,10 +94,11 @@ def _where(condition: ir.BooleanValue, value: ir.Value) -> ir.Value:
 def _operator(text: ir.StringValue, beside: Sequence[ir.Value]) -> ir.StringValue:
     import ibis
 
-    [low] = beside
+    *kind, low = beside
     is_ratio = text.contains(":")
     compared = _where(_compared(text), _spelt(is_ratio.ifelse(_matched(text, _RATIO, 1), _matched(text, _COMPARISON, 1))))
-    return ibis.coalesce(compared, _where(low.notnull(), is_ratio.ifelse(ibis.literal(":"), ibis.literal("-"))))
+    told = ibis.coalesce(compared, _where(low.notnull(), is_ratio.ifelse(ibis.literal(":"), ibis.literal("-"))))
+    return _numbered(told, kind)
 
 
 def _part(text: ir.StringValue, place: int) -> ir.StringValue:
@@ -204,8 +212,8 @@ _PARSERS: dict[Parser, Callable[[ir.StringValue, Sequence[ir.Value]], ir.Value]]
     "number": _number,
     "quantity": _quantity,
     "operator": _operator,
-    "low": lambda text, _: _pair(text, 2, 1),
-    "high": lambda text, _: _pair(text, 3, 2),
+    "low": lambda text, kind: _numbered(_pair(text, 2, 1), kind),
+    "high": lambda text, kind: _numbered(_pair(text, 3, 2), kind),
     "code": _code,
     "code_system": _code_system,
     "text": _text,

@@ -20,7 +20,7 @@ Kind = Literal[
 ]  # fmt: skip
 Row = tuple[Any, ...]
 # Rows of other code are stale: raise it whenever a parser reads something otherwise.
-PARSER_VERSION = "4"
+PARSER_VERSION = "5"
 
 # Statuses of a result that somebody answers for (OBX-11; Observation.status): reported then, it is verified.
 VERIFIED = frozenset({"F", "C", "A", "U", "final", "corrected", "amended"})

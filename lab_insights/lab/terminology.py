@@ -36,6 +36,11 @@ SETTLED = (*REPORTED, "cancelled", "entered_in_error", "not_asked")
 # Value types whose values are `code^text^system`: HL7's, and FHIR's, which its reader writes so.
 CODED_TYPES = ("CE", "CWE", "CF", "CNE", "CodeableConcept")
 
+# Value types of days and times.
+TIME_TYPES = ("DT", "TM", "DTM", "TS", "Time", "DateTime")
+# Value types whose values are no numbers, whatever their digits: a code such as 10828004, a day such as 20260301.
+UNNUMBERED = (*CODED_TYPES, "IS", "ID", *TIME_TYPES)
+
 # Qualitative values in lower case → SNOMED CT, qualifier values.
 WORDS: dict[str, str] = {
     "negative": "260385009", "neg": "260385009", "positive": "10828004", "pos": "10828004", "trace": "260405006", "tr": "260405006",

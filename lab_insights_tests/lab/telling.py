@@ -93,6 +93,9 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
         {"value_operator": ">", "value_num": 300, "unit_raw": "furlongs", "unit_ucum": None, "status_norm": "entered_in_error"},
     ),
     "LIP": ("NM|LIP||9|||>|||W", {"flag_norm": "above_scale", "is_abnormal": True, "status_norm": "entered_in_error"}),
+    "SNA": ("SN|SNA||=^171||136-145||||F", {"value_num": 171, "value_operator": None, "is_abnormal": True}),
+    "ORG": ("CWE|ORG||10828004||||||F", {"value_num": None, "value_code": "10828004"}),
+    "DAY": ("DT|DAY||20260301||||||F", {"value_num": None, "value_text": "20260301"}),
     "CUL": ("ST|CUL||growth||||||B", {"value_text": "growth", "value_num": None, "status_norm": "appended"}),
 }
 SENT = [f"OBX|9|{sent}" for sent, _ in READ.values()]

@@ -14,7 +14,7 @@ from lab_insights.lab.contracts import contracts
 from lab_insights.lab.curate import Curation, curated
 from lab_insights.lab.engine import Duck
 from lab_insights.lab.mappings import mappings
-from lab_insights.lab.terminology import UCUM, UNITS
+from lab_insights.lab.terminology import CODED_TYPES, UCUM, UNITS, UNNUMBERED
 from lab_insights_tests.lab.world import STAMP, at
 
 FIELDS = ("value_num", "value_operator", "value_low", "value_high", "value_code", "value_text")
@@ -52,6 +52,8 @@ VALUES: dict[str | None, tuple[Any, ...]] = {
     "> 1000": ("1000", ">", None, None, None, None),
     "≤5": ("5", "<=", None, None, None, None),
     ">=60": ("60", ">=", None, None, None, None),
+    "=171": ("171", None, None, None, None, None),
+    "=1:80": (None, ":", "1", "80", None, None),
     "1:80": (None, ":", "1", "80", None, None),
     ">1:1280": (None, ">", "1", "1280", None, None),
     "3-5": (None, "-", "3", "5", None, None),
@@ -87,6 +89,13 @@ def test_a_coded_value_is_its_code_its_system_and_its_name() -> None:
     )
     assert (coded["value_code"], coded["value_code_system"], coded["value_text"]) == ("112283007", "SCT", "Escherichia coli")
     assert (plain["value_code"], plain["value_code_system"], plain["value_text"]) == ("260405006", "SCT", "trace")
+
+
+@pytest.mark.parametrize("kind", UNNUMBERED)
+def test_the_digits_of_a_code_a_day_or_a_time_are_no_number(kind: str) -> None:
+    rows = curate("result", [{"value_raw": text, "value_type": kind} for text in ("10828004", "<5", "1:80", "3-5")])
+    assert [[row[name] for name in FIELDS[:4]] for row in rows] == [[None] * 4] * 4
+    assert {row["value_code"] if kind in CODED_TYPES else row["value_text"] for row in rows} == {row["value_raw"] for row in rows}
 
 
 def test_units_become_ucum_by_their_spelling_and_unknown_ones_nothing() -> None:
@@ -133,6 +142,7 @@ def test_abnormal_is_said_by_the_flag_and_without_one_by_the_range() -> None:
         ("N", "9", "3-5"): (False, False),
         (None, "9", "3-5"): (True, False),
         (None, "4", "3-5"): (False, False),
+        (None, "=9", "3-5"): (True, False),
         (None, "4", "<5"): (False, False),
         (None, "<5", "3-5"): (None, False),
         (None, "4", None): (None, False),

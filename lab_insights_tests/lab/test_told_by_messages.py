@@ -49,7 +49,7 @@ def test_a_result_of_a_document_is_normalised_as_well(whole: Lab) -> None:
 def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab) -> None:
     counts = made(whole, 1, "result").counts
     assert {name: count for name, count in counts.items() if name.startswith("unmapped")} == {
-        "unmapped_loinc": 14,
+        "unmapped_loinc": 17,
         "unmapped_unit_ucum": 1,
         "unmapped_flag_norm": 0,
         "unmapped_status_norm": 0,
@@ -59,6 +59,11 @@ def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab)
 def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correction_another(whole: Lab) -> None:
     found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:P1^FE^"]
     assert sorted((row["status_norm"], row["value_raw"]) for row in found) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
+
+
+def test_a_version_of_a_result_is_a_number_where_the_result_is_one(whole: Lab) -> None:
+    versions = {row["component_code"]: row["value_num"] for row in whole.rows(made(whole, 1, "result_version"))}
+    assert [versions[code] for code in ("SNA", "ORG", "DAY")] == [171, None, None]
 
 
 def test_the_gravest_of_several_flags_is_meant_wherever_a_result_stands(whole: Lab) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lab_insights.lab.hl7.message import Delimiters, Message
 from lab_insights.lab.records import CLEARED, Marked, Row, verified
+from lab_insights.lab.terminology import TIME_TYPES
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _WHOLE = re.compile(_NUMBER, re.ASCII)
@@ -88,8 +89,9 @@ def value(message: Message, kind: str, raw: str) -> tuple[Any, ...]:
     if kind in _TEXTS or message.delimiters.component not in raw:
         lines = [str(message.text(line) or "") for line in message.repetitions(raw)]
         text = "\n".join(lines)
-        # Numbers that a laboratory calls text are told as numbers too; the text stays what it was.
-        return (text, *(numeric(text) if len(lines) == 1 else (None, None)), None, None, None, None, text)
+        # Numbers that a laboratory calls text are told as numbers too, but for days and times; the text stays what it was.
+        told = numeric(text) if len(lines) == 1 and kind not in TIME_TYPES else (None, None)
+        return (text, *told, None, None, None, None, text)
     if kind == "ED":
         # The document itself stays in the message: it may be megabytes of it.
         described = message.delimiters.component.join(message.parts(raw)[:4])
@@ -122,6 +124,7 @@ def _structured(message: Message, raw: str) -> tuple[Any, ...]:
     """Return a structured number: comparator, number, separator, number."""
     comparator, first, separator, second = (str(message.text(part) or "") for part in message.parts(raw)[:4])
     whole = f"{comparator}{first}{separator}{second}"
+    operator = "" if comparator == "=" else comparator
     if second or separator:
-        return whole, None, comparator or separator or None, first or None, second or None, None, None, None
-    return whole, first or None, comparator or None, None, None, None, None, None
+        return whole, None, operator or separator or None, first or None, second or None, None, None, None
+    return whole, first or None, operator or None, None, None, None, None, None
