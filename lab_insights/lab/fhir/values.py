@@ -136,8 +136,7 @@ def _other(document: Document, kind: str, value: Any) -> tuple[tuple[Any, ...], 
             (low, unit), (high, _) = number(document, value.get("low")), number(document, value.get("high"))
             return (f"{low or ''}-{high or ''}", None, "-", low, high, None, None, None), (unit, None)
         case "Ratio":
-            (above, unit), (below, _) = number(document, value.get("numerator")), number(document, value.get("denominator"))
-            return (f"{above or ''}:{below or ''}", None, ":", above, below, None, None, None), (unit, None)
+            return _ratio(document, value.get("numerator") or {}, value.get("denominator") or {})
         case "Period":
             start, end = text(value.get("start")), text(value.get("end"))
             return (f"{start or ''}/{end or ''}", None, None, start, end, None, None, None), _UNLIKE
@@ -146,3 +145,16 @@ def _other(document: Document, kind: str, value: Any) -> tuple[tuple[Any, ...], 
             return (data, None, None, None, None, None, None, data), (unit, None)
     told = text(value)
     return (told, None, None, None, None, None, None, told), _UNLIKE
+
+
+def _ratio(document: Document, numerator: Resource, denominator: Resource) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    (above, unit), (below, _) = number(document, numerator), number(document, denominator)
+    operator, within = text(numerator.get("comparator")), text(denominator.get("comparator"))
+    if within and not operator and numerator.get("value") == 1:
+        # A titer is compared by its dilution: one in less than eight is less than 1:8, which is how HL7 v2 has it.
+        operator, within = within, None
+    told = f"{operator or ''}{above or ''}:{within or ''}{below or ''}"
+    if within:
+        # No number and no operator says this without altering it.
+        return (told, None, None, None, None, None, None, told), (unit, None)
+    return (told, None, operator or ":", above, below, None, None, None), (unit, None)

@@ -34,6 +34,22 @@ def test_every_type_of_value_is_read(kind: str) -> None:
     assert told(row, "value_raw", "value_number", "value_operator", "value_low", "value_high", "value_code", "value_text") == expected
 
 
+RATIOS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]] = {
+    "<1:8": ({"value": 1, "comparator": "<"}, {"value": 8}, ("<", "1", "8", None)),
+    ">=1:8": ({"value": 1}, {"value": 8, "comparator": ">="}, (">=", "1", "8", None)),
+    "30:<8": ({"value": 30}, {"value": 8, "comparator": "<"}, (None, None, None, "30:<8")),
+    "<1:>8": ({"value": 1, "comparator": "<"}, {"value": 8, "comparator": ">"}, (None, None, None, "<1:>8")),
+}
+
+
+@pytest.mark.parametrize("raw", RATIOS)
+def test_what_a_ratio_is_compared_with_is_part_of_it(raw: str) -> None:
+    above, below, expected = RATIOS[raw]
+    row = observed(valueRatio={"numerator": above, "denominator": below})
+    assert row["value_raw"] == raw
+    assert told(row, "value_operator", "value_low", "value_high", "value_text") == expected
+
+
 @pytest.mark.parametrize("text", ["1.10", "0.1", "120.0", "-3.50", "1E-7", "12345678901234567890", "0.30000000000000000001"])
 def test_a_number_keeps_the_digits_that_were_sent(text: str) -> None:
     body = json.dumps(OBSERVATION | {"valueQuantity": {"value": 8888}}).replace("8888", text)
