@@ -19,7 +19,7 @@ RESULTS = frozenset({"ORU", "OUL"})
 ORDERS = frozenset({"ORM", "OML", "OMG", *RESULTS})
 PRESCRIPTIONS = frozenset({"RDE", "RDS", "OMP"})
 # In these the specimen comes first, and the orders on it follow; in all others it follows its order.
-SPECIMEN_FIRST = frozenset({"R22", "R23"})
+SPECIMEN_FIRST = frozenset({("OUL", "R22"), ("OUL", "R23"), ("OML", "O33"), ("OML", "O35")})
 # Order controls that end an order (table 0119): what ORC-5 does not say they say.
 ENDING = frozenset({"CA", "OC", "CR", "DC", "OD"})
 Segment = list[str]
@@ -124,7 +124,7 @@ class _Walk:
             self._group.results[-1][1].append(segment[3])
 
     def _spm(self, segment: Segment) -> None:
-        if self._message.type == "OUL" and self._message.event in SPECIMEN_FIRST:
+        if (self._message.type, self._message.event) in SPECIMEN_FIRST:
             self._finish_specimen()
             self._specimen, self._told_specimen = segment, False
         else:
@@ -188,8 +188,8 @@ class _Walk:
         ordered_by = orc[12] or obr[16] or group.ordered_by
         test = results.test(message, obr[4])
         reported, observed = instant(obr[22]), instant(obr[7])
-        if self._specimen:
-            # Each order on it is told with it, as a specimen that follows its order is.
+        if self._specimen and (group.orc or group.obr):
+            # Each order on it is told with it, as a specimen that follows its order is; what is observed of the specimen itself is no order.
             self._sample(self._specimen, group)
             self._told_specimen = True
         for specimen in group.specimens:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import date, datetime
 
+import pytest
+
 from lab_insights_tests.lab.hl7.messages import PID, message
 from lab_insights_tests.lab.reading import read_one, rows, told
 
@@ -109,6 +111,16 @@ def test_in_oul_the_specimen_comes_first_and_the_common_order_behind_its_request
     ]
     assert [told(row, "specimen_number", "type_code") for row in rows(body, "specimen")] == [("S1", "SER"), ("S2", "UR")]
     assert [told(row, "placer_number", "filler_number") for row in rows(body, "order")] == [("P1", "F1"), ("P2", None)]
+
+
+@pytest.mark.parametrize("kind", ["OML^O33^OML_O33", "OML^O35^OML_O35"])
+def test_an_order_message_of_specimens_has_the_specimen_before_its_orders(kind: str) -> None:
+    tubes = "SPM|1|T1||SER|||||||||||||20260301080000+0000", "SPM|2|T2||UR|||||||||||||20260301090000+0000"
+    of_tube = "OBX|1|NM|VOL||4|mL", "SAC|||C1"
+    body = message(kind, PID, tubes[0], *of_tube, "ORC|NW|P1", "OBR|1|P1||BMP", tubes[1], *of_tube, "ORC|NW|P2", "OBR|1|P2||UA")
+    assert [told(row, "specimen_number", "placer_number") for row in rows(body, "specimen")] == [("T1", "P1"), ("T2", "P2")]
+    orders = [told(row, "placer_number", "code", "collected_at") for row in rows(body, "order")]
+    assert orders == [("P1", "BMP", datetime(2026, 3, 1, 8)), ("P2", "UA", datetime(2026, 3, 1, 9))]
 
 
 def test_a_specimen_that_comes_first_is_told_with_each_order_on_it_and_once_where_there_is_none() -> None:
