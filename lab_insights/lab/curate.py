@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,16 +123,18 @@ def curated(raw_schema: pa.Schema, curation: Curation, relation: str = "raw") ->
     }
     columns = {**business, **{name: meta[name] for name in META if name not in business}}
     versioned = [*curation.key, *([mapping.place] if mapping and mapping.place else [])]
-    rows = read.select(**columns, **{f"__key{position}": read[name] for position, name in enumerate(versioned)})
+    # What messages say besides of which statement is the newer: a batch of them is one row of the store, written at one instant.
+    placed = {f"__{name}": read[name] for name in ("sent_at", "record")} if curation.records else {}
+    rows = read.select(**columns, **placed, **{f"__key{position}": read[name] for position, name in enumerate(versioned)})
     if not curation.key:
         # Not as a filter alone, which is QUALIFY: Spark has none, and sqlglot's way around it loses the names.
         last = rows.mutate(__newest=rows.batch_id.max().over(ibis.window()))
         last = last.filter(last.batch_id == last["__newest"]).drop("__newest")
         return Query(last.mutate(occurrence=ibis.row_number().over(ibis.window(group_by="record_hash", order_by="record_hash"))))
     if not curation.versions:
-        rows = newest(rows, [f"__key{position}" for position in range(len(versioned))])
+        rows = newest(rows, [f"__key{position}" for position in range(len(versioned))], placed)
     if mapping and (curation.versions or not mapping.one_to_one):
-        rows = newest(rows, list(curation.curated_key))
+        rows = newest(rows, list(curation.curated_key), placed)
     return Query(rows.select(list(columns)))
 
 
@@ -142,11 +145,14 @@ def raw_table(schema: pa.Schema, relation: str = "raw") -> ir.Table:
     return ibis.table(ibis.schema({**dict(ibis.Schema.from_pyarrow(schema).items()), **_BESIDE}), name=relation)
 
 
-def newest(rows: ir.Table, keys: list[str]) -> ir.Table:
-    """Return the newest version of each key of curated rows; of two messages that tell the same of one order, always the same one."""
+def newest(rows: ir.Table, keys: list[str], placed: Iterable[str] = ()) -> ir.Table:
+    """Return the newest version of each key of curated rows: of the same instant, that which comes last by the columns `placed`.
+
+    Of two messages that tell the same of one order it is always the same one.
+    """
     import ibis
 
-    order = [ibis.desc(name) for name in ("source_updated_at", "batch_id", "record_hash", "source_pk")]
+    order = [ibis.desc(name) for name in ("source_updated_at", *placed, "batch_id", "record_hash", "source_pk")]
     ranked = rows.mutate(__rank=ibis.row_number().over(ibis.window(group_by=keys, order_by=order)))
     return ranked.filter(ranked["__rank"] == 0).drop("__rank")
 

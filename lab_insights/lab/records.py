@@ -19,7 +19,7 @@ Kind = Literal[
     "medication_dispense", "reject",
 ]  # fmt: skip
 Row = tuple[Any, ...]
-# Rows of other code are stale: raise it whenever a parser reads something otherwise.
+# Rows of other code are stale: raise it whenever a parser reads something otherwise, or its records are ordered otherwise.
 PARSER_VERSION = "5"
 
 # Statuses of a result that somebody answers for (OBX-11; Observation.status): reported then, it is verified.
