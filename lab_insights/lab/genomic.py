@@ -25,7 +25,7 @@ CODES: dict[str, tuple[str, str | None]] = {
 _AT = {name: place for place, name in enumerate(FIELDS["result"])}
 LOINC = _AT["loinc"]
 """Place of the LOINC code in a record of a result."""
-_LINKS = ("resource_id", "placer_number", "filler_number", "patient_mrn", "patient_authority", "patient_reference")
+_LINKS = ("resource_id", "resource_key", "placer_number", "filler_number", "patient_mrn", "patient_authority", "patient_reference")
 _NO_RESULTS, _PLAIN = frozenset({"O", "N"}), frozenset({"F", "final"})
 
 

@@ -29,6 +29,7 @@ VERIFIED = frozenset({"F", "C", "A", "U", "final", "corrected", "amended"})
 UNSPECIFIED = "U"
 # Columns of every record: the row of the store, the record's number there (by kind), and the message's own header.
 COMMON = ("message_id", "record", "updated_at", "standard", "sender", "control_id", "sent_at")
+_RESOURCE = ("resource_id", "resource_key")
 _LINKS = ("patient_mrn", "patient_authority", "patient_reference")
 _ORDER = ("placer_number", "filler_number")
 _TEST = ("code", "name", "code_system", "loinc")
@@ -56,7 +57,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         "received_at", "reject_reason", "condition",
     ),
     "result": (
-        "resource_id", *_ORDER, "order_reference", *_LINKS, "specimen_number", *_TEST, "sub_id", "panel_code", "value_type", "value_raw",
+        *_RESOURCE, *_ORDER, "order_reference", *_LINKS, "specimen_number", *_TEST, "sub_id", "panel_code", "value_type", "value_raw",
         "value_number", "value_operator", "value_low", "value_high", "value_code", "value_code_system", "value_text", "unit_raw",
         "unit_ucum", "range_raw", "range_low", "range_high", "flag_raw", "status_raw", "performing_lab", "comment", "observed_at",
         "analysed_at", "reported_at", "verified_at",
@@ -64,13 +65,13 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     "report": (
         "resource_id", *_ORDER, "order_reference", *_LINKS, *_TEST, "department", "status_raw", "conclusion", "observed_at", "reported_at",
     ),
-    "genomic": ("resource_id", *_ORDER, *_LINKS, "sub_id", *SAID_OF_VARIANTS, "status_raw", "reported_at", "verified_at"),
+    "genomic": (*_RESOURCE, *_ORDER, *_LINKS, "sub_id", *SAID_OF_VARIANTS, "status_raw", "reported_at", "verified_at"),
     "medication_order": (
-        "resource_id", *_ORDER, *_LINKS, *_DRUG, "status_raw", "dose_number", "dose_unit", "route", "frequency", "instructions",
+        *_RESOURCE, *_ORDER, *_LINKS, *_DRUG, "status_raw", "dose_number", "dose_unit", "route", "frequency", "instructions",
         "quantity_number", "quantity_unit", "refills", "provider_code", "ordered_at", "start_at", "end_at",
     ),
     "medication_dispense": (
-        "resource_id", *_ORDER, "order_reference", *_LINKS, *_DRUG, "prescription_number", "status_raw", "quantity_number", "quantity_unit",
+        *_RESOURCE, *_ORDER, "order_reference", *_LINKS, *_DRUG, "prescription_number", "status_raw", "quantity_number", "quantity_unit",
         "days_supply", "refills_remaining", "instructions", "dispensed_at",
     ),
     "reject": ("position", "reason", "message_type", "version"),

@@ -14,7 +14,11 @@ import pytest
 from lab_insights.lab.hl7.framing import messages
 from lab_insights.lab.hl7.message import split
 from lab_insights.lab.records import CLEARED, Rejected
+from lab_insights.lake.commit import Lake
 from lab_insights_tests.lab.reading import read_one, rows
+from lab_insights_tests.lab.telling import made, message, tell
+from lab_insights_tests.lab.world import Lab
+from lab_insights_tests.lake.world import fresh_tenant
 
 SAMPLES = Path(os.environ.get("LAB_INSIGHTS_SAMPLES", "/nowhere"))
 MESSAGES = sorted((SAMPLES / "hl7v2").glob("*.hl7"))
@@ -84,3 +88,13 @@ def test_a_public_bundle_gives_a_record_for_each_laboratory_resource_and_every_r
     assert all(row["patient_mrn"] and not row["patient_reference"] for row in results)
     numbers = Counter(str(each["valueQuantity"]["value"]) for each in laboratory if "valueQuantity" in each)
     assert Counter(row["value_number"] for row in results if row["value_type"] == "Quantity") == numbers
+
+
+def test_every_result_of_the_public_bundles_is_one_of_the_laboratorys_table(lake: Lake) -> None:
+    lab = Lab(lake, fresh_tenant())
+    tell(lab, 1, *(message(key, path.read_text()) for key, path in enumerate(BUNDLES, start=1)), kind="snapshot")
+    tell(lab, 2, *(message(key, path.read_text(), 2) for key, path in enumerate(BUNDLES, start=50)))
+    found = [lab.rows(made(lab, number, "result")) for number in (1, 2)]
+    assert [len(rows) for rows in found] == [len(lab.rows(made(lab, 1, "message_result")))] * 2 == [177, 177]
+    assert {row["result_id"] for row in found[0]} == {row["result_id"] for row in found[1]}, "a resend is the same result"
+    assert {row["patient_id"] for row in found[0]} <= {row["patient_id"] for row in lab.rows(made(lab, 1, "patient"))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lab_insights.lab import genomic
+from lab_insights.lab import genomic, message_keys
 from lab_insights.lab.fhir import medications, results, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
@@ -41,7 +41,7 @@ class _Walk:
     """A walk through the resources of one document."""
 
     def __init__(self, document: Document, add: Add) -> None:
-        self._document, self._add = document, add
+        self._document, self._add, self._header = document, add, header(document)
         self._people: dict[int, tuple[Any, ...]] = {}
         # What only other resources say of these: the order of a specimen, and which organisations performed tests.
         self._specimens: list[Resource] = []
@@ -159,7 +159,7 @@ class _Walk:
         maker = self._document.found(performer, resource) or {}
         if maker:
             self._performers.add(id(maker))
-        links = (text(resource.get("id")), *order, *self._subject(resource), _tube(sample) if sample else None)
+        links = (*self._known_by(resource), *order, *self._subject(resource), _tube(sample) if sample else None)
         panel = values.test(report.get("code"))[0] if report else None
         for row in results.results(self._document, resource, links, panel, text(maker.get("name")) or text(performer.get("display"))):
             self._add("result", row)
@@ -179,10 +179,20 @@ class _Walk:
 
     def _prescription(self, resource: Resource, _: str | None) -> None:
         provider = self._professional(resource.get("requester"), resource)
-        self._add("medication_order", medications.prescribed(self._document, resource, self._subject(resource), provider))
+        self._add(
+            "medication_order",
+            medications.prescribed(self._document, resource, self._known_by(resource), self._subject(resource), provider),
+        )
 
     def _dispense(self, resource: Resource, _: str | None) -> None:
-        self._add("medication_dispense", medications.dispensed(self._document, resource, self._subject(resource)))
+        self._add("medication_dispense", medications.dispensed(self._document, resource, self._known_by(resource), self._subject(resource)))
+
+    def _known_by(self, resource: Resource) -> Row:
+        """Return id and key of a resource."""
+        mrn, _, reference = self._subject(resource)
+        _, sender, *_ = self._header
+        its = text(resource.get("id"))
+        return its, message_keys.of_resource(its, sender, mrn or reference)
 
     def _subject(self, resource: Resource) -> tuple[Any, ...]:
         return self._linked(resource.get("subject") or resource.get("patient"), resource)

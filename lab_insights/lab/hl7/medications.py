@@ -23,7 +23,7 @@ def prescribed(message: Message, order: tuple[Any, ...], orc: Segment, rx: Segme
     often = part(timing[3], 1) if timing else part(old, 2)
     start, end = (timing[7], timing[8]) if timing else (message.parts(old)[3], message.parts(old)[4])
     return (
-        None, *order, *coded(message, drug), part(orc[5], 1) or part(orc[1], 1), part(dose, 1), part(unit, 1),
+        None, None, *order, *coded(message, drug), part(orc[5], 1) or part(orc[1], 1), part(dose, 1), part(unit, 1),
         part(route[1], 2) or part(route[1], 1) if route else None, often, part(instructions, 2) or part(instructions, 1), part(quantity, 1),
         part(of, 1), part(refills, 1), part(orc[12] or provider, 1), instant(orc[9]), instant(start), instant(end),
     )  # fmt: skip
@@ -33,6 +33,6 @@ def dispensed(message: Message, order: tuple[Any, ...], orc: Segment, rxd: Segme
     """Return the record of an RXD segment. `order` is placer and filler number, no reference, and the patient."""
     part = message.part
     return (
-        None, *order, *coded(message, rxd[2]), part(rxd[7], 1), part(orc[5], 1) or part(orc[1], 1), part(rxd[4], 1), part(rxd[5], 1), None,
+        None, None, *order, *coded(message, rxd[2]), part(rxd[7], 1), part(orc[5], 1) or part(orc[1], 1), part(rxd[4], 1), part(rxd[5], 1), None,
         part(rxd[8], 1), part(rxd[9], 1), message.instant(rxd[3]),
     )  # fmt: skip

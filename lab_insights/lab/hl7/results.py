@@ -64,7 +64,7 @@ def observation(
         flags = "~".join(each.split(message.delimiters.component, 1)[0] for each in message.repetitions(flags))
     analysed, observed, status = obx[19], obx[14], message.part(obx[11], 1)
     return (
-        None, *order, specimen, *test(message, obx[3]), message.text(obx[4]), panel, obx[2] or None, *value(message, obx[2], obx[5]),
+        None, None, *order, specimen, *test(message, obx[3]), message.text(obx[4]), panel, obx[2] or None, *value(message, obx[2], obx[5]),
         unit_text, unit_text if system == UCUM else None, span, low, high, message.text(flags), status,
         message.part(obx[23] or obx[15], 1) if obx[23] or obx[15] else None, comment or None,
         message.instant(observed) if observed else None, message.instant(analysed) if analysed else None, reported,
