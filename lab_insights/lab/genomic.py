@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lab_insights.lab.records import FIELDS, SAID_OF_VARIANTS, Row
+from lab_insights.lab.records import FIELDS, NO_RESULTS, SAID_OF_VARIANTS, Row
 
 # LOINC code → what it says, and the column of its code where that is told beside it.
 CODES: dict[str, tuple[str, str | None]] = {
@@ -26,14 +26,14 @@ _AT = {name: place for place, name in enumerate(FIELDS["result"])}
 LOINC = _AT["loinc"]
 """Place of the LOINC code in a record of a result."""
 _LINKS = ("resource_id", "resource_key", "placer_number", "filler_number", "patient_mrn", "patient_authority", "patient_reference")
-_NO_RESULTS, _PLAIN = frozenset({"O", "N"}), frozenset({"F", "final"})
+_PLAIN = frozenset({"F", "final"})
 
 
 def variants(observations: Iterable[Row]) -> Iterator[Row]:
     """Yield the record of each variant that records of results of `CODES` tell of; observations without a gene or a variant are none."""
     grouped: dict[tuple[Any, ...], list[Row]] = {}
     for row in observations:
-        if row[_AT["status_raw"]] not in _NO_RESULTS:
+        if row[_AT["status_raw"]] not in NO_RESULTS:
             key = tuple(row[_AT[name]] for name in _LINKS)
             grouped.setdefault(key if row[_AT["resource_id"]] else (*key, row[_AT["sub_id"]]), []).append(row)
     for rows in grouped.values():

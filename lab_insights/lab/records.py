@@ -24,6 +24,8 @@ PARSER_VERSION = "5"
 
 # Statuses of a result that somebody answers for (OBX-11; Observation.status): reported then, it is verified.
 VERIFIED = frozenset({"F", "C", "A", "U", "final", "corrected", "amended"})
+# Statuses of what is no result: the order's detail, and what nobody asked for.
+NO_RESULTS = frozenset({"O", "N"})
 
 # HL7 table 0203's code of an identifier that does not say what it is.
 UNSPECIFIED = "U"
@@ -60,7 +62,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
         *_RESOURCE, *_ORDER, "order_reference", *_LINKS, "specimen_number", *_TEST, "sub_id", "panel_code", "value_type", "value_raw",
         "value_number", "value_operator", "value_low", "value_high", "value_code", "value_code_system", "value_text", "unit_raw",
         "unit_ucum", "range_raw", "range_low", "range_high", "flag_raw", "status_raw", "performing_lab", "comment", "observed_at",
-        "analysed_at", "reported_at", "verified_at",
+        "analysed_at", "reported_at", "verified_at", "result_key",
     ),
     "report": (
         "resource_id", *_ORDER, "order_reference", *_LINKS, *_TEST, "department", "status_raw", "conclusion", "observed_at", "reported_at",

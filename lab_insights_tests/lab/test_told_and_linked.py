@@ -43,8 +43,8 @@ def told(lake: Lake) -> Lab:
 
 def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_laboratorys_system(told: Lab) -> None:
     rows = {row["result_id"]: row for row in told.rows(made(told, 1, "result"))}
-    assert set(rows) == {"r1", "messages:P1^K^", "messages:P2^K^", "messages:P3^K^", "messages:P9^K^"}, "no row of an O"
-    newest = rows["messages:P3^K^"]
+    assert set(rows) == {"r1", "messages:P1^BMP^K^^", "messages:P2^BMP^K^^", "messages:P3^BMP^K^^", "messages:P9^BMP^K^^"}, "no row of an O"
+    newest = rows["messages:P3^BMP^K^^"]
     assert (newest["value_raw"], newest["status_norm"], newest["source_system"]) == ("6.1", "final", "messages")
     assert (newest["lab_order_id"], newest["patient_id"]) == ("messages:P3", "messages:H^M9")
     assert {row["patient_id"] for row in told.rows(made(told, 1, "patient"))} >= {"p1", "messages:H^M1", "messages:H^M9"}
@@ -59,7 +59,7 @@ def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_labor
 
 def test_every_statement_of_a_message_is_a_version_that_is_no_lower_bound(told: Lab) -> None:
     found = told.rows(made(told, 1, "result_version"))
-    versions = {(row["value_raw"], row["status_norm"], row["is_lower_bound"]) for row in found if row["result_id"] == "messages:P3^K^"}
+    versions = {(row["value_raw"], row["status_norm"], row["is_lower_bound"]) for row in found if row["result_id"] == "messages:P3^BMP^K^^"}
     assert versions == {("6.0", "preliminary", False), ("6.1", "final", False)}
     assert {row["is_lower_bound"] for row in found if row["source_system"] == "lis"} == {True}
 
@@ -151,15 +151,15 @@ def test_a_merge_that_messages_tell_is_one_of_the_systems_patients(lake: Lake) -
         ["o1", "o8", "messages:P8", "messages:P7"], "p1"
     )
     assert linked(lab, 2, "result_detail", "result_id", "surviving_patient_id") == dict.fromkeys(
-        ["ro1", "ro8", "messages:P8^K^", "messages:P7^K^"], "p1"
+        ["ro1", "ro8", "messages:P8^BMP^K^^", "messages:P7^BMP^K^^"], "p1"
     )
     # What the system says of its own patient counts; a number that is another's now gives its people back.
     lab.modelled(3, patient=[patient("p8", "M8") | {"merged_into_id": "p9"}, patient("p1", "M5")])
     tell(lab, 3)
     assert linked(lab, 3, "result_detail", "result_id", "surviving_patient_id") == {
-        **dict.fromkeys(["ro8", "ro9", "messages:P8^K^"], "p9"),
+        **dict.fromkeys(["ro8", "ro9", "messages:P8^BMP^K^^"], "p9"),
         "ro1": "p1",
-        "messages:P7^K^": "messages:H^M1",
+        "messages:P7^BMP^K^^": "messages:H^M1",
     }
 
 
@@ -193,7 +193,7 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         crm_case=[{"id": "k1", "account_id": "a1", "provider_id": "d1", "patient_mrn": "M1", "status": "open", "opened_at": at(1)}],
     )
     tell(lab, 1, message(1, sent(1, 8)), message(2, sent(2, 9)), kind="snapshot")
-    orders, results = '["messages:P2","o1"]', '["r1","messages:P2^K^"]'
+    orders, results = '["messages:P2","o1"]', '["r1","messages:P2^BMP^K^^"]'
     for owner, (own, its, _) in owners.items():
         found = had(1, owner)
         assert (found[own], found[its]) == ((2, at(1, 9), orders, 2, results, 1), (0, None, None, 0, None, 0))
@@ -207,7 +207,7 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
     tell(lab, 3)
     for owner, (own, *_) in owners.items():
         found = had(3, owner)
-        assert found[own] == (2, at(1), '["o1","messages:P3"]', 2, '["r1","messages:P3^K^"]', 1)
+        assert found[own] == (2, at(1), '["o1","messages:P3"]', 2, '["r1","messages:P3^BMP^K^^"]', 1)
         assert owner != "patient" or found["p2"] == (1, at(1), '["o2"]', 0, None, 0)
     # The numbers and codes that link the owners of messages become others'.
     codes = [coded("C1", "a2"), coded("D1", "d2")]
@@ -218,4 +218,4 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         # a case names a patient by the number, and the others by themselves
         moved = owner == "patient"
         assert (found[own], found[its][:3]) == ((1, at(1), '["o1"]', 1, '["r1"]', int(not moved)), (0, None, None))
-        assert found[other][2:] == ('["o2","messages:P3"]' if moved else '["messages:P3"]', 1, '["messages:P3^K^"]', int(moved))
+        assert found[other][2:] == ('["o2","messages:P3"]' if moved else '["messages:P3"]', 1, '["messages:P3^BMP^K^^"]', int(moved))

@@ -32,13 +32,13 @@ def test_ordered_tests_of_messages_are_those_that_their_results_answer(whole: La
 
 @pytest.mark.parametrize("code", READ)
 def test_a_result_of_a_message_is_normalised_as_one_of_the_laboratorys_system(whole: Lab, code: str) -> None:
-    row, (_, expected) = told_of(whole, "result")[f"messages:P1^{code}^"], READ[code]
+    row, (_, expected) = told_of(whole, "result")[f"messages:P1^BMP^{code}^^"], READ[code]
     assert {name: row[name] for name in expected} == expected
 
 
 def test_a_result_of_a_document_is_normalised_as_well(whole: Lab) -> None:
     found = told_of(whole, "result")
-    coded, measured = found["messages:F7^COV^"], found["messages:F7^PLT^"]
+    coded, measured = found["messages:F7^^COV^^"], found["messages:F7^^PLT^^"]
     assert [coded[name] for name in ("value_code", "value_code_system", "value_text", "status_norm")] == [
         "260373001", SNOMED, "Detected", "entered_in_error",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab)
 
 
 def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correction_another(whole: Lab) -> None:
-    found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:P1^FE^"]
+    found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:P1^BMP^FE^^"]
     assert sorted((row["status_norm"], row["value_raw"]) for row in found) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
 
 

@@ -49,6 +49,7 @@ class _Walk:
         self._orders: dict[int, tuple[Any, ...]] = {}
         self._performers: set[int] = set()
         self._genomic: list[Row] = []
+        self._keys = message_keys.ResultKeys()
         # Observations that name no order are those of the report that lists them.
         self._reports: dict[str, Resource] = {}
         # Tests of a request that names none: those of the reports on it.
@@ -162,7 +163,7 @@ class _Walk:
         links = (*self._known_by(resource), *order, *self._subject(resource), _tube(sample) if sample else None)
         panel = values.test(report.get("code"))[0] if report else None
         for row in results.results(self._document, resource, links, panel, text(maker.get("name")) or text(performer.get("display"))):
-            self._add("result", row)
+            self._add("result", (*row, self._keys.of(row)))
             if row[genomic.LOINC] in genomic.CODES:
                 self._genomic.append(row)
 

@@ -44,7 +44,7 @@ def results(document: Document, observation: Resource, links: Row, panel: str | 
 
 
 def _result(document: Document, holder: Resource, links: Row, said: _Said) -> Row:
-    """Return the record of the value that an observation or a component holds."""
+    """Return the record of the value that an observation or a component holds, but for its key."""
     kind, value, (unit, ucum) = values.observed(document, holder)
     absent = concept(holder.get("dataAbsentReason"))
     flags = "~".join(code for each in holder.get("interpretation") or () if (code := concept(each)[0])) or None

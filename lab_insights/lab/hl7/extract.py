@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lab_insights.lab import genomic
+from lab_insights.lab import genomic, message_keys
 from lab_insights.lab.hl7 import medications, people, results
 from lab_insights.lab.hl7.message import Message
 from lab_insights.lab.records import Header, Kind, Row, specimen_state
@@ -68,6 +68,7 @@ class _Walk:
         self._specimen: Segment | None = None
         self._told_specimen = True
         self._genomic: list[Row] = []
+        self._keys = message_keys.ResultKeys()
         self._seen: set[tuple[str, ...]] = set()
 
     def run(self) -> None:
@@ -224,7 +225,7 @@ class _Walk:
         for obx, notes in group.results:
             comment = "\n".join(str(message.text(note) or "") for note in notes) if notes else ""
             row = results.observation(message, obx, linked, tube, test[0], reported, comment)
-            self._add("result", row)
+            self._add("result", (*row, self._keys.of(row)))
             if row[genomic.LOINC] in genomic.CODES:
                 self._genomic.append(row)
             if obx[23]:
