@@ -9,6 +9,7 @@ from lab_insights.lab import tracing
 from lab_insights.lab.contracts import contracts
 from lab_insights.lab.engine import Query
 from lab_insights.lab.kpis import REPORTS
+from lab_insights.lab.kpis.model import MINUTES
 from lab_insights.lab.lineage import CACHE, at_source, lineage
 from lab_insights.lab.tracing import trace
 from lab_insights.lab.unpivot import unpivoted
@@ -53,11 +54,23 @@ def test_a_table_turned_to_rows_has_its_values_from_every_column() -> None:
 
 
 def test_a_kpi_column_leads_through_every_layer_to_the_columns_of_the_sources() -> None:
-    assert ("sources/lis/lab_order", "ordered_at") in at_source("reports/daily_activity", "turnaround_median_minutes")
-    assert ("sources/lis/result", "verified_at") in at_source("reports/daily_activity", "turnaround_median_minutes")
+    assert ("sources/lis/lab_order", "ordered_at") in at_source("reports/turnaround", "median_minutes")
+    assert ("sources/lis/result", "verified_at") in at_source("reports/turnaround", "median_minutes")
     assert ("sources/lis/result", "status_raw") in at_source("reports/turnaround", "median_minutes")
     assert at_source("reports/daily_activity", "orders") == (), "it is counted"
     assert ("sources/messages/message", "body") in at_source("curated/message_result", "value_raw")
+
+
+def test_the_time_since_an_order_is_measured_in_one_place_which_knows_midnights_add_ons_and_partial_panels() -> None:
+    """`daily_activity` once measured it anew: orders of a date only had the median of a morning."""
+    ordered, verified = ("sources/lis/lab_order", "ordered_at"), ("sources/lis/result", "verified_at")
+    measured = {
+        report.name
+        for report in REPORTS
+        for name, column in report.columns.items()
+        if report.inputs and column.type == MINUTES and {ordered, verified} <= {*at_source(f"reports/{report.name}", name)}
+    }
+    assert measured == {"ordered_test"}, "the others are counted from its facts alone"
 
 
 def test_every_column_of_a_contract_and_of_a_wide_table_is_followed_to_a_source() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lab_insights_tests.warehouse.kpi_tables import Row, Tables
-from lab_insights_tests.warehouse.oracle.instants import YEAR, day_of, known, minutes, percentile
+from lab_insights_tests.warehouse.oracle.instants import day_of, known, minutes, percentile
 from lab_insights_tests.warehouse.oracle.ordered import RELEASED
 
 
@@ -22,35 +22,18 @@ def told_at(row: Row) -> Any:
 
 
 def daily_activity(made: Tables, _: pd.DataFrame | None = None) -> dict[tuple[Any, ...], Row]:
-    orders = {row["lab_order_id"]: row for row in made.rows["lab_order"]}
-    counts: dict[str, Counter[Any]] = defaultdict(Counter)
-    taken: dict[Any, list[float]] = defaultdict(list)
+    counts: dict[str, Counter[Any]] = {}
 
     def count(name: str, days: Iterable[Any]) -> None:
-        counts[name].update(day for day in days if day)
+        counts[name] = Counter(day for day in days if day)
 
-    count("orders", (day_of(row["ordered_at"]) for row in orders.values() if row["status"] != "cancelled"))
+    count("orders", (day_of(row["ordered_at"]) for row in made.rows["lab_order"] if row["status"] != "cancelled"))
     count("critical_notifications", (day_of(row["notified_at"]) for row in made.rows["critical_notification"]))
     count("cases_opened", (day_of(row["opened_at"]) for row in made.rows["crm_case"] if not row["is_removed"]))
-    for row in released(made):
-        order, day = orders.get(row["lab_order_id"], {}), day_of(told_at(row))
-        count("results_corrected" if row["status_norm"] == "corrected" else "results_final", [day])
-        if order.get("status") == "cancelled" or not day:
-            continue
-        lasted = row["verified_at"] - order["ordered_at"] if row["verified_at"] and order.get("ordered_at") else None
-        if lasted is None:
-            count("turnaround_missing", [day])
-        elif lasted.total_seconds() < 0 or lasted > YEAR:
-            count("turnaround_implausible", [day])
-        else:
-            taken[day].append(minutes(order["ordered_at"], row["verified_at"]))
-    names = ("orders", "results_final", "results_corrected", "critical_notifications", "cases_opened")
-    return {
-        (day,): {name: counts[name][day] for name in (*names, "turnaround_missing", "turnaround_implausible")}
-        | {"turnaround_observations": len(taken[day])}
-        | {f"turnaround_{name}_minutes": percentile(taken[day], share) for name, share in {"median": 0.5, "p90": 0.9}.items()}
-        for day in sorted({day for each in counts.values() for day in each} | set(taken))
-    }
+    count("results_final", (day_of(told_at(row)) for row in released(made) if row["status_norm"] != "corrected"))
+    count("results_corrected", (day_of(told_at(row)) for row in released(made) if row["status_norm"] == "corrected"))
+    days = {day for each in counts.values() for day in each}
+    return {(day,): {name: each[day] for name, each in counts.items()} for day in sorted(days)}
 
 
 def rejection(made: Tables, _: pd.DataFrame) -> dict[tuple[Any, ...], Row]:
