@@ -138,10 +138,11 @@ def _bound(text: ir.StringValue, group: int, openings: list[str]) -> ir.DecimalV
     return _compared(text).ifelse(one, _where(low <= high, low if group == 1 else high))
 
 
-def _ucum(text: ir.StringValue, _: Sequence[ir.Value] = ()) -> ir.StringValue:
+def _ucum(text: ir.StringValue, declared: Sequence[ir.StringValue]) -> ir.StringValue:
+    """The unit by its spelling; one that is not known is what the source itself declares, for UCUM has many more than are listed."""
     import ibis
 
-    return _where(text.notnull(), text.cases(*UNITS.items(), else_=ibis.null("string")))
+    return ibis.coalesce(_where(text.notnull(), text.cases(*UNITS.items(), else_=ibis.null("string"))), *declared)
 
 
 def _loinc(text: ir.StringValue, local: ir.Value, mapped: Mapping[str, str]) -> ir.StringValue:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# Units of the field in UCUM (case-sensitive), https://ucum.org/ucum: what is not among them is shown as non-UCUM. Common ones come first.
+# Units of the field in UCUM (case-sensitive), https://ucum.org/ucum: what is not among them, nor declared to be UCUM, is shown as non-UCUM.
+# Common ones come first.
 UCUM = (
     "mg/dL", "mmol/L", "%", "g/dL", "10*3/uL", "U/L", "meq/L", "ng/mL", "10*6/uL", "fL", "pg", "u[IU]/mL", "m[IU]/L", "pg/mL", "ug/dL",
     "ng/dL", "umol/L", "s", "{INR}", "{titer}", "{ratio}", "[pH]", "mm/h", "mL/min/{1.73_m2}", "mg/L", "g/L", "ug/mL", "mg/mL", "pg/dL",

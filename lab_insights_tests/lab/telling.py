@@ -96,6 +96,8 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
     "SNA": ("SN|SNA||=^171||136-145||||F", {"value_num": 171, "value_operator": None, "is_abnormal": True}),
     "ORG": ("CWE|ORG||10828004||||||F", {"value_num": None, "value_code": "10828004"}),
     "DAY": ("DT|DAY||20260301||||||F", {"value_num": None, "value_text": "20260301"}),
+    "ALB": ("NM|ALB||30|ug/min^per minute^UCUM|||||F", {"unit_declared": "ug/min", "unit_ucum": "ug/min"}),
+    "ACR": ("NM|ACR||30|mg/mmol{creat}^^UCUM|||||F", {"unit_raw": "mg/mmol{creat}", "unit_ucum": "mg/mmol{creat}"}),
     "CUL": ("ST|CUL||growth||||||B", {"value_text": "growth", "value_num": None, "status_norm": "appended"}),
 }
 SENT = [f"OBX|9|{sent}" for sent, _ in READ.values()]
@@ -111,6 +113,12 @@ MEASURED = {
     "valueQuantity": {"value": 20, "comparator": "<", "unit": "thousand per microliter", "system": "http://unitsofmeasure.org", "code": "10*3/uL"},
     "referenceRange": [{"low": {"value": 150}, "text": "150 and more"}],
     "interpretation": [{"coding": [{"code": "LL"}]}, {"coding": [{"code": "A"}]}],
+}  # fmt: skip
+
+DECLARED = {
+    "resourceType": "Observation", "id": "o3", "status": "amended", "code": {"coding": [{"code": "GFR"}]},
+    "basedOn": [{"identifier": {"value": "F7"}}],
+    "valueQuantity": {"value": 90, "unit": "ml per day", "system": "http://unitsofmeasure.org", "code": "mL/d/{1.73_m2}"},
 }  # fmt: skip
 
 
@@ -157,6 +165,6 @@ def whole(lake: Lake) -> Lab:
     iron = head + "\rOBX|1|NM|FE||{0}||||||{1}"
     resent = iron.format("60", "F").replace("20260301100000", "20260301120000")
     stated = [iron.format("60", "F"), resent, iron.format("61", "C"), iron.format("62", "C")]
-    bodies = [known, other, lost, prescribed, again, again, json.dumps(CODED), json.dumps(MEASURED), *stated]
+    bodies = [known, other, lost, prescribed, again, again, json.dumps(CODED), json.dumps(MEASURED), json.dumps(DECLARED), *stated]
     tell(lab, 1, *(message(key, body) for key, body in enumerate(bodies, start=1)), kind="snapshot")
     return lab

@@ -38,18 +38,19 @@ def test_a_result_of_a_message_is_normalised_as_one_of_the_laboratorys_system(wh
 
 def test_a_result_of_a_document_is_normalised_as_well(whole: Lab) -> None:
     found = told_of(whole, "result")
-    coded, measured = found["messages:F7^^COV^^"], found["messages:F7^^PLT^^"]
+    coded, measured, declared = (found[f"messages:F7^^{code}^^"] for code in ("COV", "PLT", "GFR"))
     assert [coded[name] for name in ("value_code", "value_code_system", "value_text", "status_norm")] == [
         "260373001", SNOMED, "Detected", "entered_in_error",
     ]  # fmt: skip
     names = ("value_num", "value_operator", "unit_raw", "unit_ucum", "range_low", "range_high", "is_critical", "status_norm")
+    assert [declared[name] for name in ("unit_raw", "unit_declared", "unit_ucum")] == ["ml per day", "mL/d/{1.73_m2}", "mL/d/{1.73_m2}"]
     assert [measured[name] for name in names] == [20, "<", "thousand per microliter", "10*3/uL", 150, None, True, "amended"]
 
 
 def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab) -> None:
     counts = made(whole, 1, "result").counts
     assert {name: count for name, count in counts.items() if name.startswith("unmapped")} == {
-        "unmapped_loinc": 17,
+        "unmapped_loinc": 20,
         "unmapped_unit_ucum": 1,
         "unmapped_flag_norm": 0,
         "unmapped_status_norm": 0,

@@ -203,6 +203,8 @@ def _result(
         "resulted_at": at,
         "verified_at": verified,
     }
+    # One laboratory's messages declare their units.
+    row["unit_declared"] = row["unit_ucum"] if row["performing_lab"] == "Annex" else None
     row["value_num"] = Decimal("4.1") if row["value_raw"] == "4.1" else None
     made.add("result", **row)
     _versions(rng, made, row, letter)

@@ -34,7 +34,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "medication_dispense": _schema("medication_dispense_id patient_mrn drug_code drug_name drug_system status_raw", at="dispensed_at"),
     "patient": _schema("patient_id merged_into_patient_id"),
     "result": _schema(
-        "result_id order_item_id lab_order_id patient_id component_code loinc value_raw value_type value_operator unit_raw unit_ucum flag_raw "
+        "result_id order_item_id lab_order_id patient_id component_code loinc value_raw value_type value_operator unit_raw unit_declared unit_ucum flag_raw "
         "flag_norm status_raw status_norm performing_lab",
         value="value_num range_low range_high",
         flag="is_critical",

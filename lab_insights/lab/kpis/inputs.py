@@ -37,6 +37,7 @@ INPUTS: dict[str, Input] = {
             "value_type": _TEXT,
             "value_num": "NUMBER(38,9)",
             "unit_raw": _TEXT,
+            "unit_declared": _TEXT,
             "unit_ucum": _TEXT,
             "flag_raw": _TEXT,
             "flag_norm": _TEXT,

@@ -72,7 +72,7 @@ def _results(counts: _Counts, made: Tables) -> None:
         "duplicate_results", rows, lambda row: same[row["order_item_id"], row["component_code"]] > 1, lambda row: row["component_code"]
     )
     counts.count("unmapped_loinc", rows, lambda row: row["loinc"] is None)
-    counts.count("non_ucum_units", rows, lambda row: row["unit_raw"] != "mmol/L", lambda row: row["unit_raw"])
+    counts.count("non_ucum_units", rows, lambda row: row["unit_raw"] != "mmol/L" and not row["unit_declared"], lambda row: row["unit_raw"])
     counts.count("unmapped_units", rows, lambda row: row["unit_raw"] == "furlong", lambda row: row["unit_raw"])
     numbers = [(day, row) for day, row in rows if row["value_type"] == "NM" and row["value_raw"] is not None]
     counts.count("unparsable_numbers", numbers, lambda row: row["value_raw"] != "4.1")
