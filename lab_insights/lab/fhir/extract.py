@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from lab_insights.lab import genomic, message_keys
 from lab_insights.lab.fhir import medications, results, values
 from lab_insights.lab.fhir.document import Document, Resource
+from lab_insights.lab.fhir.links import Links
 from lab_insights.lab.fhir.values import concept, first, instant, text
 from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_state
 from lab_insights.lab.stamps import iso_date
@@ -50,18 +51,7 @@ class _Walk:
         self._performers: set[int] = set()
         self._genomic: list[Row] = []
         self._keys = message_keys.ResultKeys()
-        # Observations that name no order are those of the report that lists them.
-        self._reports: dict[str, Resource] = {}
-        # Tests of a request that names none: those of the reports on it.
-        self._tests: dict[int, list[Resource]] = {}
-        for _, resource in document.entries:
-            if resource["resourceType"] == "DiagnosticReport":
-                request = document.found(first(resource.get("basedOn")), resource)
-                if request and not request.get("code"):
-                    self._tests.setdefault(id(request), []).append(resource.get("code") or {})
-                for each in resource.get("result") or ():
-                    if reference := each.get("reference"):
-                        self._reports[reference] = resource
+        self._links = Links(document)
 
     def _patient(self, resource: Resource, _: str | None) -> None:
         link = mrn, authority, _ = self._person(resource)
@@ -119,7 +109,7 @@ class _Walk:
         if sample:
             self._orders.setdefault(id(sample), numbers)
         collected = (sample.get("collection") or {}).get("collectedDateTime")
-        for code in self._tests.get(id(resource)) or [resource.get("code") or {}]:
+        for code in self._links.tests(resource):
             row = (
                 text(resource.get("id")), *numbers, text((resource.get("requisition") or {}).get("value")),
                 *self._subject(resource), *values.test(code), text(resource.get("intent")), text(resource.get("status")), None,
@@ -148,11 +138,12 @@ class _Walk:
         )  # fmt: skip
         self._add("specimen", row)
 
-    def _observation(self, resource: Resource, url: str | None) -> None:
+    def _observation(self, resource: Resource, _: str | None) -> None:
         if not results.of_laboratory(resource):
             return
-        report = self._reports.get(url or "") or self._reports.get(f"Observation/{resource.get('id')}")
-        order = self._order(resource, report)
+        # One that names no order is of that of its panel, or of the report that lists it.
+        holders = self._links.holders(resource)
+        order = self._order(resource, *holders)
         sample = self._document.found(resource.get("specimen"), resource)
         if sample:
             self._orders.setdefault(id(sample), order[:2])
@@ -161,7 +152,7 @@ class _Walk:
         if maker:
             self._performers.add(id(maker))
         links = (*self._known_by(resource), *order, *self._subject(resource), _tube(sample) if sample else None)
-        panel = values.test(report.get("code"))[0] if report else None
+        panel = values.test(holders[-1].get("code"))[0] if holders else None
         for row in results.results(self._document, resource, links, panel, text(maker.get("name")) or text(performer.get("display"))):
             self._add("result", (*row, self._keys.of(row)))
             if row[genomic.LOINC] in genomic.CODES:
@@ -172,7 +163,7 @@ class _Walk:
             self._performers.add(id(maker))
         when = resource.get("effectiveDateTime") or (resource.get("effectivePeriod") or {}).get("end")
         row = (
-            text(resource.get("id")), *self._order(resource, resource), *self._subject(resource), *values.test(resource.get("code")),
+            text(resource.get("id")), *self._order(resource), *self._subject(resource), *values.test(resource.get("code")),
             concept(first(resource.get("category")))[0], text(resource.get("status")), text(resource.get("conclusion")), instant(when),
             instant(resource.get("issued")),
         )  # fmt: skip
@@ -213,14 +204,15 @@ class _Walk:
             self._people[id(patient)] = known = (text(its.get("value")), text(its.get("system")), None)
         return known
 
-    def _order(self, resource: Resource, report: Resource | None) -> tuple[Any, ...]:
-        """Return placer and filler number of the order, and the reference to one that is not in the document."""
-        for holder in (resource, report):
-            if holder and (based := first(holder.get("basedOn"))):
+    def _order(self, *holders: Resource) -> tuple[Any, ...]:
+        """Return placer and filler number of the order that the first of these names, and the reference to one that is not in the document."""
+        for holder in holders:
+            if based := first(holder.get("basedOn")):
                 if request := self._document.found(based, holder):
                     return (*values.order_numbers(request.get("identifier")), None)
                 return None, text((based.get("identifier") or {}).get("value")), text(based.get("reference"))
-        return None, text(first(report.get("identifier")).get("value")) if report else None, None
+        report = next((each for each in holders if each["resourceType"] == "DiagnosticReport"), {})
+        return None, text(first(report.get("identifier")).get("value")), None
 
     def _professional(self, reference: Resource | None, within: Resource) -> str | None:
         if not reference:

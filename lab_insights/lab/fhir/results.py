@@ -29,7 +29,7 @@ def of_laboratory(observation: Resource) -> bool:
 
 
 def results(document: Document, observation: Resource, links: Row, panel: str | None, lab: str | None) -> Iterator[Row]:
-    """Yield the results of an observation. `links` are its id, order, patient and specimen, `panel` the test of the report that lists it."""
+    """Yield the results of an observation. `links` are its id, order, patient and specimen, `panel` the test of the report or panel that lists it."""
     test = values.test(observation.get("code"))
     comment = "\n".join(each["text"] for each in observation.get("note") or () if text(each.get("text"))) or None
     period = observation.get("effectivePeriod") or {}

@@ -105,6 +105,35 @@ def test_an_observation_that_names_no_order_is_of_the_report_that_lists_it() -> 
     )
 
 
+def _panel(key: str, code: str, *members: str, **more: object) -> dict[str, object]:
+    listed = {"hasMember": [{"reference": f"Observation/{each}"} for each in members]}
+    return {"resourceType": "Observation", "id": key, "status": "final", "code": {"coding": [{"code": code}]}, **listed, **more}
+
+
+def test_the_members_of_a_reports_panels_are_of_its_order_however_deep_they_lie() -> None:
+    report = {
+        "resourceType": "DiagnosticReport", "id": "d1", "status": "final", "code": {"coding": [{"code": "BMP"}]},
+        "basedOn": [{"reference": "ServiceRequest/r1"}], "result": [{"reference": "urn:uuid:outer"}],
+    }  # fmt: skip
+    member = OBSERVATION | {"valueQuantity": {"value": 4}}
+    body = bundle(member, _panel("inner", "LYTES", "o1"), _panel("outer", "PANEL", "inner"), report, REQUEST)
+    [row] = rows(body, "result")
+    assert told(row, "code", "placer_number", "filler_number", "panel_code") == ("K", "P1", "F1", "BMP")
+
+
+def test_the_members_of_a_panel_without_a_report_are_of_its_order() -> None:
+    based = [{"reference": "ServiceRequest/r1"}]
+    [row] = rows(bundle(_panel("outer", "BMP", "o1", basedOn=based), OBSERVATION | {"valueString": "x"}, REQUEST), "result")
+    assert told(row, "code", "placer_number", "panel_code") == ("K", "P1", "BMP")
+
+
+def test_panels_that_hold_each_other_are_read_all_the_same() -> None:
+    found = rows(bundle(_panel("a", "A", "b", valueString="x"), _panel("b", "B", "a", valueString="y")), "result")
+    assert [told(row, "code", "panel_code") for row in found] == [("A", "B"), ("B", "A")]
+    [own] = rows(bundle(_panel("a", "A", "a", valueString="x")), "result")
+    assert told(own, "code", "panel_code") == ("A", None)
+
+
 def test_an_order_with_its_numbers_by_type_or_by_place() -> None:
     [row] = rows(json.dumps(REQUEST), "order")
     assert told(row, "placer_number", "filler_number", "requisition", "priority_raw", "code", "name", "ordered_at", "control") == (
