@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lab_insights.lab import genomic, message_keys
-from lab_insights.lab.fhir import medications, results, values
+from lab_insights.lab.fhir import medications, people, results, values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.links import Links
 from lab_insights.lab.fhir.values import concept, first, instant, text
 from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_state
-from lab_insights.lab.stamps import iso_date
 
 Add = Callable[[Kind, Row], None]
 _NOBODY: tuple[Any, ...] = (None, None, None)
@@ -54,22 +53,19 @@ class _Walk:
         self._links = Links(document)
 
     def _patient(self, resource: Resource, _: str | None) -> None:
-        link = mrn, authority, _ = self._person(resource)
+        link = self._person(resource)
         for each in resource.get("identifier") or ():
             if number := text(each.get("value")):
                 kind = concept(each.get("type"))[0] or UNSPECIFIED
                 self._add("identifier", (text(resource.get("id")), *link, number, text(each.get("system")), kind))
         survivor = next((link.get("other") for link in resource.get("link") or () if link.get("type") == "replaced-by"), None)
         into = self._linked(survivor, resource) if survivor else _NOBODY
-        birth = resource.get("birthDate")
-        self._add(
-            "patient",
-            (
-                text(resource.get("id")), mrn, authority, _told(resource.get("identifier")), *values.name(resource.get("name")),
-                iso_date(birth) if isinstance(birth, str) else None, text(resource.get("gender")),
-                text(first(resource.get("address")).get("postalCode")), values.phone(resource.get("telecom")), into[0] or into[2], into[1], None,
-            ),
-        )  # fmt: skip
+        if replacement := self._links.replacement(resource):
+            into = self._person(replacement)
+        row = people.patient(resource, link, into)
+        self._add("patient", row)
+        for retired in people.merged(self._document, resource, row):
+            self._add("patient", retired)
 
     def finish(self) -> None:
         """Add the records that needed the whole document."""
@@ -269,12 +265,3 @@ def _number(encounter: Resource) -> str | None:
 def _tube(specimen: Resource) -> str | None:
     own = text(first(specimen.get("identifier")).get("value"))
     return own or text((specimen.get("accessionIdentifier") or {}).get("value"))
-
-
-def _told(identifiers: Any) -> str | None:
-    import orjson
-
-    every = [
-        {"value": each.get("value"), "authority": each.get("system"), "type": concept(each.get("type"))[0]} for each in identifiers or ()
-    ]
-    return orjson.dumps(every).decode() if every else None

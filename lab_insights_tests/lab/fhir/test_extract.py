@@ -38,6 +38,24 @@ def test_a_replaced_patient_names_its_survivor() -> None:
     assert second["merged_into_mrn"] is None
 
 
+def test_a_survivor_names_the_patients_that_it_replaces() -> None:
+    survivor = PATIENT | {
+        "link": [
+            {"type": "replaces", "other": {"reference": "Patient/p0"}},
+            {"type": "replaces", "other": {"identifier": {"system": "urn:h", "value": "901"}}},
+            {"type": "replaces", "other": {"reference": "Patient/elsewhere"}},
+            {"type": "seealso", "other": {"identifier": {"value": "902"}}},
+        ]
+    }
+    old = PATIENT | {"id": "p0", "identifier": [{"value": "900"}], "name": [{"family": "Roe"}], "active": False}
+    for order in ((survivor, old), (old, survivor)):
+        found = {row["mrn"]: row for row in rows(bundle(*order), "patient")}
+        assert {mrn: told(row, "merged_into_mrn", "merged_into_authority", "family_name") for mrn, row in found.items()} == {
+            "12345": (None, None, "Doe"), "900": ("12345", "urn:h", "Roe"), "901": ("12345", "urn:h", None),
+        }  # fmt: skip
+        assert told(found["901"], "authority", "sex_raw", "postal_code", "phone") == ("urn:h", "female", "12345", "555")
+
+
 @pytest.mark.parametrize(
     ("style", "urls"), [("urn:uuid:{}", True), ("{kind}/{}", True), ("{kind}/{}", False), ("{kind}/{}/_history/3", False)], ids=str
 )
