@@ -25,7 +25,10 @@ CODES: dict[str, tuple[str, str | None]] = {
 _AT = {name: place for place, name in enumerate(FIELDS["result"])}
 LOINC = _AT["loinc"]
 """Place of the LOINC code in a record of a result."""
-_LINKS = ("resource_id", "resource_key", "placer_number", "filler_number", "patient_mrn", "patient_authority", "patient_reference")
+_LINKS = (
+    "resource_id", "resource_key", "order_key", "placer_number", "placer_authority", "filler_number", "filler_authority", "patient_mrn",
+    "patient_authority", "patient_reference",
+)  # fmt: skip
 _PLAIN = frozenset({"F", "final"})
 
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab_insights.lab.records import FIELDS, NO_RESULTS, Row
 
 _AT = {name: place for place, name in enumerate(FIELDS["result"])}
-_RESOURCE, _KEY, _STATUS = _AT["resource_id"], _AT["resource_key"], _AT["status_raw"]
-_ORDER = _AT["placer_number"], _AT["filler_number"]
+_ORDER, _RESOURCE, _KEY, _STATUS = (_AT[name] for name in ("order_key", "resource_id", "resource_key", "status_raw"))
 _TEST = _AT["panel_code"], _AT["code"], _AT["sub_id"]
+
+
+def order_numbers(placer: Any, placer_authority: Any, filler: Any, filler_authority: Any, mrn: Any) -> Row:
+    """Return what a record says of its order: by what it is known, then its numbers and whose they are.
+
+    It is known by its placer's number, which the answer to it names as well, else by its filler's, and these two are never one. A number is its
+    authority's. Without an authority a placer's number is one of many placers', so it counts for one patient; who assigned the patient's number does
+    not matter there, since HL7 and FHIR write that differently. A filler's number is the laboratory's own. The sender is no authority: the
+    request and its answer have two.
+    """
+    placed, filled, owner, maker = (_said(each) for each in (placer, filler, placer_authority, filler_authority))
+    key = None
+    if placed:
+        key = f"placer^{owner}^{placed}" if owner else f"placer^^{_said(mrn)}^{placed}"
+    elif filled:
+        key = f"filler^{maker}^{filled}"
+    return key, placer, owner or None, filler, maker or None
 
 
 def of_resource(identifier: str | None, sender: str | None, patient: str | None) -> str | None:
@@ -33,8 +51,8 @@ class ResultKeys:
 
     def of(self, row: Row) -> str | None:
         """Return the key of a record of a result, which has all but its last column, the key; None where nothing says what it is, or it is none."""
-        order = next((row[place] for place in _ORDER if type(row[place]) is str), None)
-        panel, code, sub_id = (row[place] if type(row[place]) is str else "" for place in _TEST)
+        order = row[_ORDER]
+        panel, code, sub_id = (_said(row[place]) for place in _TEST)
         if not code or row[_STATUS] in NO_RESULTS:
             return None
         if order is None:
@@ -43,3 +61,8 @@ class ResultKeys:
         alike = self._told.setdefault((order, panel, code, sub_id), {})
         place = alike.setdefault(row[_RESOURCE] or object(), len(alike) + 1)
         return f"{order}^{panel}^{code}^{sub_id}^{place if place > 1 else ''}"
+
+
+def _said(value: Any) -> str:
+    """Return a text that a message says; empty where it says none, or empties it."""
+    return value if type(value) is str else ""

@@ -33,7 +33,7 @@ UNSPECIFIED = "U"
 COMMON = ("message_id", "record", "updated_at", "standard", "sender", "control_id", "sent_at")
 _RESOURCE = ("resource_id", "resource_key")
 _LINKS = ("patient_mrn", "patient_authority", "patient_reference")
-_ORDER = ("placer_number", "filler_number")
+_ORDER = ("order_key", "placer_number", "placer_authority", "filler_number", "filler_authority")
 _TEST = ("code", "name", "code_system", "loinc")
 SAID_OF_VARIANTS = (
     "gene_code", "gene", "variant_code", "variant", "dna_change", "protein_change", "transcript", "allelic_state", "source_class",

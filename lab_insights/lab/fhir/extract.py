@@ -18,6 +18,7 @@ from lab_insights.lab.records import UNSPECIFIED, Header, Kind, Row, specimen_st
 
 Add = Callable[[Kind, Row], None]
 _NOBODY: tuple[Any, ...] = (None, None, None)
+_NO_ORDER: Row = (None,) * 5
 
 
 def header(document: Document) -> Header:
@@ -101,7 +102,7 @@ class _Walk:
 
     def _request(self, resource: Resource, _: str | None) -> None:
         sample = self._document.found(first(resource.get("specimen")), resource) or {}
-        numbers = values.order_numbers(resource.get("identifier"))
+        numbers = self._numbers(resource)
         if sample:
             self._orders.setdefault(id(sample), numbers)
         collected = (sample.get("collection") or {}).get("collectedDateTime")
@@ -120,7 +121,7 @@ class _Walk:
 
     def _sample(self, resource: Resource) -> None:
         request = self._document.found(first(resource.get("request")), resource)
-        numbers = values.order_numbers(request.get("identifier")) if request else self._orders.get(id(resource), (None, None))
+        numbers = self._numbers(request) if request else self._orders.get(id(resource), _NO_ORDER)
         collection = resource.get("collection") or {}
         collected = collection.get("collectedDateTime") or (collection.get("collectedPeriod") or {}).get("end")
         code, name, _system = concept(resource.get("type"))
@@ -142,7 +143,7 @@ class _Walk:
         order = self._order(resource, *holders)
         sample = self._document.found(resource.get("specimen"), resource)
         if sample:
-            self._orders.setdefault(id(sample), order[:2])
+            self._orders.setdefault(id(sample), order[:-1])
         performer = first(resource.get("performer"))
         maker = self._document.found(performer, resource) or {}
         if maker:
@@ -167,13 +168,15 @@ class _Walk:
 
     def _prescription(self, resource: Resource, _: str | None) -> None:
         provider = self._professional(resource.get("requester"), resource)
-        self._add(
-            "medication_order",
-            medications.prescribed(self._document, resource, self._known_by(resource), self._subject(resource), provider),
-        )
+        links = (*self._known_by(resource), *self._numbers(resource), *self._subject(resource))
+        self._add("medication_order", medications.prescribed(self._document, resource, links, provider))
 
     def _dispense(self, resource: Resource, _: str | None) -> None:
-        self._add("medication_dispense", medications.dispensed(self._document, resource, self._known_by(resource), self._subject(resource)))
+        asked = first(resource.get("authorizingPrescription"))
+        request = self._document.found(asked, resource)
+        order = (*self._numbers(request), None) if request else (*_NO_ORDER, text(asked.get("reference")))
+        links = (*self._known_by(resource), *order, *self._subject(resource))
+        self._add("medication_dispense", medications.dispensed(self._document, resource, links))
 
     def _known_by(self, resource: Resource) -> Row:
         """Return id and key of a resource."""
@@ -201,14 +204,18 @@ class _Walk:
         return known
 
     def _order(self, *holders: Resource) -> tuple[Any, ...]:
-        """Return placer and filler number of the order that the first of these names, and the reference to one that is not in the document."""
+        """Return what is said of the order that the first of these names, and the reference to one that is not in the document."""
         for holder in holders:
             if based := first(holder.get("basedOn")):
                 if request := self._document.found(based, holder):
-                    return (*values.order_numbers(request.get("identifier")), None)
-                return None, text((based.get("identifier") or {}).get("value")), text(based.get("reference"))
-        report = next((each for each in holders if each["resourceType"] == "DiagnosticReport"), {})
-        return None, text(first(report.get("identifier")).get("value")), None
+                    return *self._numbers(request), None
+                return *_filled(based.get("identifier") or {}), text(based.get("reference"))
+        report = next((each for each in holders if each["resourceType"] == "DiagnosticReport"), None)
+        return *(_filled(first(report.get("identifier"))) if report else _NO_ORDER), None
+
+    def _numbers(self, request: Resource) -> Row:
+        """Return what a request, or a prescription, says of its order."""
+        return message_keys.order_numbers(*values.order_numbers(request.get("identifier")), self._subject(request)[0])
 
     def _professional(self, reference: Resource | None, within: Resource) -> str | None:
         if not reference:
@@ -256,6 +263,11 @@ def _professional(resource: Resource) -> tuple[str | None, str | None]:
     every = resource.get("identifier")
     its = next((each for each in every or () if each.get("system") == values.NPI), None) or first(every)
     return text(its.get("value")), text(its.get("system"))
+
+
+def _filled(identifier: Resource) -> Row:
+    """Return what the filler's number alone says of an order."""
+    return message_keys.order_numbers(None, None, *values.numbered(identifier), None)
 
 
 def _number(encounter: Resource) -> str | None:

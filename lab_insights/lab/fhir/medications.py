@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lab_insights.lab.fhir import values
 from lab_insights.lab.fhir.document import Document, Resource
 from lab_insights.lab.fhir.values import concept, first, instant, text
 from lab_insights.lab.records import Row
 
 
-def prescribed(document: Document, resource: Resource, known_by: Row, patient: tuple[Any, ...], provider: str | None) -> Row:
-    """Return the record of a MedicationRequest. `known_by` are its id and key."""
+def prescribed(document: Document, resource: Resource, links: Row, provider: str | None) -> Row:
+    """Return the record of a MedicationRequest. `links` are its id and key, what it says of its order, and the patient."""
     dosage, dispense = first(resource.get("dosageInstruction")), resource.get("dispenseRequest") or {}
     valid = dispense.get("validityPeriod") or {}
     dose = values.number(document, first(dosage.get("doseAndRate")).get("doseQuantity"))
     route = concept(dosage.get("route"))
     return (
-        *known_by, *values.order_numbers(resource.get("identifier")), *patient, *_drug(document, resource),
+        *links, *_drug(document, resource),
         text(resource.get("status")), *dose, route[1] or route[0], _often(document, dosage.get("timing") or {}),
         text(dosage.get("text")) or text(dosage.get("patientInstruction")), *values.number(document, dispense.get("quantity")),
         document.number(dispense.get("numberOfRepeatsAllowed")), provider, instant(resource.get("authoredOn")), instant(valid.get("start")),
@@ -25,13 +23,10 @@ def prescribed(document: Document, resource: Resource, known_by: Row, patient: t
     )  # fmt: skip
 
 
-def dispensed(document: Document, resource: Resource, known_by: Row, patient: tuple[Any, ...]) -> Row:
-    """Return the record of a MedicationDispense. `known_by` are its id and key."""
-    asked = first(resource.get("authorizingPrescription"))
-    request = document.found(asked, resource)
-    order = (*values.order_numbers(request.get("identifier")), None) if request else (None, None, text(asked.get("reference")))
+def dispensed(document: Document, resource: Resource, links: Row) -> Row:
+    """Return the record of a MedicationDispense. `links` are its id and key, what it says of its prescription, a reference to that, and the patient."""
     return (
-        *known_by, *order, *patient, *_drug(document, resource), text(first(resource.get("identifier")).get("value")),
+        *links, *_drug(document, resource), text(first(resource.get("identifier")).get("value")),
         text(resource.get("status")), *values.number(document, resource.get("quantity")), values.number(document, resource.get("daysSupply"))[0],
         None, text(first(resource.get("dosageInstruction")).get("text")), instant(resource.get("whenHandedOver") or resource.get("whenPrepared")),
     )  # fmt: skip

@@ -64,19 +64,24 @@ def identifier(values: Any, *types: str) -> Resource:
     return first(values)
 
 
-def order_numbers(values: Any) -> tuple[str | None, str | None]:
-    """Return placer and filler number of identifiers: by their types PLAC and FILL; of those without a type the first is the placer's."""
-    typed: dict[str, str | None] = {}
-    plain: list[str | None] = []
+def numbered(identifier: Resource) -> tuple[str | None, str | None]:
+    """Return the value of an identifier, and whose it is."""
+    return text(identifier.get("value")), text(identifier.get("system"))
+
+
+def order_numbers(values: Any) -> tuple[str | None, str | None, str | None, str | None]:
+    """Return placer and filler number of identifiers, each with whose it is: by their types PLAC and FILL; of those without one the first is the placer's."""
+    typed: dict[str, tuple[str | None, str | None]] = {}
+    plain: list[tuple[str | None, str | None]] = []
     for each in values or ():
         codes = [coding.get("code") for coding in (each.get("type") or {}).get("coding") or ()]
         if codes:
-            typed.setdefault(str(codes[0]), text(each.get("value")))
+            typed.setdefault(str(codes[0]), numbered(each))
         else:
-            plain.append(text(each.get("value")))
+            plain.append(numbered(each))
     left = iter(plain)
-    placer = typed["PLAC"] if "PLAC" in typed else next(left, None)
-    return placer, typed["FILL"] if "FILL" in typed else next(left, None)
+    placer = typed["PLAC"] if "PLAC" in typed else next(left, (None, None))
+    return *placer, *(typed["FILL"] if "FILL" in typed else next(left, (None, None)))
 
 
 def name(values: Any) -> tuple[str | None, str | None]:

@@ -178,10 +178,12 @@ class _Walk:
             self._sample(self._specimen, _Group())
         self._specimen, self._told_specimen = None, True
 
-    def _numbers(self, group: _Group) -> tuple[Any, Any]:
+    def _numbers(self, group: _Group) -> Row:
         orc, obr = group.orc or _ABSENT, group.obr or _ABSENT
-        part = self._message.part
-        return part(orc[2] or obr[2], 1), part(orc[3] or obr[3], 1)
+        part, placer, filler = self._message.part, orc[2] or obr[2], orc[3] or obr[3]
+        # Of an EI the namespace, else the universal id, says whose number it is.
+        owner, maker = part(placer, 2) or part(placer, 3), part(filler, 2) or part(filler, 3)
+        return message_keys.order_numbers(part(placer, 1), owner, part(filler, 1), maker, self._patient[0])
 
     def _order(self, group: _Group) -> None:
         message, part, instant = self._message, self._message.part, self._message.instant

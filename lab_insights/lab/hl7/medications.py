@@ -12,7 +12,7 @@ Segment = list[str]
 
 
 def prescribed(message: Message, order: tuple[Any, ...], orc: Segment, rx: Segment, route: Segment | None, timing: Segment | None) -> Row:
-    """Return the record of an RXE or RXO segment. `order` is placer and filler number and the patient."""
+    """Return the record of an RXE or RXO segment. `order` is what it says of its order, and the patient."""
     part, instant = message.part, message.instant
     if rx[0] == "RXE":
         drug, dose, unit, instructions, quantity, of, refills, provider = (rx[number] for number in (2, 3, 5, 7, 10, 11, 12, 13))
@@ -30,7 +30,7 @@ def prescribed(message: Message, order: tuple[Any, ...], orc: Segment, rx: Segme
 
 
 def dispensed(message: Message, order: tuple[Any, ...], orc: Segment, rxd: Segment) -> Row:
-    """Return the record of an RXD segment. `order` is placer and filler number, no reference, and the patient."""
+    """Return the record of an RXD segment. `order` is what it says of its order, no reference, and the patient."""
     part = message.part
     return (
         None, None, *order, *coded(message, rxd[2]), part(rxd[7], 1), part(orc[5], 1) or part(orc[1], 1), part(rxd[4], 1), part(rxd[5], 1), None,

@@ -53,7 +53,7 @@ def tube(message: Message, spm: list[str]) -> object:
 def observation(
     message: Message, obx: list[str], order: tuple[Any, ...], specimen: object, panel: object, reported: object, comment: str
 ) -> Row:
-    """Return the record of an OBX segment, but for its key. `order` is placer and filler number, no reference, and the patient."""
+    """Return the record of an OBX segment, but for its key. `order` is what it says of its order, no reference, and the patient."""
     unit, system = obx[6], None
     if unit and message.delimiters.component in unit:
         unit, _, system = message.parts(unit)[:3]
