@@ -59,7 +59,11 @@ def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab)
 
 def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correction_another(whole: Lab) -> None:
     found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:placer^^M1^P1^BMP^FE^^"]
-    assert sorted((row["status_norm"], row["value_raw"]) for row in found) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
+    versions = {row["version_id"]: (row["status_norm"], row["value_raw"]) for row in found}
+    assert sorted(versions.values()) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
+    told = sorted((row["verified_at"].hour, row["report_id"]) for row in found if row["status_norm"] == "final")
+    assert [hour for hour, _ in told] == [10, 12], "the first of its reports is when it was verified, and is kept"
+    assert len({row["report_id"] for row in found}) == len(found) == 4
 
 
 def test_a_version_of_a_result_is_a_number_where_the_result_is_one(whole: Lab) -> None:

@@ -55,7 +55,7 @@ def test_every_version_that_was_landed_is_a_row_and_the_same_one_loaded_again_is
     lab.land(RESULT, 1, [final, corrected], SCHEMA)
     gone(lab, 1, 12, corrected)
     manifest = curate(lab, 1)
-    assert (manifest.kind, manifest.key) == ("delta", ("result_id", "version_id"))
+    assert (manifest.kind, manifest.key) == ("delta", ("result_id", "report_id"))
     assert told(lab, manifest) == [
         ("r1", "corrected", "4.6", False),
         ("r1", "corrected", "4.6", True),
@@ -104,7 +104,7 @@ def test_days_curated_in_any_order_and_again_end_in_the_same_state(lake: Lake, s
             curate(lab, number, "result")
             curate(lab, number)
         held = {}
-        for table, key in (("result", "result_id"), ("result_version", "version_id")):
+        for table, key in (("result", "result_id"), ("result_version", "report_id")):
             rows = lab.state("curated", table, key).values()
             held[table] = sorted((row[key], row["record_hash"], row["is_deleted"]) for row in rows)
         states.append(held)

@@ -216,23 +216,24 @@ def _result(
 
 
 def _versions(rng: random.Random, made: Tables, row: Row, letter: str) -> None:
-    """What was said of a result before: nothing is known of some, of others one correction, several, or one that an ordinary result followed."""
+    """What was said of a result before: nothing is known of some, of others one correction, several, one that an ordinary result followed, or the same."""
     said = rng.choice([(), ("5",), ("5", "6"), ("5", "5", "7"), ("5", "6", "5")]) if letter in "CD" or rng.random() < 0.05 else ()
     for place, value in enumerate(said):
         at = row["resulted_at"] - timedelta(hours=9 * (len(said) - place))
         known = {"resulted_at": at, "verified_at": at if place else None, "is_lower_bound": False}
         made.add(
             "result_version",
-            version_id=f"{row['result_id']}.{place}",
+            report_id=f"{row['result_id']}.{place}",
             result_id=row["result_id"],
             value_raw=value,
             status_norm="corrected",
             **known,
         )
-    made.add(
-        "result_version",
-        version_id=f"{row['result_id']}.last",
-        is_lower_bound=not said,
-        **{name: row[name] for name in ("result_id", "value_raw", "unit_raw", "flag_raw", "resulted_at", "verified_at")},
-        status_norm=row["status_norm"] if said or letter != "C" else "final",
-    )
+    last = {name: row[name] for name in ("result_id", "value_raw", "unit_raw", "flag_raw", "resulted_at", "verified_at")}
+    last |= {"is_lower_bound": not said, "status_norm": row["status_norm"] if said or letter != "C" else "final"}
+    made.add("result_version", report_id=f"{row['result_id']}.last", **last)
+    if int(row["order_item_id"]) % 9 == 0:
+        at = row["resulted_at"] - timedelta(minutes=35)
+        made.add(
+            "result_version", report_id=f"{row['result_id']}.first", **last | {"resulted_at": at, "verified_at": row["verified_at"] and at}
+        )

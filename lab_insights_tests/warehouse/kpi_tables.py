@@ -41,7 +41,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         at="resulted_at verified_at",
     ),
     "result_version": _schema(
-        "version_id result_id value_raw unit_raw flag_raw status_norm", flag="is_lower_bound", at="resulted_at verified_at"
+        "report_id version_id result_id value_raw unit_raw flag_raw status_norm", flag="is_lower_bound", at="resulted_at verified_at"
     ),
     "critical_notification": _schema("notification_id result_id", at="notified_at acknowledged_at"),
     "crm_case": _schema("case_id account_id status root_cause", at="opened_at closed_at", flag="is_removed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab_insights.lab.kpis.model import COUNT, Column, Relations, Report, count_if, day, reported
+from lab_insights.lab.kpis.told import TOLD, results
 
 
 def _build(relations: Relations, zone: str) -> str:
@@ -14,7 +15,7 @@ WITH ORDERS AS (
 ), RESULTS AS (
     SELECT {day("COALESCE(VERIFIED_AT, RESULTED_AT)", zone)} AS EVENT_DAY,
         {count_if("STATUS_NORM <> 'corrected'")} AS FINAL, {count_if("STATUS_NORM = 'corrected'")} AS CORRECTED
-    FROM {relations["result"]} AS R WHERE {reported()} AND COALESCE(VERIFIED_AT, RESULTED_AT) IS NOT NULL GROUP BY 1
+    FROM {results(relations)} AS R WHERE {reported()} AND COALESCE(VERIFIED_AT, RESULTED_AT) IS NOT NULL GROUP BY 1
 ), CRITICAL AS (
     SELECT {day("NOTIFIED_AT", zone)} AS EVENT_DAY, COUNT(*) AS N FROM {relations["critical_notification"]} AS C
     WHERE NOTIFIED_AT IS NOT NULL GROUP BY 1
@@ -42,7 +43,7 @@ DAILY_ACTIVITY = Report(
         "event_day": Column("DATE", "Day in the tenant's zone."),
         "orders": Column(COUNT, "Orders placed on the day that were not cancelled."),
         "results_final": Column(
-            COUNT, "Results verified on the day (reported, where that is missing) that are final, amended or appended."
+            COUNT, "Results verified on the day (reported, where that is missing; told again or not) that are final, amended or appended."
         ),
         "results_corrected": Column(
             COUNT, "Those that stand corrected. Preliminary results, and statuses that are no result, count as neither."
@@ -50,6 +51,6 @@ DAILY_ACTIVITY = Report(
         "critical_notifications": Column(COUNT, "Notifications of critical values made on the day."),
         "cases_opened": Column(COUNT, "Cases opened on the day that users did not delete."),
     },
-    ("lab_order", "result", "critical_notification", "crm_case"),
+    ("lab_order", *TOLD, "critical_notification", "crm_case"),
     _build,
 )

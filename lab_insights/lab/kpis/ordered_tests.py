@@ -19,6 +19,7 @@ from lab_insights.lab.kpis.model import (
     one_of,
     reported,
 )
+from lab_insights.lab.kpis.told import TOLD, results
 from lab_insights.lab.terminology import AWAITED, REPORTED, SETTLED
 
 # Stage → where it begins and ends. The stages of one test add up to its total.
@@ -50,9 +51,9 @@ def _build(relations: Relations, zone: str) -> str:
     return f"""
 WITH REPORTED AS (
     SELECT ORDER_ITEM_ID, COUNT(*) AS REPORTABLE, COUNT(CASE WHEN {reported()} THEN 1 END) AS FINAL,
-        MAX(CASE WHEN {reported()} THEN VERIFIED_AT END) AS VERIFIED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB,
+        MAX(CASE WHEN {reported()} THEN RELEASED_AT END) AS RELEASED_AT, MIN(PERFORMING_LAB) AS PERFORMING_LAB,
         COUNT(CASE WHEN LOINC IN ({", ".join(f"'{code}'" for code in POTASSIUM)}) THEN 1 END) > 0 AS HAS_POTASSIUM
-    FROM {relations["result"]} AS R WHERE {one_of("STATUS_NORM", (*REPORTED, *AWAITED))} GROUP BY 1
+    FROM {results(relations)} AS R WHERE {one_of("STATUS_NORM", (*REPORTED, *AWAITED))} GROUP BY 1
 ), LISTED AS (SELECT TEST_CODE, COUNT(DISTINCT COMPONENT_CODE) AS N FROM {relations["test_component"]} AS C GROUP BY 1
 ), SETTLED AS (
     SELECT I.ORDER_ITEM_ID, COUNT(DISTINCT C.COMPONENT_CODE) AS N FROM {relations["order_item"]} AS I
@@ -78,7 +79,7 @@ WITH REPORTED AS (
             WHEN R.REPORTABLE > 0 AND R.FINAL = R.REPORTABLE AND COALESCE(I.STATUS, 'completed') = 'completed'
                 AND COALESCE(E.N >= L.N, TRUE) THEN 'complete'
             WHEN R.REPORTABLE IS NULL AND I.STATUS = 'completed' THEN 'without_result' ELSE 'pending' END AS STATE,
-        {known("R.VERIFIED_AT")} AS LAST_VERIFIED_AT
+        {known("R.RELEASED_AT")} AS LAST_RELEASED_AT
     FROM {relations["order_item"]} AS I
     LEFT JOIN {relations["lab_order"]} AS O ON O.LAB_ORDER_ID = I.LAB_ORDER_ID
     LEFT JOIN {relations["order_detail"]} AS D ON D.LAB_ORDER_ID = I.LAB_ORDER_ID
@@ -95,7 +96,7 @@ WITH REPORTED AS (
     FROM JOINED AS J LEFT JOIN ANALYTES AS A ON A.TEST_CODE = J.TEST_CODE
 ), REPEATED AS (SELECT ORDER_ITEM_ID, MAX(STARTED_BEFORE) AS STARTED_BEFORE FROM ASKED GROUP BY 1
 ), FACTS AS (
-    SELECT J.*, CASE WHEN STATE = 'complete' THEN LAST_VERIFIED_AT END AS VERIFIED_AT, R.STARTED_BEFORE
+    SELECT J.*, CASE WHEN STATE = 'complete' THEN LAST_RELEASED_AT END AS VERIFIED_AT, R.STARTED_BEFORE
     FROM JOINED AS J LEFT JOIN REPEATED AS R ON R.ORDER_ITEM_ID = J.ORDER_ITEM_ID
 ), MEASURED AS (
     SELECT *, {day("STARTED_AT", zone)} AS START_DAY, {day("VERIFIED_AT", zone)} AS VERIFIED_DAY,
@@ -157,7 +158,9 @@ ORDERED_TEST = Report(
         "started_at": Column(INSTANT, "When it was ordered or added, UTC."),
         "collected_at": Column(INSTANT, "When the first specimen that was not rejected was collected, UTC."),
         "received_at": Column(INSTANT, "When the first such specimen was received, UTC."),
-        "verified_at": Column(INSTANT, "When its last result was verified, UTC; null unless it is complete."),
+        "verified_at": Column(
+            INSTANT, "When the last of its results was first verified, UTC; no resend or correction moves it. Null unless it is complete."
+        ),
         **ZONED,
         "start_day": Column("DATE", "Day of the start in the tenant's zone: volume belongs to it."),
         "verified_day": Column("DATE", "Day of the verification in the tenant's zone: turnaround belongs to it."),
@@ -168,7 +171,7 @@ ORDERED_TEST = Report(
         ),
         "is_within_target": Column("BOOLEAN", "receive_to_verify_minutes ≤ target_minutes; null without a target or a valid interval."),
     },
-    ("order_item", "lab_order", "order_detail", "visit", "orderable", "test_component", "result", "specimen"),
+    ("order_item", "lab_order", "order_detail", "visit", "orderable", "test_component", *TOLD, "specimen"),
     _build,
     day="start_day",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab_insights.lab.kpis.model import COUNT, MINUTES, Column, Relations, Report, count_if, day, known, minutes, percentile, reported
+from lab_insights.lab.kpis.told import TOLD, results, says
 
 
 def _rejection(relations: Relations, zone: str) -> str:
@@ -41,11 +42,11 @@ def _corrected(relations: Relations, zone: str) -> str:
 WITH KEPT AS (
     SELECT R.RESULT_ID, {_told("R")} AS TOLD_AT, R.STATUS_NORM, COALESCE(F.TEST_CODE, 'unknown') AS TEST_CODE,
         CASE WHEN F.IS_BILLABLE THEN F.ORDER_ITEM_ID END AS BILLED
-    FROM {relations["result"]} AS R LEFT JOIN {relations["ordered_test"]} AS F ON F.ORDER_ITEM_ID = R.ORDER_ITEM_ID
+    FROM {results(relations)} AS R LEFT JOIN {relations["ordered_test"]} AS F ON F.ORDER_ITEM_ID = R.ORDER_ITEM_ID
     WHERE {reported()} AND {_told("R")} IS NOT NULL
         AND COALESCE(R.VALUE_TYPE, '') NOT IN ('TX', 'FT') AND COALESCE(F.DEPARTMENT, '') <> 'pathology'
 ), SAID AS (
-    SELECT V.RESULT_ID, {_told("V")} AS TOLD_AT, CONCAT(COALESCE(VALUE_RAW, ''), '^', COALESCE(UNIT_RAW, ''), '^', COALESCE(FLAG_RAW, '')) AS SAYS
+    SELECT V.RESULT_ID, {_told("V")} AS TOLD_AT, {says("V")} AS SAYS
     FROM {relations["result_version"]} AS V WHERE STATUS_NORM = 'corrected' AND {_told("V")} IS NOT NULL
 ), CORRECTIONS AS (
     SELECT RESULT_ID, TOLD_AT, COALESCE(SAYS <> LAG(SAYS) OVER (PARTITION BY RESULT_ID ORDER BY TOLD_AT, SAYS), TRUE) AS IS_NEW FROM SAID
@@ -68,7 +69,10 @@ CORRECTED = Report(
     "CAP Q-Tracks QT16.",
     ("event_day", "test_code"),
     {
-        "event_day": Column("DATE", "Day of the verification (of the report where that is missing) in the tenant's zone."),
+        "event_day": Column(
+            "DATE",
+            "Day of the verification (of the report where that is missing) in the tenant's zone; that of what was told again is the first.",
+        ),
         "test_code": Column("VARCHAR", "Orderable."),
         "results": Column(COUNT, "Results that were released: final, corrected, amended or appended."),
         "corrected": Column(
@@ -78,7 +82,7 @@ CORRECTED = Report(
         ),
         "billable_tests": Column(COUNT, "Billable tests that they belong to. Rate = 10,000 × corrected / billable_tests, of the sums."),
     },
-    ("result", "result_version"),
+    TOLD,
     _corrected,
     after=("ordered_test",),
 )
@@ -91,7 +95,7 @@ SELECT R.RESULT_ID, COALESCE(F.TEST_CODE, 'unknown') AS TEST_CODE, COALESCE(F.PR
     COALESCE(N.IS_ACKNOWLEDGED, FALSE) AS IS_ACKNOWLEDGED,
     CASE WHEN N.NOTIFIED_AT >= R.VERIFIED_AT THEN {minutes("R.VERIFIED_AT", "N.NOTIFIED_AT")} END AS MINUTES_TO_NOTIFY,
     COALESCE(N.NOTIFIED_AT < R.VERIFIED_AT, FALSE) AS IS_IMPLAUSIBLE
-FROM {relations["result"]} AS R LEFT JOIN (
+FROM {results(relations)} AS R LEFT JOIN (
     SELECT RESULT_ID, MIN(NOTIFIED_AT) AS NOTIFIED_AT, COUNT(ACKNOWLEDGED_AT) > 0 AS IS_ACKNOWLEDGED
     FROM {relations["critical_notification"]} AS C WHERE NOTIFIED_AT IS NOT NULL GROUP BY 1
 ) AS N ON N.RESULT_ID = R.RESULT_ID
@@ -108,13 +112,13 @@ CRITICAL_RESULT = Report(
         "result_id": Column("VARCHAR", "Result; of messages a placer's number is in it.", "direct"),
         "test_code": Column("VARCHAR", "Orderable."),
         "priority": Column("VARCHAR", "Priority of the order."),
-        "event_day": Column("DATE", "Day of the verification in the tenant's zone."),
+        "event_day": Column("DATE", "Day of the verification in the tenant's zone; of what was told again the first."),
         "is_documented": Column("BOOLEAN", "Whether a notification is documented."),
         "is_acknowledged": Column("BOOLEAN", "Whether a notification was read back."),
         "minutes_to_notify": Column(MINUTES, "From the verification to the first notification; null where that came before."),
         "is_implausible": Column("BOOLEAN", "Told before it was verified: excluded from the minutes."),
     },
-    ("result", "critical_notification"),
+    (*TOLD, "critical_notification"),
     _critical,
     after=("ordered_test",),
 )

@@ -10,9 +10,9 @@ import pandas as pd
 
 from lab_insights_tests.warehouse.kpi_tables import Row, Tables
 from lab_insights_tests.warehouse.oracle.instants import YEAR, day_of, known, local, midnight, minutes
+from lab_insights_tests.warehouse.oracle.told import RELEASED, results
 
-# What was said of a result, by whether it was released, and whether more is to come of it.
-RELEASED = {"final", "corrected", "amended", "appended"}
+# What was said of a result that was not released, by whether more is to come of it.
 TO_COME = {"preliminary", "registered"}
 NOTHING_TO_COME = RELEASED | {"cancelled", "entered_in_error", "not_asked"}
 STAGES = {
@@ -60,7 +60,7 @@ class _Held:
         self.components: dict[str, list[Row]] = defaultdict(list)
         for row in made.rows["specimen"]:
             self.tubes[row["lab_order_id"]].append(row)
-        for row in made.rows["result"]:
+        for row in results(made):
             self.results[row["order_item_id"]].append(row)
         for row in made.rows["test_component"]:
             self.components[row["test_code"]].append(row)
@@ -68,11 +68,11 @@ class _Held:
 
 def _test(held: _Held, item: Row) -> Row:
     order, detail = held.orders[item["lab_order_id"]], held.details.get(item["lab_order_id"], {})
-    panel, results = held.panels.get(item["test_code"], {}), held.results[item["order_item_id"]]
+    panel, its = held.panels.get(item["test_code"], {}), held.results[item["order_item_id"]]
     stat, state = order["priority"] == "stat", _state(held, item)
     good = [tube for tube in held.tubes[item["lab_order_id"]] if tube["status"] != "rejected"]
-    said = [row for row in results if row["status_norm"] in RELEASED | TO_COME]
-    verified = [row["verified_at"] for row in said if row["status_norm"] in RELEASED and row["verified_at"]]
+    said = [row for row in its if row["status_norm"] in RELEASED | TO_COME]
+    verified = [row["released_at"] for row in said if row["status_norm"] in RELEASED and row["released_at"]]
     ends = {
         "started_at": known(item["added_at"] if item["is_add_on"] else order["ordered_at"]),
         "collected_at": known(_first(good, "collected_at")),
@@ -115,15 +115,15 @@ def _first(tubes: list[Row], name: str) -> datetime | None:
 
 
 def _state(held: _Held, item: Row) -> str:
-    tubes, results = held.tubes[item["lab_order_id"]], held.results[item["order_item_id"]]
-    said = [row["status_norm"] for row in results if row["status_norm"] in RELEASED | TO_COME]
+    tubes, its = held.tubes[item["lab_order_id"]], held.results[item["order_item_id"]]
+    said = [row["status_norm"] for row in its if row["status_norm"] in RELEASED | TO_COME]
     if tubes and all(tube["status"] == "rejected" for tube in tubes):
         return "rejected"
     if "cancelled" in {item["status"], held.orders[item["lab_order_id"]]["status"]}:
         return "cancelled"
     if not said:
         return "without_result" if item["status"] == "completed" else "pending"
-    settled = [row for row in results if row["status_norm"] in NOTHING_TO_COME]
+    settled = [row for row in its if row["status_norm"] in NOTHING_TO_COME]
     listed = [any(_is(row, component) for row in settled) for component in held.components[item["test_code"]]]
     whole = all(listed) or not any(listed)
     return "complete" if RELEASED.issuperset(said) and whole and item["status"] in {None, "completed"} else "pending"

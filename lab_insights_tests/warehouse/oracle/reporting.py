@@ -10,11 +10,11 @@ import pandas as pd
 
 from lab_insights_tests.warehouse.kpi_tables import Row, Tables
 from lab_insights_tests.warehouse.oracle.instants import day_of, known, minutes, percentile
-from lab_insights_tests.warehouse.oracle.ordered import RELEASED
+from lab_insights_tests.warehouse.oracle.told import RELEASED, results
 
 
 def released(made: Tables) -> list[Row]:
-    return [row for row in made.rows["result"] if row["status_norm"] in RELEASED]
+    return [row for row in results(made) if row["status_norm"] in RELEASED]
 
 
 def told_at(row: Row) -> Any:
