@@ -20,7 +20,7 @@ def status(
     history: Annotated[str | None, typer.Option(help="Every kept attempt at this source or table, such as lis or lis.result.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show for each source and table: last day, position, rows, open or closed, last run, lag in use, disqualified cursors, failures.
+    """Show for each source and table: last day, position, rows, open or closed, last run, lag in use, cursors that are disqualified or late, failures.
 
     Exit code 1 when the last attempt at a source or table failed.
     """
@@ -75,7 +75,7 @@ def _print_tables(found: list[TableStatus]) -> None:
     for tenant, tables in groupby(found, key=lambda each: each.tenant):
         entry(f"Tables of {tenant}", indent=0, style="bold")
         for each in tables:
-            notes = [*each.disqualified, *(["the declared lag is kept back"] if each.lagging else [])]
+            notes = [*each.disqualified, *each.late, *(["the declared lag is kept back"] if each.lagging else [])]
             notes += [f"failed {each.failures} times: {each.reason}"] if each.failures else []
             rows = "?" if each.rows is None else f"{each.rows:,}"
             day = f"{each.last_day or 'no day':<10} {_DAYS[each.closed]:<7}"

@@ -18,6 +18,7 @@ from lab_insights.errors import UnsupportedLoad
 from lab_insights.extract import bisect, databases, kindness
 from lab_insights.extract.bisect import Span, Spans
 from lab_insights.extract.catalog import SourceTable
+from lab_insights.extract.late import Missed, measure
 from lab_insights.extract.plan import Plan
 from lab_insights.extract.read import SourceRows, stamp
 from lab_insights.extract.sums import KNOWN, Columns, LakeSums, SourceSums, content_sql, know
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import sqlalchemy as sa
 
+_MISSED = "SELECT t.v FROM differs d JOIN there t USING (n) WHERE NOT d.unmoved"
 # Once so much of a table differs, or so many rows, a full load costs less and ends in the same tombstones.
 SHARE, MOST_ROWS, LEAST_ROWS = 0.25, 1_000_000, 20_000
 
@@ -46,6 +48,8 @@ class Found:
     unmoved: int
     gone: pa.Table
     changed: pa.Table
+    missed: Missed | None = None
+    """How late those of them came that are not under an unmoved cursor."""
 
     def __str__(self) -> str:
         return (
@@ -100,6 +104,7 @@ def find(lake: Lake, source: Source, aws: Aws, plan: Plan, high: datetime) -> Fo
             unmoved=found.count("differs WHERE unmoved"),
             gone=_last_known(found.connection, lake, found.batches, found.columns),
             changed=found.read.take(numbers),
+            missed=measure(found.connection, _MISSED, found.batches, plan.late) if plan.cursor else None,
         )
 
 

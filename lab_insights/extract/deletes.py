@@ -4,7 +4,7 @@ The ranges that differ are read again, with the projection of any load, and each
 
 - *gone*: the lake has it, the source does not. It becomes a tombstone, as of the ceiling below which no transaction could still commit it back.
 - *unmoved*: it changed and its cursor did not. It is landed as a change, and the cursor is disqualified.
-- *missed*: its cursor is within what was read, and the lake never saw this version. It is landed as a change.
+- *missed*: its cursor is within what was read, and the lake never saw this version. It is landed as a change, and how late it came is kept (`extract.late`).
 - newer than what was read: the next window brings it.
 - older than what the lake knows of it: the source was restored, and only a snapshot would win over that, so nothing is landed.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import UnsupportedLoad
-from lab_insights.extract import compare, cursor_proof, kindness
+from lab_insights.extract import compare, cursor_proof, kindness, late
 from lab_insights.extract.plan import Plan
 from lab_insights.extract.unread import unread
 from lab_insights.extract.window import GRACE, Ceiling, end_of, midnight
@@ -96,6 +96,9 @@ def land(
         # Before anything is landed: what the lake has by then would look as if it had never differed.
         proof = cursor_proof.disqualify(lake, table.tenant, table.table_id, str(plan.cursor), found.unmoved, "a comparison of key ranges")
         warn(f"{table.tenant} {table.table_id}: {proof}. {cursor_proof.REMEDY}")
+    if found.missed:
+        known = late.keep(lake, table.tenant, table.table_id, str(plan.cursor), found.missed, plan.late, "a comparison of key ranges")
+        warn(f"{table.tenant} {table.table_id}: {known}. {late.REMEDY}")
     made = []
     gone_at = min(top.instant, end_of(day))
     for rows, its, how in (

@@ -18,19 +18,20 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.errors import ConfigError, UnsupportedLoad
-from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_export, dynamodb_stream, kindness, reloaded
+from lab_insights.extract import cursor_proof, databases, deletes, dynamodb_export, dynamodb_stream, kindness, late, reloaded
 from lab_insights.extract.plan import EngineName, Plan
 from lab_insights.extract.unread import names_of, reason, unread
 from lab_insights.extract.window import GRACE, Ceiling, ceiling, end_of, midnight, split
 from lab_insights.lake.commit import Draft, Lake, LandingRows, Rows, commit, settled_head
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest, Window
+from lab_insights.lake.processing import Late
 from lab_insights.lake.tables import partition_manifests, state
 from lab_insights.names import TenantId
 
@@ -95,7 +96,9 @@ def load(
         taken = "exported whole" if plan.table.export_bucket else "scanned"
         plan = dataclasses.replace(plan, reason=f"{plan.reason}; {taken}, since {why}") if why else plan
     came = unread(plan.table, head) if plan.cursor else ()
-    todo = steps(plan, request, head.position, top.instant, there, streamed=bool(known), whole=bool(came))
+    # Of a search for deletes below `top` counts all the same: what is gone does not come late.
+    reached = top.instant - timedelta(seconds=plan.late.lag) if plan.late else top.instant
+    todo = steps(plan, request, head.position, reached, there, streamed=bool(known), whole=bool(came))
     for step in todo:
         kindness.admit(plan.table, source.limits, lake.clock.now())
         closing = kindness.closing(source.limits, lake.clock.now())
@@ -119,7 +122,7 @@ def load(
             # A whole table lacks nothing but what is gone; only a window that is read again does.
             pending=step.supersedes and step.by_cursor,
         )
-        prove = functools.partial(_prove, lake, before, came, warn)
+        prove = functools.partial(_prove, lake, before, came, plan.late, warn)
         with kindness.connections(plan.table.source, source.limits, its.ranges):
             changes: dynamodb_stream.Changes | dynamodb_export.ExportedChanges | None = None
             if known:
@@ -159,9 +162,14 @@ def closed(lake: Lake, tenant: TenantId, table: str, request: Request) -> list[M
     return partition_manifests(lake, partition)
 
 
-def _prove(lake: Lake, before: Sequence[Manifest], came: Sequence[str], warn: Callable[[str], None], made: Manifest) -> None:
-    if proof := cursor_proof.prove(lake, before, made, but=came):
+def _prove(
+    lake: Lake, before: Sequence[Manifest], came: Sequence[str], known: Late | None, warn: Callable[[str], None], made: Manifest
+) -> None:
+    proof, late_ = cursor_proof.prove(lake, before, made, came, known)
+    if proof:
         warn(f"{made.tenant} {made.table}: {proof}. The table is loaded whole from now on. {cursor_proof.REMEDY}")
+    if late_:
+        warn(f"{made.tenant} {made.table}: {late_}. {late.REMEDY}")
 
 
 def _open(request: Request, bookmark: datetime | None) -> bool:

@@ -16,7 +16,7 @@ from lab_insights.config import Override
 from lab_insights.errors import ConfigError
 from lab_insights.extract.catalog import Column, SourceTable
 from lab_insights.lake.manifest import Kind
-from lab_insights.lake.processing import Disqualified, Measured
+from lab_insights.lake.processing import Disqualified, Late, Measured
 
 CURSOR_NAMES = ("updated_at", "modified_at", "last_updated", "last_modified", "date_modified", "changed_at")
 # What the slower of the two Arrow readers did on two quiet cores with 16 columns: 373–558k rows/s (MySQL), 355–613k (PostgreSQL).
@@ -45,7 +45,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a table besides its catalog: the newest snapshot's and the newest delta's receipt, cursors that are disqualified, by name.
+    """What is known of a table besides its catalog: the newest snapshot's and the newest delta's receipt, cursors that are disqualified or late, by name.
 
     `null_share` is the share of nulls of candidate cursors, where somebody measured it.
     """
@@ -54,6 +54,7 @@ class Known:
     changes: Measured | None = None
     disqualified: Mapping[str, Disqualified] = field(default_factory=dict)
     null_share: Mapping[str, float] = field(default_factory=dict)
+    late: Mapping[str, Late] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Plan:
     declared: tuple[str, ...] = ()
     """What a person said of the table: names of `config.Override`."""
     changes: Measured | None = None
+    late: Late | None = None
+    """What is known of rows that came late by the cursor."""
 
     def load_name(self, *, dynamic: bool) -> LoadName:
         """The name of the load as users know it: `dynamic_…` for tables that no contract describes."""
@@ -126,6 +129,8 @@ def plan(
         return Plan(table, load, key, None, "arrow", reason, rows=table.rows, bytes=table.bytes, changes=known.changes)
     cursor, reason = _cursor_of(table, key, declared, override, known)
     table = dataclasses.replace(table, spelled=(*declared.columns, *key, *filter(None, (cursor,))))
+    late = known.late.get(cursor) if cursor else None
+    reason = f"{reason}; {late}" if late else reason
     said = [
         name for name in ("load", "key", "engine", "ranges") if getattr(override, name) is not None and (name, cursor) != ("load", None)
     ]
@@ -140,6 +145,7 @@ def plan(
         bytes=known.whole.bytes if known.whole else table.bytes,
         declared=tuple(override.model_dump(exclude_none=True)),
         changes=known.changes,
+        late=late,
     )
     return _engine(chosen, override, known.whole, machine or Machine())
 

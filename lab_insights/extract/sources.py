@@ -19,7 +19,7 @@ from lab_insights.extract.window import Ceiling
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.manifest import Manifest
-from lab_insights.lake.processing import Attempt, Disqualified, Measured, Processing
+from lab_insights.lake.processing import Attempt, Disqualified, Late, Measured, Processing
 from lab_insights.lake.tables import partition_manifests
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
@@ -48,7 +48,7 @@ class Sources:
         self._catalogs: dict[tuple[str, str], Catalog] = {}
         self._ceilings: dict[str, Ceiling] = {}
         self._before: dict[str, dict[str, Attempt]] = {}
-        self._disqualified: dict[str, list[Disqualified]] = {}
+        self._cursors: dict[str, tuple[list[Disqualified], list[Late]]] = {}
         self._warnings: dict[tuple[str, str], str] = {}
 
     def catalog(self, name: str, tenant: Tenant) -> Catalog:
@@ -122,13 +122,16 @@ class Sources:
         if engine and source.engine != "dynamodb":
             override = (override or Override()).model_copy(update={"engine": engine})
         last = self._last(table.tenant).get(table.table_id)
-        if table.tenant not in self._disqualified:
-            self._disqualified[table.tenant] = self._processing(table.tenant).disqualified(table.tenant)
+        if table.tenant not in self._cursors:
+            processing = self._processing(table.tenant)
+            self._cursors[table.tenant] = processing.disqualified(table.tenant), processing.late(table.tenant)
+        disqualified, late = self._cursors[table.tenant]
         known = Known(
             last.whole if last else None,
             last.changes if last else None,
-            {proof.cursor: proof for proof in self._disqualified[table.tenant] if proof.table == table.table_id},
+            {proof.cursor: proof for proof in disqualified if proof.table == table.table_id},
             nulls or {},
+            {each.cursor: each for each in late if each.table == table.table_id},
         )
         cluster = not self._config.spark.master.startswith("local")
         return plan(table, self._declared.get(table.table_id), override, known, Machine(_cores(), source.limits.connections, cluster))
@@ -183,7 +186,8 @@ class Sources:
         return there
 
     def _warn(self, table: SourceTable, text: str) -> None:
-        self._warnings[table.tenant, table.table_id] = text
+        before = self.warning(table.tenant, table.table_id)
+        self._warnings[table.tenant, table.table_id] = f"{before} {text}" if before else text
 
     def _processing(self, tenant: TenantId) -> Processing:
         state = self._lake.for_tenant(tenant).state

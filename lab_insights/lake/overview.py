@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
-from lab_insights.lake.processing import Attempt, Outcome, Processing
+from lab_insights.lake.processing import Attempt, Disqualified, Late, Outcome, Processing
 from lab_insights.names import TenantId
 
 
@@ -45,6 +45,7 @@ class TableStatus:
     load: str
     lagging: bool
     disqualified: tuple[str, ...]
+    late: tuple[str, ...]
     failures: int
     reason: str
 
@@ -53,13 +54,13 @@ def overview(lake: Lake, tenant: TenantId, sources: Iterable[str]) -> tuple[list
     """Return the status of the sources and of every table that was ever landed or tried, in order."""
     processing = Processing(lake.state.aws, lake.state.prefix)
     latest = processing.latest(tenant)
-    proofs = processing.disqualified(tenant)
+    cursors: list[Disqualified | Late] = [*processing.disqualified(tenant), *processing.late(tenant)]
     names = sorted({*lake.state.tables("raw", tenant), *(what for what in latest if "." in what)})
-    tables = [_table(lake, tenant, name, latest.get(name), tuple(str(proof) for proof in proofs if proof.table == name)) for name in names]
+    tables = [_table(lake, tenant, name, latest.get(name), cursors) for name in names]
     return [_source(tenant, name, latest.get(name), tables) for name in sources], tables
 
 
-def _table(lake: Lake, tenant: TenantId, name: str, last: Attempt | None, disqualified: tuple[str, ...]) -> TableStatus:
+def _table(lake: Lake, tenant: TenantId, name: str, last: Attempt | None, cursors: Sequence[Disqualified | Late]) -> TableStatus:
     day = lake.state.newest_day("raw", tenant, name)
     position = lake.state.head(Partition("raw", tenant, name, day)).position if day else None
     return TableStatus(
@@ -74,7 +75,8 @@ def _table(lake: Lake, tenant: TenantId, name: str, last: Attempt | None, disqua
         last.run_id if last else "",
         last.load if last else "",
         last.lagging if last else False,
-        disqualified,
+        tuple(str(each) for each in cursors if isinstance(each, Disqualified) and each.table == name),
+        tuple(str(each) for each in cursors if isinstance(each, Late) and each.table == name),
         last.failures if last else 0,
         last.reason if last else "",
     )

@@ -1,10 +1,11 @@
-"""Processing status: what became of every attempt at a source or table, and which cursors are proven unsafe. Never a row's value.
+"""Processing status: what became of every attempt at a source or table, which cursors are proven unsafe, and which come late. Never a row's value.
 
 It lies beside the commits of `lake.state` and is no part of them: what is committed is told by heads and batches alone.
 
 - `<prefix>-status`, `<tenant>#processing`: the last attempt of each source (`<source>`) and of each table (`<source>.<table>`).
 - `<prefix>-status`, `<tenant>#processing#<what>`: every attempt, by instant; DynamoDB drops them after `KEPT`.
 - `<prefix>-bookmarks`, `<tenant>#cursors`: cursors that stood still while their row changed, by table and column.
+- `<prefix>-bookmarks`, `<tenant>#late`: cursors whose rows came late, by table and column.
 """
 
 from __future__ import annotations
@@ -76,6 +77,28 @@ class Disqualified:
 
 
 @dataclass(frozen=True)
+class Late:
+    """A cursor whose rows came when it had been read already: how many and by how many seconds the newest comparison found, which one, and when.
+
+    Windows of the table end `lag` seconds earlier since.
+    """
+
+    table: str
+    cursor: str
+    rows: int
+    lag: int
+    seconds: int
+    at: datetime
+    how: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows came late by cursor {self.cursor}, up to {timedelta(seconds=self.seconds)} "
+            f"({self.how}, {self.at:%Y-%m-%d %H:%M} UTC): windows end {self.lag:,} s earlier"
+        )
+
+
+@dataclass(frozen=True)
 class Processing(Items):
     """Processing status of one deployment."""
 
@@ -125,6 +148,26 @@ class Processing(Items):
         for item in self.query(self.bookmarks, f"{tenant}#cursors"):
             table, _, cursor = item["sk"].partition("#")
             found.append(Disqualified(table, cursor, int(item["rows"]), datetime.fromisoformat(item["at"]), item["how"]))
+        return found
+
+    def came_late(self, tenant: TenantId, found: Late) -> None:
+        """Keep how late a cursor's rows come; what is newer replaces what is older."""
+        item = {
+            "pk": {"S": f"{tenant}#late"},
+            "sk": {"S": f"{found.table}#{found.cursor}"},
+            **{name: {"N": str(getattr(found, name))} for name in ("rows", "lag", "seconds")},
+            "at": {"S": found.at.isoformat()},
+            "how": {"S": found.how},
+        }
+        self.db.put_item(TableName=self.bookmarks, Item=item)
+
+    def late(self, tenant: TenantId) -> list[Late]:
+        """Return the cursors of a tenant's tables whose rows come late."""
+        found = []
+        for item in self.query(self.bookmarks, f"{tenant}#late"):
+            table, _, cursor = item["sk"].partition("#")
+            rows, lag, seconds = (int(item[name]) for name in ("rows", "lag", "seconds"))
+            found.append(Late(table, cursor, rows, lag, seconds, datetime.fromisoformat(item["at"]), item["how"]))
         return found
 
 

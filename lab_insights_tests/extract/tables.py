@@ -12,11 +12,12 @@ import pyarrow as pa
 from lab_insights.aws import Aws
 from lab_insights.extract import compare
 from lab_insights.extract.land import Mode, Request, load
-from lab_insights.extract.plan import Declared, Plan, plan
+from lab_insights.extract.plan import Declared, Known, Plan, plan
 from lab_insights.extract.window import Ceiling
 from lab_insights.lab import pipeline
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.manifest import Manifest
+from lab_insights.lake.processing import Processing
 from lab_insights.lake.tables import relation
 from lab_insights.names import TenantId
 from lab_insights.tenants.registry import Tenant
@@ -40,7 +41,8 @@ class Table:
 
     def plan(self) -> Plan:
         its = self.server.table(self.name, tenant=Tenant(id=self.tenant, key="1"))
-        return plan(its, Declared(self.key, "updated_at"))
+        late = Processing(self.lake.state.aws, self.lake.state.prefix).late(self.tenant)
+        return plan(its, Declared(self.key, "updated_at"), known=Known(late={each.cursor: each for each in late}))
 
     def load(self, number: int, hour: float, mode: Mode = "auto", *, reload: bool = False) -> list[Manifest]:
         request, top = Request(day(number), mode, reload=reload, run_id="test"), Ceiling(instant(number, hour), "of the test")

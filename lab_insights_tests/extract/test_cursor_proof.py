@@ -78,14 +78,29 @@ def test_a_row_that_changed_under_its_cursor_disqualifies_it_and_the_table_is_lo
     assert (snapshot.kind, snapshot.reason.startswith("cursor updated_at is disqualified")) == ("snapshot", True)
 
 
-def test_rows_whose_cursor_moved_that_are_new_or_that_are_gone_prove_nothing(table: Loaded) -> None:
+def test_rows_whose_cursor_moved_or_that_are_gone_prove_nothing(table: Loaded) -> None:
     table.execute(
         "UPDATE {t} SET note = 'seen', updated_at = '2026-03-01 12:30:00' WHERE id = 1",
         "DELETE FROM {t} WHERE id = 2",
-        "INSERT INTO {t} VALUES (6, 'new', 1, '2026-03-01 02:00:00')",
+        "INSERT INTO {t} VALUES (6, 'new', 1, '2026-03-01 12:30:00')",
     )
     table.load(1, 13)
     assert (table.proofs(), table.warnings) == ([], [])
+
+
+def test_a_row_that_is_new_by_an_instant_that_had_been_read_is_told_as_late(table: Loaded) -> None:
+    table.execute(
+        "INSERT INTO {t} VALUES (6, 'secret', 1, '2026-03-01 11:59:50.25')",
+        "UPDATE {t} SET note = 'secret', updated_at = '2026-03-01 11:59:58' WHERE id = 1",
+    )
+    table.load(1, 13)
+    [late] = Processing(table.lake.state.aws, table.lake.state.prefix).late(table.tenant)
+    assert (late.table, late.cursor, late.rows, late.seconds, late.lag) == (f"lis.{table.name}", "updated_at", 2, 10, 11)
+    [warning] = table.warnings
+    assert "2 rows came late by cursor updated_at, up to 0:00:10 (a full load, " in warning
+    assert "windows end 11 s earlier. Remedy: keep the clocks of application hosts by NTP" in warning
+    assert "secret" not in warning
+    assert table.proofs() == []
 
 
 def test_what_was_seen_by_its_window_is_the_state_that_the_next_snapshot_is_compared_with(table: Loaded) -> None:

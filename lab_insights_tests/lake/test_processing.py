@@ -10,7 +10,7 @@ import pytest
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.overview import overview
-from lab_insights.lake.processing import KEPT, Attempt, Disqualified, Measured, Processing
+from lab_insights.lake.processing import KEPT, Attempt, Disqualified, Late, Measured, Processing
 from lab_insights.names import TenantId
 from lab_insights_tests.lake.world import day, fresh_tenant, ids, instant, put
 
@@ -68,6 +68,7 @@ def test_the_overview_tells_each_source_and_table_as_it_stands(lake: Lake, proce
     processing.record(tenant, attempt(instant(1, 22), what="crm", tables=9), None)
     processing.record(tenant, attempt(instant(1, 23), what="lis.gone", outcome="failed", reason="Source lis has no such table."), None)
     processing.disqualify(tenant, Disqualified(TABLE, "updated_at", 5, instant(1, 20), "a full load"))
+    processing.came_late(tenant, Late(TABLE, "changed_at", 3, 11, 10, instant(1, 21), "a full load"))
 
     [crm, lis], [account, gone] = overview(lake, tenant, ["crm", "lis"])
     assert (crm.outcome, crm.tables, crm.failed, crm.lagging, crm.last_run) == ("ok", 9, 0, True, instant(1, 22))
@@ -75,6 +76,10 @@ def test_the_overview_tells_each_source_and_table_as_it_stands(lake: Lake, proce
     assert (account.last_day, account.position, account.rows, account.closed) == (day(1), instant(1, 20), 4, False)
     assert (account.outcome, account.load, account.lagging, account.failures) == ("ok", "incremental", True, 0)
     assert account.disqualified[0].startswith("cursor updated_at is disqualified: 5 rows")
+    assert account.late == (
+        "3 rows came late by cursor changed_at, up to 0:00:10 (a full load, 2026-03-01 21:00 UTC): windows end 11 s earlier",
+    )
+    assert gone.late == ()
     assert (gone.table, gone.last_day, gone.closed, gone.failures, gone.reason) == (
         "lis.gone",
         None,
