@@ -76,6 +76,7 @@ def _print_tables(found: list[TableStatus]) -> None:
         entry(f"Tables of {tenant}", indent=0, style="bold")
         for each in tables:
             notes = [*each.disqualified, *each.late, *(["the declared lag is kept back"] if each.lagging else [])]
+            notes += [f"{each.ahead:,} rows have a cursor of more than a day ahead, and are not read"] if each.ahead else []
             notes += [f"failed {each.failures} times: {each.reason}"] if each.failures else []
             rows = "?" if each.rows is None else f"{each.rows:,}"
             day = f"{each.last_day or 'no day':<10} {_DAYS[each.closed]:<7}"

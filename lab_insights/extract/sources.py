@@ -11,7 +11,8 @@ from typing import Any
 from lab_insights.aws import Aws
 from lab_insights.config import Config, Override
 from lab_insights.errors import LabInsightsError, SourceError
-from lab_insights.extract import databases, land, live
+from lab_insights.extract import databases, kindness, land, live
+from lab_insights.extract.ahead import ahead
 from lab_insights.extract.catalog import Catalog, SourceTable, crawl
 from lab_insights.extract.nulls import null_share
 from lab_insights.extract.plan import Declared, EngineName, Known, Machine, Plan, plan
@@ -170,19 +171,16 @@ class Sources:
             top = self.ceiling(table.source)
             attempt.update(ceiling=top.how, lagging=top.lagged)
             warn = functools.partial(self._warn, table)
-            there = land.load(
-                self._lake.for_tenant(table.tenant),
-                source,
-                self._aws,
-                self.plan(table, engine=request.engine),
-                request,
-                top,
-                self._spark,
-                warn,
-            )
+            its = self.plan(table, engine=request.engine)
+            there = land.load(self._lake.for_tenant(table.tenant), source, self._aws, its, request, top, self._spark, warn)
             # What a search for deletes found has no window, and tells nothing of the next load.
             made = [manifest for manifest in there if manifest.created_at >= at and manifest.window]
             attempt.update(load=there[-1].load if there else "", rows=sum(manifest.rows for manifest in there), **measured(made))
+            if its.cursor and (request.mode == "deletes" or any(manifest.kind == "snapshot" for manifest in made)):
+                with kindness.connections(table.source, source.limits, 1):
+                    attempt.update(ahead=(rows := ahead(table, its.cursor, source, self._aws, top.instant)))
+                if rows:
+                    warn(f"{table.tenant} {table.table_id}: {rows:,} rows have a `{its.cursor}` of more than a day ahead, {_UNREACHED}")
         return there
 
     def _warn(self, table: SourceTable, text: str) -> None:
@@ -218,6 +216,9 @@ class Sources:
                 )
             raise
         last[what] = self._processing(tenant).record(tenant, Attempt(**told), last.get(what))
+
+
+_UNREACHED = "and no window reaches them. Remedy: mend the values at the source, or declare `load: full` for this table."
 
 
 def measured(made: Sequence[Manifest]) -> dict[str, Measured]:

@@ -30,7 +30,8 @@ class SourceStatus:
 class TableStatus:
     """A table of a tenant. `rows` are those of `last_day`, which is `closed` once the bookmark (`position`) has reached its end.
 
-    `failures` counts failed attempts since the last good one, and `reason` is that of the last attempt when it failed.
+    `ahead` counts rows whose cursor lies so far ahead that no window reaches them, `failures` failed attempts since the last good one, and `reason` is
+    that of the last attempt when it failed.
     """
 
     tenant: TenantId
@@ -46,6 +47,7 @@ class TableStatus:
     lagging: bool
     disqualified: tuple[str, ...]
     late: tuple[str, ...]
+    ahead: int
     failures: int
     reason: str
 
@@ -77,6 +79,7 @@ def _table(lake: Lake, tenant: TenantId, name: str, last: Attempt | None, cursor
         last.lagging if last else False,
         tuple(str(each) for each in cursors if isinstance(each, Disqualified) and each.table == name),
         tuple(str(each) for each in cursors if isinstance(each, Late) and each.table == name),
+        (last.ahead or 0) if last else 0,
         last.failures if last else 0,
         last.reason if last else "",
     )

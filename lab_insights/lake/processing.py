@@ -57,6 +57,8 @@ class Attempt(BaseModel):
     rows: int | None = None
     whole: Measured | None = None
     changes: Measured | None = None
+    ahead: int | None = None
+    """Rows whose cursor lies so far ahead that no window reaches them, when the whole table was looked at last."""
     failures: int = 0
     """Failed attempts since the last that went well."""
     succeeded_at: datetime | None = None
@@ -108,7 +110,7 @@ class Processing(Items):
             attempt = attempt.model_copy(update={"succeeded_at": attempt.at})
         if before:
             failures = before.failures + 1 if attempt.outcome == "failed" else 0
-            kept = {name: getattr(before, name) for name in ("whole", "changes", "succeeded_at") if getattr(attempt, name) is None}
+            kept = {name: getattr(before, name) for name in ("whole", "changes", "ahead", "succeeded_at") if getattr(attempt, name) is None}
             attempt = attempt.model_copy(update={"failures": failures, **kept})
         elif attempt.outcome == "failed":
             attempt = attempt.model_copy(update={"failures": 1})

@@ -62,14 +62,15 @@ class Deployment:
     def json(self, *words: str, code: int = 0) -> Any:
         return json.loads(self(*words, "--json", code=code).stdout)
 
-    def load(self, table: str, number: int = 1, hour: float = 12, mode: Mode = "auto") -> None:
-        """Load a table of the source as Dagster does."""
+    def load(self, table: str, number: int = 1, hour: float = 12, mode: Mode = "auto") -> str | None:
+        """Load a table of the source as Dagster does, and return what a person should know of it."""
         its = config.load(self.path)
         lake = open_lake(its)
         lake.clock.set(instant(number, hour))
         sources = Sources(its, lake.state.aws, lake, declared())
         found = sources.table(Registry(lake.state.aws, lake.state.prefix).get(self.tenant), f"crm.{table}")
         sources.load(found, Request(day(number), mode, dynamic=True, run_id=f"run-{number}-{hour}"))
+        return sources.warning(self.tenant, f"crm.{table}")
 
 
 @pytest.fixture
@@ -161,6 +162,23 @@ def test_the_status_tells_how_far_each_table_is_and_what_failed(deployment: Depl
 
     [planned] = [row for row in deployment.json("plan")["tables"] if row["table"] == "crm.account"]
     assert (planned["load"], planned["reason"].startswith("cursor updated_at is disqualified")) == ("full", True)
+
+
+def test_rows_of_the_far_future_are_counted_by_the_first_load_and_by_searches_and_told(deployment: Deployment) -> None:
+    deployment.server.execute("INSERT INTO {s}.account VALUES (3, 'c', '9999-12-31 00:00:00'), (4, 'd', '2026-03-02 11:00:00')")
+    its, hours = "crm.account", "of more than a day ahead, and no window reaches them. Remedy: mend the values at the source"
+    assert hours in str(deployment.load("account", hour=12))
+    [account] = [row for row in deployment.json("status")["tables"] if row["table"] == its]
+    assert (account["rows"], account["ahead"]) == (2, 1), "what is a clock's error is read in its time"
+    assert "1 rows have a cursor of more than a day ahead, and are not read" in deployment("status").stdout
+    deployment.server.execute("INSERT INTO {s}.account VALUES (5, 'e', '9999-12-31 00:00:00')")
+    assert deployment.load("account", hour=13) is None
+    assert "ahead" in deployment("status").stdout, "what was counted stays"
+    assert f"2 rows have a `updated_at` {hours}" in str(deployment.load("account", hour=14, mode="deletes"))
+    deployment.server.execute("UPDATE {s}.account SET updated_at = '2026-03-01 14:30:00' WHERE updated_at > '9999-01-01'")
+    deployment.load("account", hour=15, mode="deletes")
+    [account] = [row for row in deployment.json("status")["tables"] if row["table"] == its]
+    assert (account["rows"], account["ahead"]) == (4, 0), "a mended row is read by its window"
 
 
 def test_the_history_of_a_table_is_every_attempt_at_it(deployment: Deployment) -> None:
