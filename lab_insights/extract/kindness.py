@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -103,6 +103,8 @@ def session(target: sa.URL, limits: Limits, *, holding: str | None = None) -> It
 
     One that is `holding` a snapshot, at that isolation level, may be idle in its transaction, whatever the source allows others.
     """
+    import sqlalchemy as sa
+
     # The server's own cut comes first, and says what it is.
     connection = databases.engine(target, limits.statement_timeout + databases.PATIENCE).connect()
     try:
@@ -117,7 +119,9 @@ def session(target: sa.URL, limits: Limits, *, holding: str | None = None) -> It
         connection.commit()
         yield connection
     finally:
-        connection.close()
+        # The server may have ended it.
+        with suppress(sa.exc.DBAPIError):
+            connection.close()
 
 
 # `wait_timeout` is MySQL's of any idle session, here as long as it is where nobody changed it.

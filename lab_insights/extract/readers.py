@@ -90,9 +90,7 @@ class RangedRows:
                 number: replace(self.rows, within=progress.ranges[number], session=session)
                 for number, session in zip(numbers, snapshot.sessions, strict=True)
             }
-            for reader in readers.values():
-                reader.start()
-            snapshot.joined()
+            snapshot.start(readers.values())
             if len([*still_held(progress, lambda within: _sum(snapshot.connection, self.rows, within))]) < len(kept):
                 raise _Moved
             landed = self._read(storage, intent, older, journal, progress, readers, snapshot)

@@ -17,11 +17,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lab_insights.errors import SourceError
 from lab_insights.extract import kindness
 from lab_insights.names import quoted
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 # Writers wait behind a lock that is waited for, so it is not waited for long.
 LOCK_SECONDS = 1
-# How long writers are kept out at most while readers elsewhere take their snapshots: some milliseconds, unless a machine is busy.
-HELD_SECONDS = 5.0
+# How long writers are kept out at most while readers take their snapshots: some milliseconds, unless a machine is busy. The server itself ends a holder that
+# it hears nothing of for so long: a reader of this process that can not connect keeps all of Python waiting, for half a minute.
+HELD_SECONDS = 5
 # How long readers may take to connect, Spark's executors and workers to start included. Nobody is kept out meanwhile.
 READY_SECONDS = 300.0
 _POLL = 0.005
@@ -67,17 +69,25 @@ class Snapshot:
         if self.locked:
             self.locked.given_up.set()
 
-    def joined(self) -> None:
-        """Say that every reader has joined: writers of a locked table go on."""
-        if self.locked:
-            self.locked.release()
+    def start(self, readers: Iterable[SourceRows]) -> None:
+        """Start the readers of this process, after which writers of a locked table go on; raise `NoSnapshot` when not all could join."""
+        import sqlalchemy as sa
+
+        try:
+            for reader in readers:
+                reader.start()
+            if self.locked:
+                self.locked.release()
+        except (SourceError, sa.exc.DBAPIError):
+            # Whatever else it may be, one reader will say.
+            raise NoSnapshot(f"not all of {len(self.sessions)} readers were there within {HELD_SECONDS} s") from None
 
 
 @contextmanager
 def shared(rows: SourceRows, readers: int, *, elsewhere: bool = False) -> Iterator[Snapshot]:
     """Open a snapshot of the table of `rows` for a number of readers, of this process or `elsewhere`; raise `NoSnapshot` where there can be none.
 
-    Readers of this process start inside the context and then call `joined`; for those elsewhere, `gather` waits.
+    Readers of this process are given to `start`; for those elsewhere, `gather` waits.
     """
     if rows.table.engine == "postgresql":
         yield from _exported(rows, readers)
@@ -113,8 +123,21 @@ def _locked(rows: SourceRows, readers: int, *, elsewhere: bool) -> Iterator[Snap
         if elsewhere:
             lock.hold_back()
         else:
+            _make_room(rows, readers)
             lock.lock()
         yield Snapshot(witness, tuple(lock.session(reader) for reader in range(readers)), lock)
+
+
+def _make_room(rows: SourceRows, readers: int) -> None:
+    """Raise `NoSnapshot` unless as many connections can be had: behind a lock is no place to find that out."""
+    import sqlalchemy as sa
+
+    with ExitStack() as opened:
+        try:
+            for _ in range(readers):
+                opened.enter_context(kindness.session(rows.target, rows.limits))
+        except sa.exc.DBAPIError:
+            raise NoSnapshot(f"this login can not have {readers} readers at once") from None
 
 
 @dataclass
@@ -152,7 +175,7 @@ class _Locked:
 
         schema, physical = quoted(self.table.placement.schema, "mysql"), quoted(self.table.physical, "mysql")
         try:
-            self.holder.exec_driver_sql(f"SET lock_wait_timeout = {LOCK_SECONDS}")
+            self.holder.exec_driver_sql(f"SET lock_wait_timeout = {LOCK_SECONDS}, wait_timeout = {HELD_SECONDS}")
             self.holder.exec_driver_sql(f"LOCK TABLES {schema}.{physical} READ".replace("%", "%%"))
         except sa.exc.DBAPIError as error:
             late = "timeout" in str(error.orig).lower()
@@ -177,6 +200,7 @@ class _Locked:
         self._drop("open")
         self.holder.exec_driver_sql("UNLOCK TABLES")
         self._drop("go")
+        self.holder.close()
 
     def _take(self, what: str) -> None:
         if self.holder.exec_driver_sql(f"SELECT GET_LOCK('{self.name}-{what}', 0)").scalar() != 1:

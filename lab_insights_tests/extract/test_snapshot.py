@@ -114,6 +114,61 @@ def test_a_table_that_somebody_writes_to_is_read_by_one_reader_after_a_second(
     assert sum(held(lake, "raw", tenant, f"lis.{accounts}")["amount"].to_pylist()) == ACCOUNTS * EACH
 
 
+@contextmanager
+def writing(server: Server, table: str) -> Iterator[list[float]]:
+    """A thread that writes again and again; gives how long each write took, in seconds."""
+    stop, took = threading.Event(), list[float]()
+
+    def write() -> None:
+        with server.own.connect() as connection:
+            while not stop.is_set():
+                begun = time.monotonic()
+                connection.exec_driver_sql(f"UPDATE {server.schema}.{table} SET amount = amount WHERE id = 1")
+                took.append(time.monotonic() - begun)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield took
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_login_of_too_few_connections_has_one_reader_and_keeps_no_writer_waiting(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused reader tries again for half a minute, behind the lock."""
+    grants = ("GRANT SELECT, LOCK TABLES ON {s}.* TO {who}", "ALTER USER {who} WITH MAX_USER_CONNECTIONS 3")
+    with server.login("pw", *grants) as url, writing(server, accounts) as took:
+        monkeypatch.setenv(server.variable, url)
+        made = full(lake, server, accounts, tenant)
+        databases.engine.cache_clear()
+    assert (made.ranges, made.rows) == (1, ACCOUNTS)
+    assert "one reader: this login can not have 4 readers at once" in made.reason
+    assert max(took) < 2
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_the_server_unlocks_a_table_whose_readers_stand_still(
+    lake: Lake, server: Server, accounts: str, tenant: TenantId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "HELD_SECONDS", 1)
+    honest = SourceRows.start
+
+    def slowly(rows: SourceRows) -> None:
+        time.sleep(2)
+        honest(rows)
+
+    monkeypatch.setattr(SourceRows, "start", slowly)
+    with writing(server, accounts) as took:
+        made = full(lake, server, accounts, tenant)
+    assert (made.ranges, made.rows) == (1, ACCOUNTS)
+    assert "one reader: not all of 4 readers were there within 1 s" in made.reason
+    assert 0.5 < max(took) < 2
+
+
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_without_the_privilege_to_lock_one_reader_reads(server: Server, accounts: str) -> None:
     with server.login("pw", "GRANT SELECT ON {s}.* TO {who}") as url:
@@ -134,8 +189,7 @@ def test_a_reader_that_comes_when_the_table_is_unlocked_is_refused(server: Serve
     rows = rows_of(server, accounts)
     with shared(rows, 2) as one:
         in_time, late = (dataclasses.replace(rows, session=session) for session in one.sessions)
-        in_time.start()
-        one.joined()
+        one.start([in_time])
         with pytest.raises(SourceError, match="came too late"):
             list(late)
         assert sum(batch.num_rows for batch in in_time) == ACCOUNTS
