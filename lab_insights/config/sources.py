@@ -48,7 +48,7 @@ class PrefixTenancy(SchemaTenancy):
 
 
 class DiscriminatorTenancy(Section):
-    """Pooled tables; the rows of a tenant have `value` in `column` (text or integer). DynamoDB has no schema."""
+    """Pooled tables; the rows of a tenant have `value` in `column` (text or integer; of DynamoDB either). DynamoDB has no schema."""
 
     schema_name: Template = Field("", alias="schema")
     """The schema of the pooled tables."""

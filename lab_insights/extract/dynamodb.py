@@ -19,6 +19,7 @@ from lab_insights.config import Source, logical
 from lab_insights.errors import SourceError
 from lab_insights.extract.catalog import Catalog, Column, SourceTable
 from lab_insights.extract.databases import place
+from lab_insights.extract.dynamodb_tenants import asked, check
 from lab_insights.extract.projection import TEXT_SUFFIX, landing_names
 from lab_insights.extract.read import counted
 from lab_insights.lake.commit import Facts
@@ -47,6 +48,8 @@ def crawl(name: str, source: Source, tenant: Tenant, aws: Aws) -> Catalog:
         try:
             described = aws.client("dynamodb").describe_table(TableName=physical)["Table"]
             sample = next(_pages(aws, physical, placement.discriminator, SAMPLE), [])
+            if placement.discriminator and not sample:
+                check(aws, described, placement.discriminator, tenant.id)
         except (ClientError, BotoCoreError) as error:
             raise unreadable(error, name, physical, tenant.id) from None
         keys = [part["AttributeName"] for part in described["KeySchema"]]
@@ -104,30 +107,6 @@ def _pages(
         yield from (page["Items"] for page in paginator.paginate(**request))
         return
     yield from _together([paginator.paginate(**request, Segment=number, TotalSegments=segments) for number in range(segments)])
-
-
-def owned(table: SourceTable, key: dict[str, Any]) -> dict[str, Any]:
-    """Return the key of an item that is gone with whose it was, which every row of a pooled table must say and few keys do."""
-    discriminator = table.placement.discriminator
-    return {**key, discriminator[0]: {"S": discriminator[1]}} if discriminator else key
-
-
-def asked(aws: Aws, table: str, discriminator: tuple[str, str] | None) -> tuple[str, dict[str, Any]]:
-    """Return the operation that gives a tenant's items, and its request."""
-    client = aws.client("dynamodb")
-    request: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
-    operation = "scan"
-    if discriminator:
-        request |= {
-            "ExpressionAttributeNames": {"#tenant": discriminator[0]},
-            "ExpressionAttributeValues": {":tenant": {"S": discriminator[1]}},
-        }
-        hashed = next(
-            part["AttributeName"] for part in client.describe_table(TableName=table)["Table"]["KeySchema"] if part["KeyType"] == "HASH"
-        )
-        operation = "query" if hashed == discriminator[0] else "scan"
-        request["KeyConditionExpression" if operation == "query" else "FilterExpression"] = "#tenant = :tenant"
-    return operation, request
 
 
 def _together(scans: list[Iterable[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:

@@ -21,7 +21,8 @@ from lab_insights.aws import Aws
 from lab_insights.config import Limits
 from lab_insights.errors import LandingMismatch, SourceError
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.dynamodb import BATCH, THROUGH, ItemRows, owned, unreadable
+from lab_insights.extract.dynamodb import BATCH, THROUGH, ItemRows, unreadable
+from lab_insights.extract.dynamodb_tenants import owned, owns
 from lab_insights.lake.manifest import Window
 
 if TYPE_CHECKING:
@@ -159,15 +160,10 @@ def _read(item: Item) -> Item:
     return {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in item.items()}
 
 
-def _its(table: SourceTable, item: Item) -> bool:
-    discriminator = table.placement.discriminator
-    return discriminator is None or item.get(discriminator[0]) == {"S": discriminator[1]}
-
-
 def is_gone(table: SourceTable, change: Item) -> bool:
     """Whether an item of the tenant was removed, or was given to another tenant."""
     new = change.get("NewImage")
-    return (new is None or not _its(table, new)) and _its(table, {**change.get("OldImage", {}), **change["Keys"]})
+    return (new is None or not owns(table, new)) and owns(table, {**change.get("OldImage", {}), **change["Keys"]})
 
 
 def _paged(items: Iterator[Item]) -> Iterator[list[Item]]:
@@ -192,7 +188,7 @@ class ExportedItems(ItemRows):
         """Yield the items."""
         self._position = {THROUGH: self.at.isoformat()}
         made = export(self.table, self.aws, self.limits, "FULL_EXPORT", ExportTime=self.at)
-        yield from _paged(_read(each["Item"]) for each in made if _its(self.table, each["Item"]))
+        yield from _paged(_read(each["Item"]) for each in made if owns(self.table, each["Item"]))
 
 
 @dataclass
@@ -222,7 +218,7 @@ class ExportedChanges:
 
     def rows(self) -> Exported:
         """Return the changed items, read from the export's files once more; their batch moves the position."""
-        news = (_read(change["NewImage"]) for change in self._made if "NewImage" in change and _its(self._table, change["NewImage"]))
+        news = (_read(change["NewImage"]) for change in self._made if "NewImage" in change and owns(self._table, change["NewImage"]))
         how = "items that an incremental export says have changed, whose files were counted and compared with their MD5"
         return Exported(self._table, self._aws, items=news, how=how, after=self.position)
 

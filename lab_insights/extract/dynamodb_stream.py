@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from lab_insights.aws import Aws
 from lab_insights.extract import dynamodb_export
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows, owned, unreadable
+from lab_insights.extract.dynamodb import STREAM, THROUGH, ItemRows, unreadable
+from lab_insights.extract.dynamodb_tenants import owned, owns
 from lab_insights.lake.commit import Lake
 from lab_insights.lake.layout import Partition
 from lab_insights.lake.state import Head
@@ -170,17 +171,13 @@ class Changes:
     def _take(self, change: Item) -> None:
         key, new, old = change["Keys"], change.get("NewImage"), change.get("OldImage")
         name = repr(sorted(key.items()))
-        if new is not None and self._its(new):
+        if new is not None and owns(self.table, new):
             self.items[name] = new
             self.gone.pop(name, None)
-        elif self._its({**(old or {}), **key}):
+        # One that was given to another tenant is gone for this one.
+        elif owns(self.table, {**(old or {}), **key}):
             self.gone[name] = owned(self.table, key)
             self.items.pop(name, None)
-
-    def _its(self, item: Item) -> bool:
-        """Whether an item is the tenant's: one that was given to another tenant is gone for this one."""
-        discriminator = self.table.placement.discriminator
-        return discriminator is None or item.get(discriminator[0]) == {"S": discriminator[1]}
 
 
 @dataclass

@@ -18,7 +18,8 @@ from lab_insights.config import Source
 from lab_insights.extract import compare, databases, kindness
 from lab_insights.extract.catalog import SourceTable
 from lab_insights.extract.compare import Sides
-from lab_insights.extract.dynamodb import asked, unreadable
+from lab_insights.extract.dynamodb import unreadable
+from lab_insights.extract.dynamodb_tenants import asked
 from lab_insights.extract.plan import Plan
 from lab_insights.extract.read import SourceRows, conditions, relation_of
 from lab_insights.extract.streams import fetch, rendered

@@ -27,7 +27,10 @@ def streamed(view: str) -> dict[str, Any]:
 class Followed:
     """A pooled table with a stream, and one tenant's loads of it."""
 
-    def __init__(self, lake: Lake, view: str | None = "NEW_AND_OLD_IMAGES", key: tuple[str, ...] = ("tenant_id", "id")) -> None:
+    def __init__(
+        self, lake: Lake, view: str | None = "NEW_AND_OLD_IMAGES", key: tuple[str, ...] = ("tenant_id", "id"), kind: str = "S"
+    ) -> None:
+        self.kind = kind
         self.lake, self.aws, self.name = lake, lake.storage.aws, f"{uuid.uuid4().hex[:8]}-src-call"
         self.tenant, self.hour, self.key = fresh_tenant(), 6.0, key
         self.client = self.aws.client("dynamodb")
@@ -37,7 +40,7 @@ class Followed:
         self.client.create_table(
             TableName=self.name,
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in zip(self.key, ("HASH", "RANGE"), strict=False)],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in self.key],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": self.kind if name == "tenant_id" else "S"} for name in self.key],
             BillingMode="PAY_PER_REQUEST",
             **({"StreamSpecification": streamed(view)} if view else {}),
         )
@@ -48,10 +51,10 @@ class Followed:
         return Source.model_validate({"engine": "dynamodb", "tenancy": tenancy, "tables": [self.name]})
 
     def put(self, number: int, key: str = "12", /, **attributes: dict[str, Any]) -> None:
-        self.client.put_item(TableName=self.name, Item={"tenant_id": {"S": key}, "id": {"S": str(number)}, **attributes})
+        self.client.put_item(TableName=self.name, Item={"tenant_id": {self.kind: key}, "id": {"S": str(number)}, **attributes})
 
     def delete(self, number: int, key: str = "12") -> None:
-        its = {"tenant_id": {"S": key}, "id": {"S": str(number)}}
+        its = {"tenant_id": {self.kind: key}, "id": {"S": str(number)}}
         self.client.delete_item(TableName=self.name, Key={name: its[name] for name in self.key})
 
     def crawl(self) -> SourceTable:

@@ -12,7 +12,7 @@ import pytest
 
 from lab_insights.aws import Aws
 from lab_insights.config import Source
-from lab_insights.errors import SourceError
+from lab_insights.errors import ConfigError, SourceError
 from lab_insights.extract import dynamodb
 from lab_insights.extract.catalog import SourceTable, crawl
 from lab_insights.extract.dynamodb import ItemRows
@@ -27,18 +27,19 @@ from lab_insights_tests.extract.world import AURORA
 class Table:
     """A table whose key is (tenant, id), or (id) alone."""
 
-    def __init__(self, endpoint: str, hashed: str = "tenant_id") -> None:
+    def __init__(self, endpoint: str, hashed: str = "tenant_id", kind: str = "S") -> None:
+        self.kind = kind
         self.aws, self.name = Aws(endpoint_url=endpoint), f"{uuid.uuid4().hex[:8]}-src-call"
         names = (hashed, "id") if hashed != "id" else ("id",)
         self.aws.client("dynamodb").create_table(
             TableName=self.name,
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind if name == "tenant_id" else "S"} for name in names],
             BillingMode="PAY_PER_REQUEST",
         )
 
     def put(self, number: int, key: str = "12", /, **attributes: dict[str, Any]) -> None:
-        item = {"tenant_id": {"S": key}, "id": {"S": f"{number:05d}"}, **attributes}
+        item = {"tenant_id": {self.kind: key}, "id": {"S": f"{number:05d}"}, **attributes}
         self.aws.client("dynamodb").put_item(TableName=self.name, Item=item)
 
     def crawl(self, tenant: Tenant = AURORA) -> SourceTable:
@@ -103,6 +104,27 @@ def test_a_tenant_gets_its_own_items_whether_the_key_begins_with_it_or_not(aws_e
             table.put(number, key)
         assert table.read()[0]["id"].to_pylist() == ["00000", "00003"]
         assert table.crawl().key == ("id",)
+
+
+@pytest.mark.parametrize("hashed", ["tenant_id", "id"])
+def test_a_tenant_gets_its_own_items_where_they_are_told_apart_by_a_number(aws_endpoint: str, hashed: str) -> None:
+    table = Table(aws_endpoint, hashed, "N")
+    for number, key in enumerate(["12", "120", "1", "12"]):
+        table.put(number, key)
+    rows, _ = table.read()
+    assert rows.select(["id", "tenant_id"]).to_pylist() == [{"id": "00000", "tenant_id": "12"}, {"id": "00003", "tenant_id": "12"}]
+
+
+@pytest.mark.parametrize("hashed", ["tenant_id", "id"])
+def test_items_that_are_told_apart_by_what_no_value_of_a_tenant_is_are_an_error(aws_endpoint: str, hashed: str) -> None:
+    table = Table(aws_endpoint, hashed, "N")
+    table.put(1, "120")
+    assert table.read()[0].num_rows == 0
+    with pytest.raises(
+        ConfigError, match=f"The discriminator tenant_id of {table.name} is of type N, which this tenant's value for it can not be"
+    ) as raised:
+        table.crawl(Tenant.model_validate({"id": "borealis", "key": "north"}))
+    assert raised.value.tenant == "borealis"
 
 
 def test_a_table_is_called_as_what_follows_its_deployments_prefix(table: Table) -> None:

@@ -28,8 +28,8 @@ from lab_insights_tests.lake.world import day, fresh_tenant, instant
 class Exported(Followed):
     """A pooled table that is exported, whose history the test writes down."""
 
-    def __init__(self, lake: Lake, bucket: str, key: tuple[str, ...] = ("tenant_id", "id")) -> None:
-        super().__init__(lake, None, key)
+    def __init__(self, lake: Lake, bucket: str, key: tuple[str, ...] = ("tenant_id", "id"), kind: str = "S") -> None:
+        super().__init__(lake, None, key, kind)
         self.bucket, self.history = bucket, list[tuple[datetime, dict[str, dict[str, Any]]]]()
         self.exporting = Exporting(self.aws, bucket, self.at, key)
 
@@ -58,10 +58,15 @@ def key() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def table(lake: Lake, key: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Exported:
+def kind() -> str:
+    return "S"
+
+
+@pytest.fixture
+def table(lake: Lake, key: tuple[str, ...], kind: str, monkeypatch: pytest.MonkeyPatch) -> Exported:
     bucket = f"exports-{uuid.uuid4().hex[:8]}"
     lake.storage.aws.client("s3").create_bucket(Bucket=bucket)
-    made = Exported(lake, bucket, key)
+    made = Exported(lake, bucket, key, kind)
     made.exporting.install(monkeypatch)
     monkeypatch.setattr(dynamodb_export, "POLL", 0)
     return made
@@ -142,6 +147,20 @@ def test_an_item_that_is_gone_is_still_marked_as_the_tenants_where_its_key_does_
     assert [batch.rows for batch in made if batch.gone_at] == [1]
     assert unmarked(table.lake, made) == ""
     assert table.live() == {}
+
+
+@pytest.mark.parametrize("kind", ["N"])
+def test_an_export_tells_tenants_apart_by_a_number_as_a_scan_does(table: Exported) -> None:
+    table.put(1, **note("first"))
+    table.put(2, "13", **note("another tenant's"))
+    table.now(6)
+    table.load_at(7)
+    table.put(3, **note("third"))
+    table.put(4, "13", **note("another tenant's"))
+    table.delete(1)
+    table.now(8)
+    table.load_at(9)
+    assert table.live() == {"3": "third"}
 
 
 def test_tenants_that_are_loaded_together_share_one_export(table: Exported) -> None:

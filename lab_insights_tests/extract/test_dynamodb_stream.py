@@ -68,6 +68,19 @@ def test_an_item_that_is_gone_is_still_marked_as_the_tenants_where_its_key_does_
     assert its.live() == {}
 
 
+@pytest.mark.parametrize("key", [("tenant_id", "id"), ("id",)])
+def test_a_stream_tells_tenants_apart_by_a_number_as_a_scan_does(lake: Lake, key: tuple[str, ...]) -> None:
+    its = Followed(lake, key=key, kind="N")
+    its.put(1, **note("first"))
+    its.load()
+    its.put(2, **note("second"))
+    its.put(3, "13", **note("another tenant's"))
+    its.delete(1)
+    made = its.load()
+    assert unmarked(lake, made) == ""
+    assert its.live() == {"2": "second"}
+
+
 def test_what_was_read_is_not_read_again(table: Followed) -> None:
     table.put(1, **note("first"))
     table.load()
