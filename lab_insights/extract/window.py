@@ -48,6 +48,9 @@ WHERE ID <> CONNECTION_ID() AND INFO REGEXP '(^|[^[:alnum:]_`.])(insert|replace|
 _MYSQL_VARIABLES = """
 SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'wsrep_on', 'group_replication_single_primary_mode')
 """
+# A replica may be written to (`read_only` is off by default), and shows by its threads that it follows another server. MariaDB's own are daemons; those of
+# Group Replication are at work on its primary, too, whose `read_only` is believed. Without PROCESS nothing is seen here, nor in InnoDB's list.
+_MYSQL_FOLLOWS = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' AND COMMAND <> 'Daemon'"
 _RENEWED_AFTER, _GIVE_UP_AFTER = 0.11, 10.0
 # Prepared transactions last: one that is being prepared meanwhile is among the others or among these.
 _POSTGRES_OLDEST = """
@@ -56,6 +59,11 @@ WITH others AS (
   WHERE pid <> pg_backend_pid() AND application_name IS DISTINCT FROM :application AND backend_type IS DISTINCT FROM 'autovacuum worker')
 SELECT clock_timestamp() AT TIME ZONE 'UTC', extract(epoch FROM clock_timestamp() - (SELECT min(xact_start) FROM others)) * 1e6,
   (SELECT bool_or(state = 'disabled') FROM others), extract(epoch FROM clock_timestamp() - (SELECT min(prepared) FROM pg_prepared_xacts)) * 1e6
+"""
+# A logical subscriber is no standby: it commits what was stamped when its publisher's transactions began.
+_POSTGRES_FOLLOWS = """
+SELECT pg_is_in_recovery() OR EXISTS (
+  SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE s.subenabled AND d.datname = current_database())
 """
 _POSTGRES_MAY_SEE = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'member')"
 
@@ -163,18 +171,22 @@ _OF_A_CLUSTER = _Unseen(
 )
 
 
-def _mysql_unseen(variables: Mapping[str, str]) -> _Unseen | None:
-    """Return why the server's list lacks transactions that write, by its global variables; None when it lacks none."""
+def _mysql_unseen(variables: Mapping[str, str], following: int = 0) -> _Unseen | None:
+    """Return why the server's list lacks transactions that write, by its global variables and how many threads follow others; None when it lacks none."""
     if any(variables.get(name, "OFF") not in {"OFF", "0"} for name in ("read_only", "innodb_read_only")):
         return _FROM_A_REPLICA
     if variables.get("wsrep_on") == "ON" or variables.get("group_replication_single_primary_mode") == "OFF":
         return _OF_A_CLUSTER
+    if following and "group_replication_single_primary_mode" not in variables:
+        return _FROM_A_REPLICA
     return None
 
 
 _UNSEEN: dict[Engine, Callable[[sa.Connection], _Unseen | None]] = {
-    "mysql": lambda its: _mysql_unseen(dict(its.exec_driver_sql(_MYSQL_VARIABLES).tuples().all())),
-    "postgresql": lambda its: _FROM_A_REPLICA if its.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one() else None,
+    "mysql": lambda its: _mysql_unseen(
+        dict(its.exec_driver_sql(_MYSQL_VARIABLES).tuples().all()), its.exec_driver_sql(_MYSQL_FOLLOWS).scalar_one()
+    ),
+    "postgresql": lambda its: _FROM_A_REPLICA if its.exec_driver_sql(_POSTGRES_FOLLOWS).scalar_one() else None,
 }
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from lab_insights.config import SnowflakeSection
 from lab_insights.extract import window
@@ -46,6 +47,17 @@ def postgres(postgres_url: str) -> Iterator[Server]:
     made = Server("postgresql", postgres_url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def elsewhere(postgres: Server) -> Iterator[Server]:
+    """A database of our own on PostgreSQL, whose settings and subscriptions are nobody else's."""
+    name = f"lab_insights_test_{uuid.uuid4().hex[:12]}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    made = Server("postgresql", sa.make_url(postgres.url).set(database=name).render_as_string(hide_password=False))
+    yield made
+    made.close()
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["mysql", "postgres"])

@@ -114,22 +114,55 @@ def test_a_server_whose_list_lacks_transactions_is_not_believed(server: Server, 
     assert "Remedy: read the primary, or raise `limits.lag`." in str(found.warning)
 
 
+def test_a_replica_that_may_be_written_to_shows_by_the_threads_that_follow(mysql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not top(mysql).lagged, "the server of the tests follows none"
+    threads = (
+        "SELECT 'system user' AS USER, 'Daemon' AS COMMAND UNION ALL SELECT 'system user', 'Slave_SQL' UNION ALL SELECT 'root', 'Query'"
+    )
+    listed = window._MYSQL_FOLLOWS.replace("information_schema.PROCESSLIST", f"({threads}) p")
+    with mysql.own.connect() as connection:
+        assert connection.exec_driver_sql(listed).scalar_one() == 1
+    monkeypatch.setattr(window, "_MYSQL_FOLLOWS", listed)
+    found = top(mysql)
+    assert (found.lagged, found.how) == (True, "open transactions can not be seen from a replica: 300 s are kept back")
+
+
+def test_a_database_that_subscribes_to_another_is_a_replica(elsewhere: Server) -> None:
+    assert not top(elsewhere).lagged
+    # port 1 answers nobody, so its worker fails again and again, as one of a publisher that is away
+    there = "CONNECTION 'host=127.0.0.1 port=1 dbname=none' PUBLICATION p WITH (connect = false, slot_name = 'nobody')"
+    elsewhere.execute(f"CREATE SUBSCRIPTION {elsewhere.schema} {there}")
+    try:
+        assert not top(elsewhere).lagged, "it is not enabled yet"
+        elsewhere.execute(f"ALTER SUBSCRIPTION {elsewhere.schema} ENABLE")
+        found = top(elsewhere)
+        assert (found.lagged, found.how) == (True, "open transactions can not be seen from a replica: 300 s are kept back")
+        with elsewhere.login("p") as url:
+            assert top(elsewhere, url).how == found.how, "whoever asks"
+            databases.engine(target(elsewhere, url)).dispose()
+    finally:
+        its = f"ALTER SUBSCRIPTION {elsewhere.schema}"
+        elsewhere.execute(f"{its} DISABLE", f"{its} SET (slot_name = NONE)", f"DROP SUBSCRIPTION {elsewhere.schema}")
+
+
 ALONE = {"read_only": "OFF", "innodb_read_only": "OFF"}
 
 
 @pytest.mark.parametrize(
-    ("variables", "which"),
+    ("variables", "following", "which"),
     [
-        (ALONE, None),
-        ({**ALONE, "wsrep_on": "OFF", "group_replication_single_primary_mode": "ON"}, None),
-        ({**ALONE, "read_only": "ON"}, "from a replica"),
-        ({**ALONE, "innodb_read_only": "ON"}, "from a replica"),
-        ({**ALONE, "wsrep_on": "ON"}, "of the cluster's other nodes"),
-        ({**ALONE, "group_replication_single_primary_mode": "OFF"}, "of the cluster's other nodes"),
+        (ALONE, 0, None),
+        (ALONE, 2, "from a replica"),
+        ({**ALONE, "group_replication_single_primary_mode": "ON"}, 2, None),
+        ({**ALONE, "wsrep_on": "OFF", "group_replication_single_primary_mode": "ON"}, 0, None),
+        ({**ALONE, "read_only": "ON"}, 0, "from a replica"),
+        ({**ALONE, "innodb_read_only": "ON"}, 0, "from a replica"),
+        ({**ALONE, "wsrep_on": "ON"}, 2, "of the cluster's other nodes"),
+        ({**ALONE, "group_replication_single_primary_mode": "OFF"}, 2, "of the cluster's other nodes"),
     ],
 )
-def test_the_variables_of_mysql_say_whether_others_write_elsewhere(variables: dict[str, str], which: str | None) -> None:
-    found = _mysql_unseen(variables)
+def test_the_variables_of_mysql_say_whether_others_write_elsewhere(variables: dict[str, str], following: int, which: str | None) -> None:
+    found = _mysql_unseen(variables, following)
     assert found is None if which is None else which in found.why
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -18,18 +17,6 @@ COLUMNS = {
     "mysql": ("DATETIME(6) NOT NULL DEFAULT NOW(6) ON UPDATE NOW(6)", "TIMESTAMP(6) NOT NULL DEFAULT NOW(6) ON UPDATE NOW(6)"),
     "postgresql": ("TIMESTAMP NOT NULL DEFAULT now()", "TIMESTAMPTZ NOT NULL DEFAULT now()"),
 }
-
-
-@pytest.fixture
-def elsewhere(postgres: Server) -> Iterator[Server]:
-    """A database of our own on PostgreSQL, whose settings are nobody else's."""
-    name = f"lab_insights_zone_{uuid.uuid4().hex[:8]}"
-    postgres.execute(f"CREATE DATABASE {name}")
-    made = Server("postgresql", sa.make_url(postgres.url).set(database=name).render_as_string(hide_password=False))
-    yield made
-    databases.engine(target(made)).dispose()
-    made.close()
-    postgres.execute(f"DROP DATABASE {name}")
 
 
 def test_where_the_server_is_not_in_utc_a_cursor_without_a_zone_is_none_unless_a_person_says_so(
