@@ -1,7 +1,8 @@
 """The safe projection: SQL generated from the catalog that no reader can alter a value of, and the exact cast that follows it.
 
 connectorx and ADBC each alter some types (DECIMAL, zero dates, TIME over 24 h, `infinity`, jsonb `1.10`); those columns are shipped as the server's
-own text and cast exactly in Arrow. A value that the column's type can not hold stays null there and is kept, as text, in a column `<name>__text` beside it.
+own text and cast exactly in Arrow. A value that the column's type can not hold stays null there and is kept, as text, in a column `<name>__text` beside it;
+so is that a value was too long to be sent.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 TEXT_SUFFIX = "__text"
+# What MySQL sends in the place of a text that is longer than it sends, of which its functions make null without an error.
+_NOT_SENT = ("not sent: ", " bytes, as text more than max_allowed_packet")
 Fidelity = Literal["exact", "widened", "text"]
 
 
@@ -33,6 +36,8 @@ class Shipped:
     fidelity: Fidelity
     parsed: bool = False
     """Shipped as text and cast to `arrow` here."""
+    long: bool = False
+    """Shipped as text that may be longer than the server sends."""
 
 
 def landing_names(names: Sequence[str], spelled: Sequence[str] = ()) -> list[str]:
@@ -91,17 +96,25 @@ def _mysql(column: Column, source: sa.ColumnElement[Any]) -> Shipped:  # noqa: C
         return Shipped(column.name, text, pa.timestamp("us"), "exact", parsed=True)
     if kind == "date":
         return Shipped(column.name, text, pa.date32(), "exact", parsed=True)
-    if kind.startswith("year"):
-        return Shipped(column.name, sa.cast(source, mysql.INTEGER(unsigned=True)), pa.int32(), "widened")
-    if kind.startswith("bit"):
-        return Shipped(column.name, sa.cast(source, mysql.INTEGER(unsigned=True)), pa.uint64(), "widened")
-    if kind.startswith(("char", "varchar", "tinytext", "mediumtext", "longtext", "text", "enum", "set")):
+    if kind.startswith(("year", "bit")):
+        return Shipped(column.name, sa.cast(source, mysql.INTEGER(unsigned=True)), pa.int32() if kind[0] == "y" else pa.uint64(), "widened")
+    if kind.startswith(("mediumtext", "longtext")):
+        return Shipped(column.name, _sent(text, source), pa.string(), "exact", long=True)
+    if kind.startswith(("char", "varchar", "tinytext", "text", "enum", "set")):
         return Shipped(column.name, text, pa.string(), "exact")
     if "blob" in kind or "binary" in kind:
         return Shipped(column.name, source, pa.binary(), "exact")
-    if kind.startswith(("time", "json", "uuid")):
+    if kind.startswith(("time", "uuid")):
         return Shipped(column.name, text, pa.string(), "text")
-    return Shipped(column.name, sa.func.hex(source), pa.string(), "text")
+    return Shipped(column.name, _sent(text if kind == "json" else sa.func.hex(source), source), pa.string(), "text", long=True)
+
+
+def _sent(text: sa.ColumnElement[Any], source: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return the text that is sent of a value, or where that is null and the value is not, that it was not sent."""
+    import sqlalchemy as sa
+
+    before, after = (sa.literal(each, sa.String()) for each in _NOT_SENT)
+    return sa.func.coalesce(text, sa.case((source.is_not(None), sa.func.concat(before, sa.func.length(source), after))))
 
 
 def _postgresql(column: Column, source: sa.ColumnElement[Any]) -> Shipped:
@@ -155,12 +168,26 @@ def cast(batch: pa.RecordBatch, shipped: tuple[Shipped, ...]) -> pa.RecordBatch:
         if isinstance(values, pa.ExtensionArray):
             values = values.storage
         typed, misfits = parse(values.cast(pa.string()), column.arrow) if column.parsed else _typed(values, column.arrow)
+        if column.long:
+            typed, misfits = _not_sent(typed)
         names.append(column.name)
         arrays.append(typed)
         if misfits is not None:
             names.append(f"{column.name}{TEXT_SUFFIX}")
             arrays.append(misfits)
     return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _not_sent(texts: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray | None]:
+    """Return the texts that were sent, and what was said in the place of others. A text that only looks like it is kept all the same, beside its column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    said = pc.match_substring_regex(texts, f"^{_NOT_SENT[0]}[0-9]+{_NOT_SENT[1]}$")
+    if not pc.any(said).as_py():
+        return texts, None
+    nothing = pa.scalar(None, pa.string())
+    return pc.if_else(said, nothing, texts), pc.if_else(said, texts, nothing)
 
 
 def _typed(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, pa.StringArray | None]:

@@ -171,6 +171,9 @@ def _broken(error: BaseException, table: SourceTable) -> SourceError:
         kind = SourceUnavailable
         message = "Somebody held a lock on this table for longer than the source's limit."
         remedy = "materialize again when the lock is gone, or raise `limits.lock_timeout`."
+    elif "max_allowed_packet" in detail:
+        message = "A row of this table is longer than the server's max_allowed_packet, more than which it does not send."
+        remedy = "raise max_allowed_packet at the source, or exclude the table."
     elif "timeout" in detail or "max_statement_time" in detail or "maximum statement execution time" in detail:
         message, remedy = "The source cut the statement off at its time limit.", "raise `limits.statement_timeout`, or index the cursor."
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lab_insights.errors import SourceError
 from lab_insights_tests.extract.world import LONG, Server, arrived
 
 
@@ -111,3 +112,37 @@ def test_a_timestamp_is_utc_whatever_the_servers_zone(mysql: Server) -> None:
         connection.exec_driver_sql(f"INSERT INTO {mysql.schema}.zoned VALUES (1, '2026-03-01 22:00:00.5')")
     table, _ = mysql.rows("zoned")
     assert table["at"].to_pylist() == [datetime(2026, 3, 2, 3, 0, 0, 500000)]
+
+
+def test_a_text_that_is_longer_than_the_server_sends_is_said_to_be_and_stops_nothing(mysql: Server) -> None:
+    """Of one above max_allowed_packet, which is that of UTF-8 or of hexadecimal digits here, MySQL's functions make null without an error."""
+    with mysql.own.connect() as connection:
+        most = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar() or 0)
+    points, letters = most * 11 // 20 // 16, most * 11 // 20
+    line = f"CONCAT(X'000000000102000000', X'{points.to_bytes(4, 'little').hex()}', REPEAT(X'00', {16 * points}))"
+    mysql.execute(
+        "CREATE TABLE {s}.longer (id INT PRIMARY KEY, shape GEOMETRY, note LONGTEXT CHARACTER SET latin1)",
+        f"INSERT INTO {{s}}.longer VALUES (1, {line}, REPEAT(X'E9', {letters})), (2, POINT(0, 0), 'é'), (3, NULL, NULL)",
+    )
+    table, facts = mysql.rows("longer")
+    assert table["note"].to_pylist() == [None, "é", None]
+    assert [None if shape is None else len(shape) for shape in table["shape"].to_pylist()] == [None, 50, None]
+    said = "not sent: {} bytes, as text more than max_allowed_packet"
+    assert table["note__text"].to_pylist() == [said.format(letters), None, None]
+    assert table["shape__text"].to_pylist() == [said.format(13 + 16 * points), None, None]
+    assert facts.counts["kept_as_text"] == 2
+    assert (facts.fidelity["note"], facts.fidelity["shape"]) == ("exact, or text in note__text", "text, or text in shape__text")
+    mysql.execute("DROP TABLE {s}.longer")
+
+
+def test_a_row_that_is_longer_than_the_server_sends_is_an_error_that_says_so(mysql: Server) -> None:
+    with mysql.own.connect() as connection:
+        half = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar() or 0) * 11 // 20
+    mysql.execute(
+        "CREATE TABLE {s}.wider (id INT PRIMARY KEY, a LONGBLOB, b LONGBLOB)",
+        f"INSERT INTO {{s}}.wider VALUES (1, REPEAT('a', {half}), REPEAT('b', {half}))",
+    )
+    with pytest.raises(SourceError, match="longer than the server's max_allowed_packet") as raised:
+        mysql.rows("wider")
+    assert "raise max_allowed_packet" in raised.value.remedy
+    mysql.execute("DROP TABLE {s}.wider")
