@@ -46,6 +46,7 @@ from lab_insights_tests.extract.world import LONG, Server, arrived
         ("DATE", ("'1000-01-01'",), pa.date32(), [date(1000, 1, 1)]),
         ("VARCHAR(40) CHARACTER SET latin1", ("'Müller ÿ'", "''"), pa.string(), ["Müller ÿ", ""]),
         ("VARCHAR(40) CHARACTER SET utf8mb4", ("'🧪 ñ'",), pa.string(), ["🧪 ñ"]),
+        ("VARCHAR(9) CHARACTER SET cp1251", ("'Ж'", "CONVERT(X'98' USING cp1251)"), pa.string(), ["Ж", "?"]),  # a byte without a character
         ("LONGTEXT", ("REPEAT('x', 70000)",), pa.string(), ["x" * 70000]),
         ("ENUM('a','ü')", ("'ü'",), pa.string(), ["ü"]),
         ("SET('a','b')", ("'a,b'",), pa.string(), ["a,b"]),

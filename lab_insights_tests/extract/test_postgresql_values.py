@@ -32,6 +32,7 @@ from lab_insights_tests.extract.world import LONG, Server, arrived, read
         ),
         ("text", ("'🧪'", "''", r"'\N'"), pa.string(), ["🧪", "", r"\N"]),
         ("varchar(9)", ("'a''b'",), pa.string(), ["a'b"]),
+        ("char(5)", ("'ab'", "' b  '"), pa.string(), ["ab", " b"]),  # the blanks at its end are no part of a value
         ("bytea", (r"'\x00ff27'",), pa.binary(), [b"\x00\xff'"]),
         ("date", ("'0001-01-01'",), pa.date32(), [date(1, 1, 1)]),
         ("timestamp(6)", ("'2026-03-01 10:11:12.000001'",), pa.timestamp("us"), [datetime(2026, 3, 1, 10, 11, 12, 1)]),
