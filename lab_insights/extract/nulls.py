@@ -6,7 +6,7 @@ from lab_insights.aws import Aws
 from lab_insights.config import Source
 from lab_insights.extract import databases
 from lab_insights.extract.catalog import SourceTable
-from lab_insights.extract.plan import candidates, is_instant
+from lab_insights.extract.cursors import candidates, is_instant
 from lab_insights.extract.read import conditions, relation_of
 from lab_insights.extract.streams import fetch, rendered
 

@@ -14,11 +14,11 @@ from typing import Literal
 
 from lab_insights.config import Override
 from lab_insights.errors import ConfigError
-from lab_insights.extract.catalog import Column, SourceTable
+from lab_insights.extract import cursors
+from lab_insights.extract.catalog import SourceTable
 from lab_insights.lake.manifest import Kind
 from lab_insights.lake.processing import Disqualified, Late, Measured
 
-CURSOR_NAMES = ("updated_at", "modified_at", "last_updated", "last_modified", "date_modified", "changed_at")
 # What the slower of the two Arrow readers did on two quiet cores with 16 columns: 373–558k rows/s (MySQL), 355–613k (PostgreSQL).
 READER_ROWS_PER_SECOND = 350_000
 # Where one reader took 3.0–3.2 s, two took 2.6–3.0: cutting the key, and opening one snapshot for several readers, has to pay first.
@@ -117,8 +117,8 @@ def plan(
     """
     declared, override, known = declared or Declared(), override or Override(), known or Known()
     # An item of DynamoDB has what attributes it likes, a table without items none but its key; no cursor is used there.
-    cursors = () if table.engine == "dynamodb" else (declared.cursor, override.cursor)
-    _known(table, (*declared.key, *(override.key or ()), *filter(None, cursors)))
+    named = () if table.engine == "dynamodb" else (declared.cursor, override.cursor)
+    _known(table, (*declared.key, *(override.key or ()), *filter(None, named)))
     key = override.key or declared.key or table.key
     if table.engine == "dynamodb":
         followed = (table.stream or table.export_bucket) is not None and override.load != "full"
@@ -153,7 +153,7 @@ def plan(
 def _cursor_of(table: SourceTable, key: tuple[str, ...], declared: Declared, override: Override, known: Known) -> tuple[str | None, str]:
     if override.load == "full":
         return None, "declared: full"
-    cursor, reason = _cursor(table, known, (override.cursor, declared.cursor), trusted=override.load == "incremental")
+    cursor, reason = cursors.choose(table, known, (override.cursor, declared.cursor), trusted=override.load == "incremental")
     if not key:
         cursor, reason = None, "no key, so changed rows can not be told from new ones"
     if cursor is None and override.load == "incremental":
@@ -206,73 +206,3 @@ def _known(table: SourceTable, names: tuple[str, ...]) -> None:
                 tenant=table.tenant,
                 table=table.table_id,
             )
-
-
-def candidates(table: SourceTable) -> list[Column]:
-    """Return the columns that could be the table's cursor by how they are declared or called, best first, whatever else speaks against them."""
-    touched = [column for column in table.columns if column.touched]
-    return touched + [column for name in CURSOR_NAMES if (column := table.column(name)) is not None and column not in touched]
-
-
-def _cursor(table: SourceTable, known: Known, declared: tuple[str | None, ...], *, trusted: bool) -> tuple[str | None, str]:
-    for name in filter(None, declared):
-        column = table.column(name)
-        if column and (column.nullable or not is_instant(column)):
-            # A row whose cursor is null is in no window, and a date or number says too little of when it was written.
-            return None, f"{name} is declared and may be null or is no instant, so it is no cursor{_null_note(known, column)}"
-        if (doubt := _doubt(table, known, column)) and not trusted:
-            return None, doubt
-        note = f", although {doubt}" if doubt else ""
-        return name, f"cursor {name} is declared{_index_note(table, name)}{note}"
-    found = candidates(table)
-    usable = [column for column in found if is_instant(column) and not column.nullable]
-    doubts = {column.name: _doubt(table, known, column) for column in usable}
-    for column in usable:
-        if (doubt := doubts[column.name]) is None or trusted:
-            note = f", although {doubt}" if doubt else ""
-            return column.name, f"cursor {column.name} {_moved_by(column)}{_index_note(table, column.name)}{note}"
-    if usable:
-        return None, str(doubts[usable[0].name])
-    if found:
-        return None, f"{found[0].name} may be null or is no instant, so it is no cursor{_null_note(known, found[0])}"
-    return None, "no cursor column"
-
-
-def _doubt(table: SourceTable, known: Known, column: Column | None) -> str | None:
-    """Return why rows could be missed by a column's instants, for all that is seen: a person may know better, and say `load: incremental`."""
-    if column is None:
-        return None
-    if proof := known.disqualified.get(column.name):
-        return str(proof)
-    if (column.touched or column.triggered) and not column.born:
-        return (
-            f"the server sets {column.name} when a row is updated and not when it is inserted, so it is no cursor: "
-            "give it DEFAULT CURRENT_TIMESTAMP, or declare `load: incremental` where applications set it"
-        )
-    if table.zone and (column.type.startswith("datetime") or "without time zone" in column.type):
-        # What is stamped west of UTC lies hours below every bookmark: no window would ever hold it.
-        return (
-            f"{column.name} has no zone and the server's is {table.zone}, so it is no cursor: "
-            "declare one that has a zone, or `load: incremental` where applications write it in UTC"
-        )
-    return None
-
-
-def _moved_by(column: Column) -> str:
-    if column.touched:
-        return "is moved by the server on every update"
-    return "is named as one and set by a trigger" if column.triggered else "is only named as one, with no trigger seen that moves it"
-
-
-def _index_note(table: SourceTable, name: str) -> str:
-    return ", indexed" if name in table.indexed else ", not indexed (every window scans the table)"
-
-
-def _null_note(known: Known, column: Column) -> str:
-    share = known.null_share.get(column.name)
-    return "" if share is None else f" ({share:.1%} of its values are null)"
-
-
-def is_instant(column: Column) -> bool:
-    """Whether a column says when to the second or finer."""
-    return column.type.startswith(("datetime", "timestamp"))
