@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from lab_insights.lab.records import FIELDS, NO_RESULTS, Row
 
 _AT = {name: place for place, name in enumerate(FIELDS["result"])}
 _ORDER, _RESOURCE, _KEY, _STATUS = (_AT[name] for name in ("order_key", "resource_id", "resource_key", "status_raw"))
+_DIGITS = 12
 _TEST = _AT["panel_code"], _AT["code"], _AT["sub_id"]
 
 
@@ -22,7 +24,7 @@ def order_numbers(placer: Any, placer_authority: Any, filler: Any, filler_author
     placed, filled, owner, maker = (_said(each) for each in (placer, filler, placer_authority, filler_authority))
     key = None
     if placed:
-        key = f"placer^{owner}^{placed}" if owner else f"placer^^{_said(mrn)}^{placed}"
+        key = f"placer^{owner}^{placed}" if owner else f"placer^^{_patient(_said(mrn), placed)}^{placed}"
     elif filled:
         key = f"filler^{maker}^{filled}"
     return key, placer, owner or None, filler, maker or None
@@ -36,7 +38,7 @@ def of_resource(identifier: str | None, sender: str | None, patient: str | None)
     if not identifier:
         return None
     its = sender.partition("#")[0] if sender else ""
-    return f"resource^{its}^{identifier}" if its else f"resource^^{patient or ''}^{identifier}"
+    return f"resource^{its}^{identifier}" if its else f"resource^^{_patient(patient or '', identifier)}^{identifier}"
 
 
 class ResultKeys:
@@ -61,6 +63,11 @@ class ResultKeys:
         alike = self._told.setdefault((order, panel, code, sub_id), {})
         place = alike.setdefault(row[_RESOURCE] or object(), len(alike) + 1)
         return f"{order}^{panel}^{code}^{sub_id}^{place if place > 1 else ''}"
+
+
+def _patient(number: str, of: str) -> str:
+    """Return a digest of a patient's number: identifiers of orders and results are in reports, where no medical record number is to be read."""
+    return hashlib.sha256(f"{of}^{number}".encode()).hexdigest()[:_DIGITS] if number else ""
 
 
 def _said(value: Any) -> str:

@@ -45,14 +45,14 @@ def test_results_orders_and_patients_of_messages_stand_beside_those_of_the_labor
     rows = {row["result_id"]: row for row in told.rows(made(told, 1, "result"))}
     assert set(rows) == {
         "r1",
-        "messages:placer^^M1^P1^BMP^K^^",
-        "messages:placer^^M2^P2^BMP^K^^",
-        "messages:placer^^M9^P3^BMP^K^^",
-        "messages:placer^^M3^P9^BMP^K^^",
+        "messages:placer^^b33a53988fc6^P1^BMP^K^^",
+        "messages:placer^^400bb87346f8^P2^BMP^K^^",
+        "messages:placer^^ef394cbf44f2^P3^BMP^K^^",
+        "messages:placer^^c8eb5acc608b^P9^BMP^K^^",
     }, "no row of an O"
-    newest = rows["messages:placer^^M9^P3^BMP^K^^"]
+    newest = rows["messages:placer^^ef394cbf44f2^P3^BMP^K^^"]
     assert (newest["value_raw"], newest["status_norm"], newest["source_system"]) == ("6.1", "final", "messages")
-    assert (newest["lab_order_id"], newest["patient_id"]) == ("messages:placer^^M9^P3", "messages:H^M9")
+    assert (newest["lab_order_id"], newest["patient_id"]) == ("messages:placer^^ef394cbf44f2^P3", "messages:H^M9")
     assert {row["patient_id"] for row in told.rows(made(told, 1, "patient"))} >= {"p1", "messages:H^M1", "messages:H^M9"}
     numbers = [
         (row["authority"], row["identifier_type"], row["identifier"], row["patient_id"])
@@ -68,7 +68,7 @@ def test_every_statement_of_a_message_is_a_version_that_is_no_lower_bound(told: 
     versions = {
         (row["value_raw"], row["status_norm"], row["is_lower_bound"])
         for row in found
-        if row["result_id"] == "messages:placer^^M9^P3^BMP^K^^"
+        if row["result_id"] == "messages:placer^^ef394cbf44f2^P3^BMP^K^^"
     }
     assert versions == {("6.0", "preliminary", False), ("6.1", "final", False)}
     assert {row["is_lower_bound"] for row in found if row["source_system"] == "lis"} == {True}
@@ -79,16 +79,16 @@ def test_an_order_is_linked_by_its_filler_number_else_by_placer_number_and_patie
         "o1": None,
         "o2": None,
         "o3": None,
-        "messages:placer^^M1^P1": "o1",
-        "messages:placer^^M2^P2": "o2",
-        "messages:placer^^M9^P3": None,
-        "messages:placer^^M3^P9": None,  # another laboratory's number, and another patient's placer number
+        "messages:placer^^b33a53988fc6^P1": "o1",
+        "messages:placer^^400bb87346f8^P2": "o2",
+        "messages:placer^^ef394cbf44f2^P3": None,
+        "messages:placer^^c8eb5acc608b^P9": None,  # another laboratory's number, and another patient's placer number
     }
 
 
 def test_what_the_system_gets_later_links_what_messages_told_before(told: Lab) -> None:
     found = linked(told, 2, "order_detail", "lab_order_id", "linked_order_id")
-    assert (found["messages:placer^^M9^P3"], found["o4"]) == ("o4", None)
+    assert (found["messages:placer^^ef394cbf44f2^P3"], found["o4"]) == ("o4", None)
 
 
 def test_a_patient_is_linked_by_a_number_that_one_patient_alone_has(told: Lab) -> None:
@@ -130,7 +130,10 @@ def test_organisations_of_messages_are_accounts_that_their_orders_are_of(whole: 
         "messages:LAB^C9": None,
     }
     placed = linked(whole, 1, "order_detail", "lab_order_id", "account_id")
-    assert (placed["messages:placer^^M1^P1"], placed["messages:placer^^M1^P2"]) == ("messages:LAB^C1", "messages:LAB^C9")
+    assert (placed["messages:placer^^b33a53988fc6^P1"], placed["messages:placer^^c0a174f118b4^P2"]) == (
+        "messages:LAB^C1",
+        "messages:LAB^C9",
+    )
     counted = {row["account_id"]: row["order_count"] for row in whole.transform("account_profile", 1)}
     assert counted["a1"] == 0, "an order of the system is not counted again as its message tells it"
 
@@ -158,18 +161,18 @@ def test_a_merge_that_messages_tell_is_one_of_the_systems_patients(lake: Lake) -
     merged = ["p1", "p8", "messages:H^M1", "messages:H^M7", "messages:H^M8"]
     assert linked(lab, 2, "patient_profile", "patient_id", "surviving_patient_id") == dict.fromkeys(merged, "p1")
     assert linked(lab, 2, "order_detail", "lab_order_id", "surviving_patient_id") == dict.fromkeys(
-        ["o1", "o8", "messages:placer^^M8^P8", "messages:placer^^M7^P7"], "p1"
+        ["o1", "o8", "messages:placer^^8c3368a008f0^P8", "messages:placer^^3492669aeedd^P7"], "p1"
     )
     assert linked(lab, 2, "result_detail", "result_id", "surviving_patient_id") == dict.fromkeys(
-        ["ro1", "ro8", "messages:placer^^M8^P8^BMP^K^^", "messages:placer^^M7^P7^BMP^K^^"], "p1"
+        ["ro1", "ro8", "messages:placer^^8c3368a008f0^P8^BMP^K^^", "messages:placer^^3492669aeedd^P7^BMP^K^^"], "p1"
     )
     # What the system says of its own patient counts; a number that is another's now gives its people back.
     lab.modelled(3, patient=[patient("p8", "M8") | {"merged_into_id": "p9"}, patient("p1", "M5")])
     tell(lab, 3)
     assert linked(lab, 3, "result_detail", "result_id", "surviving_patient_id") == {
-        **dict.fromkeys(["ro8", "ro9", "messages:placer^^M8^P8^BMP^K^^"], "p9"),
+        **dict.fromkeys(["ro8", "ro9", "messages:placer^^8c3368a008f0^P8^BMP^K^^"], "p9"),
         "ro1": "p1",
-        "messages:placer^^M7^P7^BMP^K^^": "messages:H^M1",
+        "messages:placer^^3492669aeedd^P7^BMP^K^^": "messages:H^M1",
     }
 
 
@@ -203,7 +206,7 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         crm_case=[{"id": "k1", "account_id": "a1", "provider_id": "d1", "patient_mrn": "M1", "status": "open", "opened_at": at(1)}],
     )
     tell(lab, 1, message(1, sent(1, 8)), message(2, sent(2, 9)), kind="snapshot")
-    orders, results = '["messages:placer^^M1^P2","o1"]', '["r1","messages:placer^^M1^P2^BMP^K^^"]'
+    orders, results = '["messages:placer^^c0a174f118b4^P2","o1"]', '["r1","messages:placer^^c0a174f118b4^P2^BMP^K^^"]'
     for owner, (own, its, _) in owners.items():
         found = had(1, owner)
         assert (found[own], found[its]) == ((2, at(1, 9), orders, 2, results, 1), (0, None, None, 0, None, 0))
@@ -211,13 +214,20 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
     lab.modelled(2)
     tell(lab, 2, message(3, sent(3, 7), 2))
     for owner, (own, *_) in owners.items():
-        assert had(2, owner)[own][:3] == (3, at(1, 9), '["messages:placer^^M1^P2","o1","messages:placer^^M1^P3"]')
+        assert had(2, owner)[own][:3] == (3, at(1, 9), '["messages:placer^^c0a174f118b4^P2","o1","messages:placer^^4981025bccaf^P3"]')
     # The system has one of them as well, of other people: theirs it is.
     lab.modelled(3, lab_order=[order("o2", "p2", "P2", "F2")])
     tell(lab, 3)
     for owner, (own, *_) in owners.items():
         found = had(3, owner)
-        assert found[own] == (2, at(1), '["o1","messages:placer^^M1^P3"]', 2, '["r1","messages:placer^^M1^P3^BMP^K^^"]', 1)
+        assert found[own] == (
+            2,
+            at(1),
+            '["o1","messages:placer^^4981025bccaf^P3"]',
+            2,
+            '["r1","messages:placer^^4981025bccaf^P3^BMP^K^^"]',
+            1,
+        )
         assert owner != "patient" or found["p2"] == (1, at(1), '["o2"]', 0, None, 0)
     # The numbers and codes that link the owners of messages become others'.
     codes = [coded("C1", "a2"), coded("D1", "d2")]
@@ -229,8 +239,8 @@ def test_what_messages_alone_tell_is_counted_for_the_linked_owner_and_what_both_
         moved = owner == "patient"
         assert (found[own], found[its][:3]) == ((1, at(1), '["o1"]', 1, '["r1"]', int(not moved)), (0, None, None))
         assert found[other][2:] == (
-            '["o2","messages:placer^^M1^P3"]' if moved else '["messages:placer^^M1^P3"]',
+            '["o2","messages:placer^^4981025bccaf^P3"]' if moved else '["messages:placer^^4981025bccaf^P3"]',
             1,
-            '["messages:placer^^M1^P3^BMP^K^^"]',
+            '["messages:placer^^4981025bccaf^P3^BMP^K^^"]',
             int(moved),
         )

@@ -19,20 +19,20 @@ def told_of(lab: Lab, table: str) -> dict[Any, dict[str, Any]]:
 def test_ordered_tests_of_messages_are_those_that_their_results_answer(whole: Lab) -> None:
     items = told_of(whole, "order_item")
     assert {key: (row["lab_order_id"], row["test_code"], row["status"], row["is_add_on"]) for key, row in items.items()} == {
-        "messages:placer^^M1^P1^BMP": ("messages:placer^^M1^P1", "BMP", None, True),
-        "messages:placer^^M1^P2^BRCA": ("messages:placer^^M1^P2", "BRCA", None, True),
-        "messages:placer^^M1^P3^BMP": ("messages:placer^^M1^P3", "BMP", "cancelled", None),
+        "messages:placer^^b33a53988fc6^P1^BMP": ("messages:placer^^b33a53988fc6^P1", "BMP", None, True),
+        "messages:placer^^c0a174f118b4^P2^BRCA": ("messages:placer^^c0a174f118b4^P2", "BRCA", None, True),
+        "messages:placer^^4981025bccaf^P3^BMP": ("messages:placer^^4981025bccaf^P3", "BMP", "cancelled", None),
     }
     results = told_of(whole, "result")
     answers = [row for row in results.values() if row["lab_order_id"] != "messages:filler^^F7"]
-    assert {row["order_item_id"] for row in answers} == {"messages:placer^^M1^P1^BMP", "messages:placer^^M1^P2^BRCA"}
+    assert {row["order_item_id"] for row in answers} == {"messages:placer^^b33a53988fc6^P1^BMP", "messages:placer^^c0a174f118b4^P2^BRCA"}
     verified = {row["status_raw"]: row["verified_at"] for row in answers}
     assert verified == {**dict.fromkeys("FCA", at(1, 10)), **dict.fromkeys("IDWB")}
 
 
 @pytest.mark.parametrize("code", READ)
 def test_a_result_of_a_message_is_normalised_as_one_of_the_laboratorys_system(whole: Lab, code: str) -> None:
-    row, (_, expected) = told_of(whole, "result")[f"messages:placer^^M1^P1^BMP^{code}^^"], READ[code]
+    row, (_, expected) = told_of(whole, "result")[f"messages:placer^^b33a53988fc6^P1^BMP^{code}^^"], READ[code]
     assert {name: row[name] for name in expected} == expected
 
 
@@ -58,7 +58,7 @@ def test_units_and_codes_that_nobody_knows_are_counted_and_no_others(whole: Lab)
 
 
 def test_a_resend_is_the_same_version_whenever_it_was_verified_and_each_correction_another(whole: Lab) -> None:
-    found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:placer^^M1^P1^BMP^FE^^"]
+    found = [row for row in whole.rows(made(whole, 1, "result_version")) if row["result_id"] == "messages:placer^^b33a53988fc6^P1^BMP^FE^^"]
     versions = {row["version_id"]: (row["status_norm"], row["value_raw"]) for row in found}
     assert sorted(versions.values()) == [("corrected", "61"), ("corrected", "62"), ("final", "60")]
     told = sorted((row["verified_at"].hour, row["report_id"]) for row in found if row["status_norm"] == "final")
@@ -121,25 +121,25 @@ def test_specimens_of_messages_are_of_their_order_with_how_far_they_came(whole: 
     names = ("lab_order_id", "status", "reject_reason", "condition", "collected_at", "received_at")
     found = {key: tuple(row[name] for name in names) for key, row in told_of(whole, "specimen").items()}
     assert found == {
-        "messages:placer^^M1^P1^T1": ("messages:placer^^M1^P1", "received", None, None, at(1, 8), at(1, 8.5)),
-        "messages:placer^^M1^P2^T2": ("messages:placer^^M1^P2", "rejected", "HEM", "CLOT", at(1, 8), at(1, 8.5)),
+        "messages:placer^^b33a53988fc6^P1^T1": ("messages:placer^^b33a53988fc6^P1", "received", None, None, at(1, 8), at(1, 8.5)),
+        "messages:placer^^c0a174f118b4^P2^T2": ("messages:placer^^c0a174f118b4^P2", "rejected", "HEM", "CLOT", at(1, 8), at(1, 8.5)),
         # of messages that have no SPM, by OBR-7
-        "messages:placer^^M1^P1^": ("messages:placer^^M1^P1", "collected", None, None, at(1, 8), None),
+        "messages:placer^^b33a53988fc6^P1^": ("messages:placer^^b33a53988fc6^P1", "collected", None, None, at(1, 8), None),
     }
 
 
 def test_a_prescription_is_one_however_often_it_is_told_and_each_dispense_of_it_another(whole: Lab) -> None:
     [(key, order_)] = told_of(whole, "medication_order").items()
     assert (key, order_["patient_id"], order_["drug_name"], order_["status"]) == (
-        "messages:placer^^M1^RX1",
+        "messages:placer^^0a71f7d1220d^RX1",
         "messages:H^M1",
         "Warfarin 5 MG",
         "active",
     )
     dispensed = told_of(whole, "medication_dispense").values()
     assert {(row["medication_order_id"], row["dispensed_at"]) for row in dispensed} == {
-        ("messages:placer^^M1^RX1", at(1, 12)),
-        ("messages:placer^^M1^RX1", at(1, 18)),
+        ("messages:placer^^0a71f7d1220d^RX1", at(1, 12)),
+        ("messages:placer^^0a71f7d1220d^RX1", at(1, 18)),
     }
     assert len(dispensed) == 2
 
@@ -147,7 +147,7 @@ def test_a_prescription_is_one_however_often_it_is_told_and_each_dispense_of_it_
 def test_a_variant_and_a_visit_stand_with_what_they_belong_to(whole: Lab) -> None:
     [(key, variant)] = told_of(whole, "genomic_result").items()
     assert (key, variant["lab_order_id"], variant["gene"], variant["interpretation"], variant["status_norm"]) == (
-        "messages:placer^^M1^P2^1a", "messages:placer^^M1^P2", "BRCA1", "Pathogenic", "final",
+        "messages:placer^^c0a174f118b4^P2^1a", "messages:placer^^c0a174f118b4^P2", "BRCA1", "Pathogenic", "final",
     )  # fmt: skip
     [(key, visit)] = told_of(whole, "encounter").items()
     assert (key, visit["patient_id"], visit["encounter_class"]) == ("messages:V1", "messages:H^M1", "emergency")

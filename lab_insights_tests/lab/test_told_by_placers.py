@@ -56,13 +56,13 @@ def test_the_request_of_a_clinic_and_the_answer_of_the_laboratory_are_one_order_
     assert len(orders) == 2
     links = linked(lab, 1, "order_detail", "lab_order_id", "linked_order_id")
     [answered] = results(lab).values()
-    assert {key: links[key] for key in orders} == {answered: "o1", "messages:placer^^MA^1002": None}
+    assert {key: links[key] for key in orders} == {answered: "o1", "messages:placer^^2aae95f2207f^1002": None}
 
 
 def test_a_number_of_the_laboratory_is_no_placers_and_no_other_laboratorys(lake: Lake) -> None:
     _, orders = told(lake, orm("MA", "1001"), *(oru("MA", "", filler, "4.0") for filler in ("1001", "1001^A", "1001^B", "1001^B")))
     assert orders.keys() == {
-        "messages:placer^^MA^1001", "messages:filler^^1001", "messages:filler^A^1001", "messages:filler^B^1001",
+        "messages:placer^^af67a4e2a42d^1001", "messages:filler^^1001", "messages:filler^A^1001", "messages:filler^B^1001",
     }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def bundle(mrn: str, system: str | None, value: str) -> str:
 
 def test_a_number_of_a_document_is_its_systems_else_the_patients_whichever_standard_tells_it(lake: Lake) -> None:
     lab, orders = told(lake, bundle("MA", "urn:a", "4"), bundle("MB", "urn:b", "5"), bundle("MC", None, "6"), orm("MC", "1001"))
-    assert orders.keys() == {"messages:placer^urn:a^1001", "messages:placer^urn:b^1001", "messages:placer^^MC^1001"}
+    assert orders.keys() == {"messages:placer^urn:a^1001", "messages:placer^urn:b^1001", "messages:placer^^274e6fa4d22f^1001"}
     assert set(results(lab).values()) == {row["lab_order_id"] for row in lab.rows(made(lab, 1, "specimen"))} == orders.keys()
     authorities = {row["placer_authority"] for row in lab.rows(made(lab, 1, "message_result"))}
     assert authorities == {"urn:a", "urn:b", None}
@@ -95,3 +95,11 @@ def test_a_laboratorys_number_of_a_document_is_its_systems(lake: Lake) -> None:
     numbers = [{"value": "F1", "system": system} for system in ("urn:a", "urn:b")]
     lab, _ = told(lake, *(json.dumps({**its, "basedOn": [{"identifier": number}]}) for number in numbers))
     assert {row["lab_order_id"] for row in lab.rows(made(lab, 1, "result"))} == {"messages:filler^urn:a^F1", "messages:filler^urn:b^F1"}
+
+
+def test_no_identifier_of_an_order_or_a_result_shows_a_medical_record_number(lake: Lake) -> None:
+    its = {"resourceType": "Observation", "id": "o", "code": {"coding": [{"code": "K"}]}, "valueString": "4"}
+    lab, _ = told(lake, oru("MA", "1001", "", "4.0"), json.dumps({**its, "subject": {"identifier": {"value": "MA"}}}))
+    rows = [row for row in lab.rows(made(lab, 1, "result")) if row["source_system"] == "messages"]
+    assert len(rows) == 2
+    assert not any("MA" in str(row[name]) for row in rows for name in ("result_id", "order_item_id", "lab_order_id"))
