@@ -82,6 +82,8 @@ def merged_people(inputs: Inputs) -> ir.Table:
     changed = ibis.union(
         *(inputs.touched("patient", name).as_table() for name in ("patient_id", "merged_into_patient_id")),
         people.filter(people.mrn.isin(numbers)).select(touched="person"),
+        # What messages merged it into, until its own system said otherwise.
+        rows.filter(rows.mrn.isin(numbers)).select(touched="merged_into_patient_id"),
     )
     touched = identities.merged_with(people.drop("mrn"), changed.touched).person
     return people.select(person=people.person, surviving_patient_id=people.survivor, touched=people.person.isin(touched))

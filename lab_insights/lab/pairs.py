@@ -1,6 +1,7 @@
 """What accounts, providers and patients have: orders, results, cases, tasks and memos, each counted, with the last time and the newest five keys.
 
 What messages alone tell is of the owner that theirs is linked to; an order that the laboratory's system has as well is that system's, with its results.
+What a patient has who was merged is of the one who survives.
 All fifteen pairs are made by one expression for each owner, from what is declared here: one window, one aggregation and one join, however many pairs.
 """
 
@@ -89,7 +90,7 @@ def _counted(activity: Activity) -> str:
 def had(inputs: Inputs, owner: Owner, owners: ir.Table) -> tuple[ir.Table, ir.Table]:
     """Return a row per `owner_id` with the columns of `fields` and `open_case_count`, and the `owner_id` of those that the day touched.
 
-    What an owner of messages has is that of the owner which it is linked to, where `owners` says so.
+    What an owner of messages has is that of the owner which it is linked to, and what a merged patient has the survivor's, where `owners` says so.
     """
     import ibis
 
@@ -160,8 +161,9 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
 
 
 def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, rows: ir.Table) -> ir.Table:
-    """Rows with their `owner_id`, which is the one that theirs is linked to, where it is; those that have none are left out."""
+    """Rows with their `owner_id`, which is the one that theirs is linked to or was merged into; those that have none are left out."""
     linked = owners[f"linked_{owner}_id"]
+    end = owners.surviving_patient_id.coalesce(linked) if owner == "patient" else linked
     if owner == "account":
         codes = account_codes(inputs).select("code_connection", "code", person="account_id")
         rows = rows.left_join(codes, [rows.connection == codes.code_connection, rows.number == codes.code])
@@ -170,10 +172,12 @@ def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, rows: ir.Table) ->
         person = owners.filter(~owners.is_deleted & linked.isnull()).select(person=owners.patient_id, mrn=owners.mrn)
         rows = rows.left_join(person, rows.number == person.mrn)
     found = rows.mutate(owner_id=rows.direct if owner == "provider" else rows.direct.coalesce(rows.person))
-    same = owners.filter(linked.notnull()).select(told_owner=owners[f"{owner}_id"], linked_owner=linked)
+    same = owners.filter(end.notnull()).select(told_owner=owners[f"{owner}_id"], linked_owner=end)
     found = found.left_join(same, found.owner_id == same.told_owner)
     found = found.mutate(owner_id=found.linked_owner.coalesce(found.owner_id))
-    return found.filter(found.owner_id.notnull())
+    found = found.filter(found.owner_id.notnull()).select(*_ACTIVITY, "owner_id")
+    # What names two patients who are one is one all the same.
+    return found.distinct() if owner == "patient" else found
 
 
 def _summed(rows: ir.Table) -> ir.Table:

@@ -56,28 +56,26 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
     patients, merged = inputs.newest("patient", "source_system"), merged_people(inputs)
     same = same_number(patients)
     patients = patients.left_join(same, [patients.mrn == same.same_mrn, is_told(patients)]).drop("same_mrn")
+    patients = patients.left_join(merged, patients.patient_id == merged.person)
+    patients = patients.mutate(surviving_patient_id=patients.surviving_patient_id.coalesce(patients.patient_id))
+    # Whose a number is, or was before the merge.
+    people = patients.filter(~patients.is_deleted).select(number="mrn", survivor="surviving_patient_id").distinct()
     events = inputs.live("audit_event")
-    by_message = _count_and_last(inputs.live("message_log"), "patient_mrn", "received_at", "message")
-    by_drug = _count_and_last(inputs.live("medication_order"), "patient_mrn", "ordered_at", "medication")
-    by_variant = _count_and_last(inputs.live("genomic_result"), "patient_mrn", "resulted_at", "genomic_result")
-    by_access = _count_and_last(events.filter(events.entity_type == "patient"), "entity_id", "occurred_at", "access")
+    told = {"message": ("message_log", "received_at"), "medication": ("medication_order", "ordered_at")}
+    told |= {"genomic_result": ("genomic_result", "resulted_at")}
     rows, touched = _with_pairs(inputs, "patient", patients)
-    rows = (
-        rows.left_join(by_message, rows.mrn == by_message.message_of)
-        .left_join(by_drug, rows.mrn == by_drug.medication_of)
-        .left_join(by_variant, rows.mrn == by_variant.genomic_result_of)
-        .left_join(by_access, rows.patient_id == by_access.access_of)
-        .left_join(merged, rows.patient_id == merged.person)
-    )
-    ids = _any(touched, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
-    told = [inputs.touched(name, "patient_mrn") for name in ("message_log", "medication_order", "genomic_result")]
-    numbers = _any(*told, inputs.touched("patient", "mrn"))
-    return rows.filter(rows.patient_id.isin(ids) | rows.mrn.isin(numbers) | rows.touched.fill_null(False)).mutate(
-        surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id),
-        message_count=rows.message_count.fill_null(0),
-        medication_count=rows.medication_count.fill_null(0),
-        genomic_result_count=rows.genomic_result_count.fill_null(0),
-        access_count=rows.access_count.fill_null(0),
+    for name, (table, instant) in told.items():
+        its = inputs.live(table)
+        counted = _count_and_last(its.join(people, its.patient_mrn == people.number), "survivor", instant, name)
+        rows = rows.left_join(counted, rows.patient_id == counted[f"{name}_of"])
+    by_access = _count_and_last(events.filter(events.entity_type == "patient"), "entity_id", "occurred_at", "access")
+    rows = rows.left_join(by_access, rows.patient_id == by_access.access_of)
+    numbers = _any(*(inputs.touched(table, "patient_mrn") for table, _ in told.values()))
+    reached = people.filter(people.number.isin(numbers)).survivor
+    ids = _any(touched, reached, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
+    renumbered = rows.mrn.isin(inputs.touched("patient", "mrn"))
+    return rows.filter(rows.patient_id.isin(ids) | renumbered | rows.touched.fill_null(False)).mutate(
+        **{f"{name}_count": rows[f"{name}_count"].fill_null(0) for name in (*told, "access")}
     )
 
 
@@ -98,7 +96,7 @@ def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Tabl
     return rows.group_by(by).agg(**{f"{name}_count": rows.count(), f"last_{name}_at": rows[instant].max()}).rename({f"{name}_of": by})
 
 
-_THERE = "orders, results, cases, tasks and memos are counted there, not here."
+_THERE = "what it has is counted there, not here."
 PROFILES: tuple[Wide, ...] = (
     Wide(
         "account_profile",
@@ -151,7 +149,8 @@ PROFILES: tuple[Wide, ...] = (
     Wide(
         "patient_profile",
         "laboratory",
-        "One patient over all sources: orders, results, cases, tasks, memos, drugs, variants and messages, and who looked at the record.",
+        "One patient over all sources: orders, results, cases, tasks, memos, drugs, variants and messages, and who looked at the record. What a merged "
+        "patient has is counted for the one who survives, over every merge of a merge.",
         ("patient_id",),
         (*pairs.TABLES, "message_log", "medication_order", "genomic_result", "audit_event"),
         (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 # Columns of every transformed row, after the business columns.
 META_COLUMNS = ("tenant_id", "as_of", "batch_id", "record_hash", "is_deleted")
 # What orders the versions of a row.

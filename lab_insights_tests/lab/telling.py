@@ -16,7 +16,7 @@ from lab_insights_tests.lab.world import STAMP, Lab, at
 from lab_insights_tests.lake.world import day, fresh_tenant
 
 TOLD = tuple(dict.fromkeys(contract.table for contract, mapping in every() if mapping.source.name == "messages"))
-SCHEMA = pa.schema([("id", pa.int64()), ("body", pa.string()), ("updated_at", STAMP)])
+SCHEMA = pa.schema([("id", pa.int64()), ("body", pa.string()), ("patient_mrn", pa.string()), ("updated_at", STAMP)])
 HEAD = "MSH|^~\\&|APP|LAB|||20260301101500+0000||{kind}|c1|P|2.5.1\rPID|1||{mrn}^^^H^MR||Doe^Jane||19800506|F\r"
 
 
