@@ -67,5 +67,6 @@ def test_the_last_partition_of_a_run_has_the_lineage_and_the_others_do_not(lake:
     lineage: Any = found[last][LINEAGE].value
     assert lineage.deps_by_column["value_num"] == [
         dg.TableColumnDep(dg.AssetKey(["raw", "lis", "result"]), "value_raw"),
+        dg.TableColumnDep(dg.AssetKey(["raw", "lis", "result"]), "value_type"),
         dg.TableColumnDep(dg.AssetKey(["raw", "messages", "message"]), "body"),
     ]

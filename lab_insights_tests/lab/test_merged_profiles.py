@@ -15,10 +15,10 @@ ACTIVITIES = ("order_count", "result_count", "case_count", "memo_count")
 TOLD = ("medication_count", "genomic_result_count", "message_count")
 NONE = ((0, 0, 0, 0), None, None, (0, 0, 0))
 # What the first has, and what all three have together: the case names the first by its number, and a link the second.
-FIRST = ((2, 3, 1, 1), at(1, 8), '["messages:P8","o1"]', (1, 1, 2))
+FIRST = ((2, 3, 1, 1), at(1, 8), '["messages:placer^^d91eb6df9810^P8","o1"]', (1, 1, 2))
 SECOND = ((1, 0, 1, 0), at(1, 7), '["o2"]', (0, 0, 0))
-BOTH = ((3, 3, 1, 1), at(1, 8), '["messages:P8","o1","o2"]', (1, 1, 2))
-ALL = ((4, 3, 1, 1), at(1, 8), '["messages:P8","o1","o2","o3"]', (1, 1, 2))
+BOTH = ((3, 3, 1, 1), at(1, 8), '["messages:placer^^d91eb6df9810^P8","o1","o2"]', (1, 1, 2))
+ALL = ((4, 3, 1, 1), at(1, 8), '["messages:placer^^d91eb6df9810^P8","o1","o2","o3"]', (1, 1, 2))
 DRUG = HEAD.format(kind="RDE^O11", mrn="M1") + "ORC|NW|RX1\rRXE||855332^Warfarin 5 MG^RXNORM|1||TAB"
 VARIANT = "OBX|2|CWE|48018-6^Gene^LN|1a|HGNC:1100^BRCA1^HGNC||||||F"
 
