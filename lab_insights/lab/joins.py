@@ -57,7 +57,7 @@ def same_number(patients: ir.Table) -> ir.Table:
 
 
 def merged_people(inputs: Inputs) -> ir.Table:
-    """Each patient, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with.
+    """Each patient, its number, where the merges end that it went through, and whether a change of the day concerns it or anyone it is one with.
 
     Whom messages tell of is the patient of the system with the same number, where there is one: so merges that messages tell are that patient's as well,
     unless the system itself says into whom it was merged.
@@ -86,7 +86,7 @@ def merged_people(inputs: Inputs) -> ir.Table:
         rows.filter(rows.mrn.isin(numbers)).select(touched="merged_into_patient_id"),
     )
     touched = identities.merged_with(people.drop("mrn"), changed.touched).person
-    return people.select(person=people.person, surviving_patient_id=people.survivor, touched=people.person.isin(touched))
+    return people.select(person=people.person, number=people.mrn, surviving_patient_id=people.survivor, touched=people.person.isin(touched))
 
 
 def order_links(inputs: Inputs) -> ir.Table:

@@ -87,10 +87,10 @@ def _counted(activity: Activity) -> str:
     return f" ({', '.join(activity.statuses)})" if activity.statuses else ""
 
 
-def had(inputs: Inputs, owner: Owner, owners: ir.Table) -> tuple[ir.Table, ir.Table]:
+def had(inputs: Inputs, owner: Owner, owners: ir.Table, merged: ir.Table | None = None) -> tuple[ir.Table, ir.Table]:
     """Return a row per `owner_id` with the columns of `fields` and `open_case_count`, and the `owner_id` of those that the day touched.
 
-    What an owner of messages has is that of the owner which it is linked to, and what a merged patient has the survivor's, where `owners` says so.
+    What an owner of messages has is that of the owner which it is linked to, where `owners` says so; what a patient has (`joins.merged_people`) the survivor's.
     """
     import ibis
 
@@ -108,7 +108,7 @@ def had(inputs: Inputs, owner: Owner, owners: ir.Table) -> tuple[ir.Table, ir.Ta
         **{**none, named: changed.record_id},
     )  # fmt: skip
     told = ibis.union(rows.select(*_ACTIVITY, *_NAMING), others.select(*_ACTIVITY, **{**none, named: others.record_id}), relinked)
-    found = _resolved(inputs, owner, owners, told)
+    found = _resolved(inputs, owner, owners, merged, told)
     return _summed(found.filter(found.live)), found.filter(found.changed).select("owner_id").distinct()
 
 
@@ -160,10 +160,9 @@ def _versions(inputs: Inputs, activity: Activity, owner: Owner) -> ir.Table:
     return rows.select(**shared, **naming, **{name: rows[name] for name in VERSION})
 
 
-def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, rows: ir.Table) -> ir.Table:
+def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, merged: ir.Table | None, rows: ir.Table) -> ir.Table:
     """Rows with their `owner_id`, which is the one that theirs is linked to or was merged into; those that have none are left out."""
     linked = owners[f"linked_{owner}_id"]
-    end = owners.surviving_patient_id.coalesce(linked) if owner == "patient" else linked
     if owner == "account":
         codes = account_codes(inputs).select("code_connection", "code", person="account_id")
         rows = rows.left_join(codes, [rows.connection == codes.code_connection, rows.number == codes.code])
@@ -172,12 +171,16 @@ def _resolved(inputs: Inputs, owner: Owner, owners: ir.Table, rows: ir.Table) ->
         person = owners.filter(~owners.is_deleted & linked.isnull()).select(person=owners.patient_id, mrn=owners.mrn)
         rows = rows.left_join(person, rows.number == person.mrn)
     found = rows.mutate(owner_id=rows.direct if owner == "provider" else rows.direct.coalesce(rows.person))
-    same = owners.filter(end.notnull()).select(told_owner=owners[f"{owner}_id"], linked_owner=end)
+    same = owners.select(told_owner=owners[f"{owner}_id"], linked_owner=linked)
+    if merged is not None:
+        same = same.left_join(merged, same.told_owner == merged.person)
+        same = same.select("told_owner", linked_owner=same.surviving_patient_id.coalesce(same.linked_owner))
+    same = same.filter(same.linked_owner.notnull())
     found = found.left_join(same, found.owner_id == same.told_owner)
     found = found.mutate(owner_id=found.linked_owner.coalesce(found.owner_id))
     found = found.filter(found.owner_id.notnull()).select(*_ACTIVITY, "owner_id")
     # What names two patients who are one is one all the same.
-    return found.distinct() if owner == "patient" else found
+    return found.distinct() if merged is not None else found
 
 
 def _summed(rows: ir.Table) -> ir.Table:

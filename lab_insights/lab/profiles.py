@@ -56,32 +56,52 @@ def _patient_profile(inputs: Inputs) -> ir.Table:
     patients, merged = inputs.newest("patient", "source_system"), merged_people(inputs)
     same = same_number(patients)
     patients = patients.left_join(same, [patients.mrn == same.same_mrn, is_told(patients)]).drop("same_mrn")
-    patients = patients.left_join(merged, patients.patient_id == merged.person)
-    patients = patients.mutate(surviving_patient_id=patients.surviving_patient_id.coalesce(patients.patient_id))
-    # Whose a number is, or was before the merge.
-    people = patients.filter(~patients.is_deleted).select(number="mrn", survivor="surviving_patient_id").distinct()
+    rows, touched = _with_pairs(inputs, "patient", patients, merged)
+    rows = rows.left_join(merged.drop("number"), rows.patient_id == merged.person)
+    told = _told_by_number(inputs, merged)
+    rows = rows.left_join(told, rows.patient_id == told.told_of)
     events = inputs.live("audit_event")
-    told = {"message": ("message_log", "received_at"), "medication": ("medication_order", "ordered_at")}
-    told |= {"genomic_result": ("genomic_result", "resulted_at")}
-    rows, touched = _with_pairs(inputs, "patient", patients)
-    for name, (table, instant) in told.items():
-        its = inputs.live(table)
-        counted = _count_and_last(its.join(people, its.patient_mrn == people.number), "survivor", instant, name)
-        rows = rows.left_join(counted, rows.patient_id == counted[f"{name}_of"])
-    by_access = _count_and_last(events.filter(events.entity_type == "patient"), "entity_id", "occurred_at", "access")
+    events = events.filter(events.entity_type == "patient")
+    by_access = events.group_by(access_of="entity_id").agg(access_count=events.count(), last_access_at=events.occurred_at.max())
     rows = rows.left_join(by_access, rows.patient_id == by_access.access_of)
-    numbers = _any(*(inputs.touched(table, "patient_mrn") for table, _ in told.values()))
-    reached = people.filter(people.number.isin(numbers)).survivor
-    ids = _any(touched, reached, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
+    ids = _any(touched, inputs.touched("patient", "patient_id"), inputs.touched("audit_event", "entity_id"))
     renumbered = rows.mrn.isin(inputs.touched("patient", "mrn"))
-    return rows.filter(rows.patient_id.isin(ids) | renumbered | rows.touched.fill_null(False)).mutate(
-        **{f"{name}_count": rows[f"{name}_count"].fill_null(0) for name in (*told, "access")}
+    reached = rows.touched.fill_null(False) | rows.reached.fill_null(False)
+    return rows.filter(rows.patient_id.isin(ids) | renumbered | reached).mutate(
+        surviving_patient_id=rows.surviving_patient_id.coalesce(rows.patient_id),
+        **{f"{name}_count": rows[f"{name}_count"].fill_null(0) for name in (*_TOLD, "access")},
     )
 
 
-def _with_pairs(inputs: Inputs, owner: pairs.Owner, owners: ir.Table) -> tuple[ir.Table, ir.Column]:
+_TOLD = {
+    "message": ("message_log", "received_at"),
+    "medication": ("medication_order", "ordered_at"),
+    "genomic_result": ("genomic_result", "resulted_at"),
+}
+
+
+def _told_by_number(inputs: Inputs, people: ir.Table) -> ir.Table:
+    """A row per surviving patient (`told_of`) with what names the number of anybody merged into it, counted, and whether the day `reached` one of these.
+
+    `people` is mentioned once, however many tables there are: Spark computes anew what is mentioned twice.
+    """
+    import ibis
+
+    rows = [inputs.live(table).select(mrn="patient_mrn", at=instant, what=ibis.literal(name)) for name, (table, instant) in _TOLD.items()]
+    told = ibis.union(*rows)
+    numbers = _any(*(inputs.touched(table, "patient_mrn") for table, _ in _TOLD.values()))
+    # Two records of one number who are one are told of once.
+    owners = people.select("number", told_of="surviving_patient_id").distinct()
+    its = owners.left_join(told, owners.number == told.mrn)
+    its = its.mutate(reached=its.number.isin(numbers))
+    counted = {f"{name}_count": its.what.count(where=its.what == name) for name in _TOLD}
+    last = {f"last_{name}_at": its["at"].max(where=its.what == name) for name in _TOLD}
+    return its.group_by("told_of").agg(reached=its.reached.any(), **counted, **last)
+
+
+def _with_pairs(inputs: Inputs, owner: pairs.Owner, owners: ir.Table, merged: ir.Table | None = None) -> tuple[ir.Table, ir.Column]:
     """Return the owners with what they have, and the identifiers of those that the day touched through it."""
-    had, touched = pairs.had(inputs, owner, owners)
+    had, touched = pairs.had(inputs, owner, owners, merged)
     rows = owners.left_join(had, owners[f"{owner}_id"] == had.owner_id)
     return rows.mutate(**{name: rows[name].fill_null(0) for name in had.columns if name.endswith("_count")}), touched.owner_id
 
@@ -90,10 +110,6 @@ def _any(*values: ir.Column) -> ir.Column:
     import ibis
 
     return ibis.union(*(each.as_table().select(touched=each.get_name()) for each in values)).touched
-
-
-def _count_and_last(rows: ir.Table, by: str, instant: str, name: str) -> ir.Table:
-    return rows.group_by(by).agg(**{f"{name}_count": rows.count(), f"last_{name}_at": rows[instant].max()}).rename({f"{name}_of": by})
 
 
 _THERE = "what it has is counted there, not here."
