@@ -162,9 +162,9 @@ def _prepared(name: str, data: Path) -> Callable[[str, Path], object]:
     """Import, compile and start what a contender needs, and return what does a step."""
     made = queries(data) if name in {OURS, SPARK} else {}
     if name == OURS:
-        from lab_insights.lab.engine import database
+        from lab_insights.lake import duck
 
-        database()
+        duck.cursor(large=True).close()
         _ = [query.sql for query in made.values()]
         return lambda step, out: _duckdb(step, data, out, made[step])
     if name == SPARK:
