@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lab_insights.lab import genomic, message_keys
-from lab_insights.lab.hl7 import medications, people, results
+from lab_insights.lab.hl7 import medications, people, results, specimens
 from lab_insights.lab.hl7.message import Message
-from lab_insights.lab.records import Header, Kind, Row, specimen_state
+from lab_insights.lab.records import Header, Kind, Row
 
 RESULTS = frozenset({"ORU", "OUL"})
 ORDERS = frozenset({"ORM", "OML", "OMG", *RESULTS})
@@ -195,11 +195,11 @@ class _Walk:
             # Each order on it is told with it, as a specimen that follows its order is; what is observed of the specimen itself is no order.
             self._sample(self._specimen, group)
             self._told_specimen = True
-        for specimen in group.specimens:
-            self._sample(specimen, group)
+        for spm in group.specimens:
+            self._sample(spm, group)
         first = group.specimens[0] if group.specimens else self._specimen
         if first is None and (obr[15] or obr[7] or obr[14]):
-            self._source(group, obr)
+            self._sample(None, group)
         if group.orc or group.obr:
             self._provider(ordered_by, "ordering")
             self._organization(orc[21], orc[22], "ordering")
@@ -214,7 +214,7 @@ class _Walk:
                 (
                     None, *numbers, part(orc[4], 1), *self._patient, *test, control, status, part(obr[11], 1), priority, part(ordered_by, 1),
                     *self._ordering(orc[21]), self._visit, part(obr[24], 1), part(parent, 1), instant(orc[9] or obr[6]),
-                    *self._stamps(first, obr),
+                    *specimens.stamps(message, first, obr),
                 ),
             )  # fmt: skip
         if message.type not in RESULTS:
@@ -233,32 +233,9 @@ class _Walk:
             if obx[23]:
                 self._organization(obx[23], obx[24], "performing")
 
-    def _sample(self, spm: Segment, group: _Group) -> None:
-        message, part = self._message, self._message.part
-        code, name, _ = results.coded(message, spm[4])
-        stamps, reason = self._stamps(spm, group.obr), part(spm[21], 2) or part(spm[21], 1)
-        row = (
-            None, results.tube(message, spm), *self._numbers(group), *self._patient, code, name, part(spm[20], 1),
-            specimen_state(type(reason) is str, *stamps), *stamps, reason, part(spm[24], 2) or part(spm[24], 1),
-        )  # fmt: skip
-        self._add("specimen", row)
-
-    def _stamps(self, spm: Segment | None, obr: Segment | None) -> tuple[object, object]:
-        """Return when a specimen was collected and received, each by the specimen itself, else by its order."""
-        instant, part = self._message.instant, self._message.part
-        its, order = spm or _ABSENT, obr or _ABSENT
-        return instant(its[17] if part(its[17], 1) else order[7]), instant(its[18] if part(its[18], 1) else order[14])
-
-    def _source(self, group: _Group, obr: Segment) -> None:
-        """Add the specimen that has no segment: what its order says of it, with no number of its own."""
-        message = self._message
-        kind = message.parts(obr[15])[0].split(message.delimiters.subcomponent)
-        code, name = message.text(kind[0]), message.text(kind[1]) if len(kind) > 1 else None
-        stamps = self._stamps(None, obr)
-        self._add(
-            "specimen",
-            (None, None, *self._numbers(group), *self._patient, code, name, None, specimen_state(False, *stamps), *stamps, None, None),
-        )
+    def _sample(self, spm: Segment | None, group: _Group) -> None:
+        links = (*self._numbers(group), *self._patient)
+        self._add("specimen", specimens.specimen(self._message, spm, group.obr, links))
 
     def _medications(self, group: _Group) -> None:
         message, numbers, orc = self._message, self._numbers(group), group.orc or _ABSENT
